@@ -1,0 +1,41 @@
+"""One error hierarchy. Each class also derives from the stdlib type a caller would expect to catch.
+
+Every message names the thing at fault (row, key, file), the cause, and the remedy.
+"""
+
+from __future__ import annotations
+
+
+class AntiphonError(Exception):
+    """Base of every error antiphon raises on purpose; the command line prints it without a traceback."""
+
+
+class ConfigError(AntiphonError, ValueError):
+    """A recipe, an override or a command-line option is wrong."""
+
+
+class DataError(AntiphonError, ValueError):
+    """A row of a dataset is wrong: malformed, unknown task, missing text."""
+
+
+class AudioError(DataError):
+    """A clip cannot be used: missing, unreadable, empty, not finite, out of range."""
+
+
+class RewardError(AntiphonError, ValueError):
+    """A reward failed or returned something that is not a finite number."""
+
+
+class ModelError(AntiphonError, RuntimeError):
+    """A model cannot be loaded or cannot do what is asked of it."""
+
+
+class RunError(AntiphonError, OSError):
+    """A run folder or checkpoint is missing, partial or not writable."""
+
+
+class MissingExtraError(AntiphonError, ImportError):
+    """A feature needs an optional dependency; the message says which extra to install."""
+
+    def __init__(self, feature: str, package: str, extra: str) -> None:
+        super().__init__(f"{feature} needs the package {package!r}; install it with: pip install 'antiphon[{extra}]'")

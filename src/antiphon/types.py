@@ -1,0 +1,105 @@
+"""The values that flow through the loop. This module imports nothing of ours.
+
+    data ──Example──▶ task.prompt ──Prompt──▶ engine.rollout ──Group of Completions──▶ rewards ──▶ algorithm
+
+Dimension legend used across the package: P prompts (distinct), G completions per prompt, N = P·G completions,
+L prompt tokens, T completion tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+Seconds = float
+Hertz = int
+FinishReason = Literal["stop", "length"]
+
+
+@runtime_checkable
+class Clip(Protocol):
+    """Audio that can be read when it is needed: a file segment, or speech synthesised from a recipe."""
+
+    @property
+    def name(self) -> str:
+        """What messages and rollout files call this clip: a path, or the name of a synthetic utterance."""
+        ...
+
+    def load(self, rate: Hertz) -> np.ndarray:
+        """Mono float32 waveform [samples] at `rate`. Raises `AudioError` when the clip cannot be used."""
+        ...
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row of a dataset."""
+
+    id: str
+    """Unique in its dataset: the user's own, else a hash of relative path and segment."""
+    task: str
+    clip: Clip | None
+    text: str
+    """The reference: transcript, label or answer. May be empty (a clip without speech)."""
+    language: str | None = None
+    speaker: str | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """Further columns of the row, kept as they were; rewards and rollout files see them."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the model is asked, before any model-specific formatting."""
+
+    id: str
+    task: str
+    waveform: np.ndarray | None
+    """Mono float32 [samples] at `rate`."""
+    rate: Hertz
+    instruction: str = ""
+    """The request in words; recognisers that take no instruction leave it out."""
+    context: str = ""
+    """System prompt: hot words, domain, style."""
+    language: str | None = None
+    """Language to force; None lets the model find it."""
+
+    @property
+    def seconds(self) -> Seconds:
+        return 0.0 if self.waveform is None else len(self.waveform) / self.rate
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One answer, exactly as sampled: nothing is decoded and tokenised again on the way to the loss."""
+
+    token_ids: tuple[int, ...]
+    """[T], stop token included when `finish_reason` is "stop"."""
+    logprobs: tuple[float, ...]
+    """[T], fp32, of the distribution sampled from: log-softmax(logits / temperature), blocked tokens masked."""
+    text: str
+    """Decoded without special tokens, before the task parses it."""
+    finish_reason: FinishReason
+    version: int = 0
+    """Number of optimiser steps the weights had seen when this was sampled."""
+
+
+@dataclass(frozen=True)
+class Reward:
+    """What one completion earned."""
+
+    value: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Group:
+    """G completions of one prompt. Rewards are filled in by the reward stage, index for index."""
+
+    example: Example
+    prompt: Prompt
+    completions: list[Completion]
+    answers: list[str] = field(default_factory=list)
+    """Each completion's text as the task reads it (for ASR the transcript alone)."""
+    rewards: list[Reward] = field(default_factory=list)
