@@ -1,0 +1,144 @@
+"""The built-in recognisers' shape: transformers' own Qwen3-ASR classes, tokenizer and processor, made small.
+
+Whatever runs on these runs on Qwen/Qwen3-ASR-1.7B-hf: the special tokens, the chat template, the answer's
+form ("language English<asr_text>…<|im_end|>") and the classes are the same; only the sizes differ.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
+from tokenizers.trainers import BpeTrainer
+from transformers import (
+    Qwen2Tokenizer,
+    Qwen3ASRConfig,
+    Qwen3ASRFeatureExtractor,
+    Qwen3ASRForConditionalGeneration,
+    Qwen3ASRProcessor,
+)
+from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
+
+from antiphon.data.corpora import commands, digits
+
+MEL_BINS = 64
+CHAT_TEMPLATE = """\
+<|im_start|>system
+{% for m in messages if m.role == 'system' %}\
+{% if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}{{ c.text }}{% endfor %}{% endif %}\
+{% endfor %}<|im_end|>
+{% for m in messages if m.role != 'system' %}\
+<|im_start|>{{ m.role }}
+{% if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}\
+{% if c.type == 'audio' %}<|audio_start|><|audio_pad|><|audio_end|>{% else %}{{ c.text }}{% endif %}\
+{% endfor %}{% endif %}<|im_end|>
+{% endfor %}\
+{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Widths and depths of one built-in recogniser."""
+
+    width: int
+    audio_layers: int
+    text_layers: int
+    heads: int
+    feed_forward: int
+    conv_channels: int
+
+
+SIZES = {
+    "student": Size(width=144, audio_layers=3, text_layers=2, heads=4, feed_forward=432, conv_channels=32),
+    "teacher": Size(width=176, audio_layers=5, text_layers=2, heads=4, feed_forward=480, conv_channels=40),
+}
+
+
+def build_tokenizer() -> Qwen2Tokenizer:
+    """A byte-level BPE in Qwen's form in which every word of the corpora is one token."""
+    words = sorted({*commands.vocabulary(), *digits.WORDS})
+    texts = [form for word in words for form in (word, f" {word}")]
+    texts += ["language", " English", " None", "system", "user", "assistant"]
+    pattern = Split(Regex(PRETOKENIZE_REGEX), behavior="isolated")
+    bpe = Tokenizer(BPE())
+    bpe.pre_tokenizer = Sequence([pattern, ByteLevel(add_prefix_space=False, use_regex=False)])
+    trainer = BpeTrainer(
+        vocab_size=6000, min_frequency=1, initial_alphabet=sorted(ByteLevel.alphabet()), show_progress=False
+    )
+    bpe.train_from_iterator(texts, trainer)
+    model = json.loads(bpe.to_str())["model"]
+    merges = [tuple(merge) for merge in model["merges"]]
+    tokenizer = Qwen2Tokenizer(
+        model["vocab"],
+        merges,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        unk_token="<|endoftext|>",
+        extra_special_tokens={
+            "audio_token": "<|audio_pad|>",
+            "audio_bos_token": "<|audio_start|>",
+            "audio_eos_token": "<|audio_end|>",
+        },
+    )
+    tokenizer.add_tokens(["<|im_start|>"], special_tokens=True)
+    tokenizer.add_tokens(["<asr_text>", "<timestamp>"])
+    return tokenizer
+
+
+def build_processor() -> Qwen3ASRProcessor:
+    """Feature extractor, tokenizer and chat template in transformers' own processor class."""
+    return Qwen3ASRProcessor(
+        feature_extractor=Qwen3ASRFeatureExtractor(feature_size=MEL_BINS),
+        tokenizer=build_tokenizer(),
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def build_model(size: Size, processor: Qwen3ASRProcessor) -> Qwen3ASRForConditionalGeneration:
+    """An untrained recogniser of the given size for the processor's vocabulary, in fp32."""
+    tokenizer = processor.tokenizer
+    token = tokenizer.convert_tokens_to_ids
+    head_dim = size.width // size.heads
+    config = Qwen3ASRConfig(
+        audio_config={
+            "model_type": "qwen3_asr_encoder",
+            "num_mel_bins": MEL_BINS,
+            "encoder_layers": size.audio_layers,
+            "encoder_attention_heads": size.heads,
+            "encoder_ffn_dim": size.feed_forward,
+            "d_model": size.width,
+            "output_dim": size.width,
+            "downsample_hidden_size": size.conv_channels,
+        },
+        text_config={
+            "model_type": "qwen3",
+            "vocab_size": len(tokenizer),
+            "hidden_size": size.width,
+            "intermediate_size": size.feed_forward,
+            "num_hidden_layers": size.text_layers,
+            "num_attention_heads": size.heads,
+            "num_key_value_heads": size.heads // 2,
+            "head_dim": head_dim,
+            "max_position_embeddings": 4096,
+            "tie_word_embeddings": True,
+        },
+        audio_token_id=token("<|audio_pad|>"),
+        timestamp_token_id=token("<timestamp>"),
+        pad_token_id=token("<|endoftext|>"),
+        eos_token_id=[token("<|endoftext|>"), token("<|im_end|>")],
+        tie_word_embeddings=True,
+    )
+    return Qwen3ASRForConditionalGeneration(config)
+
+
+def audio_token_count(frames: int | np.ndarray) -> int | np.ndarray:
+    """Audio tokens of a clip of `frames` mel frames (10 ms each): 13 a second, as the encoder's strides make them."""
+    rest = frames % 100
+    for _ in range(3):
+        rest = (rest - 1) // 2 + 1
+    return rest + (frames // 100) * 13
