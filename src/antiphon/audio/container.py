@@ -1,0 +1,55 @@
+"""Does a file hold all the audio that its container announces?
+
+libsndfile reads a WAV or Ogg file that was cut short as if it had always been that short. The container knows
+better: a RIFF data chunk states its size, and an Ogg page its segments. (FLAC and MP3 announce their length
+in frames, which the decoder compares itself.)
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+_STREAMED = 0x7FFFF000
+"""Writers to a pipe cannot know the size and put a value from here up to 2^32 - 1 in its place."""
+_OGG_HEADER = 27
+_LARGEST_OGG_PAGE = _OGG_HEADER + 255 + 255 * 255
+
+
+def missing_bytes(path: str | Path) -> int:
+    """Bytes of audio that the container announces and the file lacks; 0 when complete or when unknown.
+
+    Sources: the RIFF chunk layout (Microsoft/IBM, 1991) and the Ogg page layout (RFC 3533, section 6). An Ogg
+    file cut exactly between two pages counts as complete: recorders that are stopped leave such files.
+    """
+    with Path(path).open("rb") as file:
+        magic = file.read(12)
+        if magic[:4] == b"RIFF" and magic[8:] == b"WAVE":
+            return _missing_from_riff(file)
+        if magic[:4] == b"OggS":
+            return _missing_from_ogg(file)
+    return 0
+
+
+def _missing_from_riff(file: BinaryIO) -> int:
+    file_size = os.fstat(file.fileno()).st_size
+    while len(header := file.read(8)) == 8:
+        name, size = struct.unpack("<4sI", header)
+        if name == b"data":
+            return 0 if size >= _STREAMED else max(0, file.tell() + size - file_size)
+        file.seek(size + size % 2, os.SEEK_CUR)
+    return 0
+
+
+def _missing_from_ogg(file: BinaryIO) -> int:
+    file_size = os.fstat(file.fileno()).st_size
+    file.seek(max(0, file_size - _LARGEST_OGG_PAGE))
+    tail = file.read()
+    page = tail[tail.rfind(b"OggS") :]
+    if len(page) < _OGG_HEADER:
+        return _OGG_HEADER - len(page)
+    segments = page[26]
+    table = page[_OGG_HEADER : _OGG_HEADER + segments]
+    return max(0, _OGG_HEADER + segments + sum(table) - len(page))
