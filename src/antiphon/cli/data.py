@@ -1,0 +1,173 @@
+"""`antiphon data`: look at a dataset before anything is trained on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from antiphon.errors import ConfigError
+
+if TYPE_CHECKING:
+    from antiphon.data.check import Report, Spread
+    from antiphon.data.jsonl import BadRow
+    from antiphon.data.stats import Share, Stats
+
+app = typer.Typer(help="Check and describe datasets in JSONL.", no_args_is_help=True)
+
+_File = Annotated[
+    Path, typer.Argument(metavar="FILE", help="JSONL file, one row a line.", show_default=False)
+]
+_Columns = Annotated[
+    list[str] | None,
+    typer.Option("--columns", metavar="FIELD=KEY", help="Our FIELD is under KEY in this file. Repeatable."),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+
+
+@app.command("check")
+def check_command(
+    file: _File,
+    columns: _Columns = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(min=0, metavar="S", help="Count the clips that last longer than this.")
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Decode every clip and list every bad row with its line and reason; exit status 1 when there is one.
+
+    Examples:
+
+        antiphon data check train.jsonl
+
+        antiphon data check train.jsonl --columns audio=wav --columns text=txt --max-seconds 30 --json
+    """
+    from antiphon.data.check import check
+
+    report = check(file, parse_columns(columns), max_seconds)
+    if as_json:
+        typer.echo(json.dumps(report.to_dict()))
+    else:
+        _print_report(report)
+    if report.bad:
+        raise typer.Exit(1)
+
+
+@app.command("stats")
+def stats_command(file: _File, columns: _Columns = None, as_json: _Json = False) -> None:
+    """Describe the texts: words, speaking rate, vocabulary, speakers and languages. Reads audio headers only.
+
+    Examples:
+
+        antiphon data stats train.jsonl
+
+        antiphon data stats train.jsonl --columns text=sentence --json
+    """
+    from antiphon.data.stats import stats
+
+    found = stats(file, parse_columns(columns))
+    if as_json:
+        typer.echo(json.dumps(found.to_dict()))
+    else:
+        _print_stats(found)
+
+
+def parse_columns(options: list[str] | None) -> dict[str, str]:
+    """{"audio": "wav"} from ["audio=wav"]. Raises `ConfigError` for anything that is not FIELD=KEY."""
+    columns: dict[str, str] = {}
+    for option in options or []:
+        name, equals, key = option.partition("=")
+        if not (name and equals and key):
+            raise ConfigError(f"--columns {option}: write FIELD=KEY, e.g. --columns audio=wav")
+        if name in columns:
+            raise ConfigError(f"--columns {option}: {name} is given twice; name each field once")
+        columns[name] = key
+    return columns
+
+
+def _print_report(report: Report) -> None:
+    out = Console()
+    table = _table(report.file, "", "")
+    table.add_row("rows", f"{report.rows} ({report.good} good, {len(report.bad)} bad)")
+    table.add_row("audio", _hours(report.hours))
+    table.add_row("seconds per clip", _spread(report.durations))
+    for name in ("rates", "channels", "formats", "languages", "speakers"):
+        if counts := getattr(report, name):
+            table.add_row(name, escape(_counts(counts)))
+    table.add_row("empty texts", str(report.empty_texts))
+    if report.over_long is not None:
+        table.add_row(f"longer than {report.max_seconds:g} s", str(report.over_long))
+    out.print(table)
+    _print_bad(out, report.bad)
+
+
+def _print_stats(found: Stats) -> None:
+    out = Console()
+    table = _table(found.file, "", "")
+    table.add_row("utterances", f"{found.utterances} ({found.empty_texts} with empty text)")
+    table.add_row("audio", _hours(found.hours))
+    table.add_row("seconds per clip", _spread(found.durations))
+    table.add_row(
+        "words", f"{found.words}, {found.vocabulary} distinct, {found.words_per_second:.2f} a second"
+    )
+    table.add_row("words per utterance", _spread(found.words_per_utterance))
+    table.add_row("characters per utterance", _spread(found.chars_per_utterance))
+    table.add_row("most common words", escape(_counts(found.common_words)))
+    out.print(table)
+    _print_shares(out, "speaker", found.speakers)
+    _print_shares(out, "language", found.languages)
+    _print_bad(out, found.bad)
+
+
+def _print_shares(out: Console, kind: str, shares: dict[str, Share]) -> None:
+    from antiphon.data.stats import NOT_GIVEN
+
+    if list(shares) in ([], [NOT_GIVEN]):
+        return
+    table = _table("", kind, "utterances", "audio", "words", "words/s")
+    for name, share in shares.items():
+        table.add_row(
+            escape(name),
+            str(share.utterances),
+            _hours(share.hours),
+            str(share.words),
+            f"{share.words_per_second:.2f}",
+        )
+    out.print(table)
+
+
+def _print_bad(out: Console, bad: list[BadRow]) -> None:
+    if not bad:
+        return
+    table = _table(f"{len(bad)} bad row(s)", "line", "id", "reason")
+    for row in bad:
+        table.add_row(str(row.line), escape(row.id or ""), escape(row.reason))
+    out.print(table)
+
+
+def _table(title: str, *headers: str) -> Table:
+    table = Table(*headers, title=escape(title) or None, title_justify="left", show_header=any(headers))
+    table.columns[-1].overflow = "fold"
+    return table
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.2f} h" if hours >= 1 else f"{hours * 60:.1f} min"
+
+
+def _spread(spread: Spread | None) -> str:
+    if spread is None:
+        return "-"
+    return (
+        f"min {spread.min:.4g}, median {spread.median:.4g}, mean {spread.mean:.4g}, "
+        f"95% below {spread.p95:.4g}, max {spread.max:.4g}"
+    )
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in counts.items()) or "-"
