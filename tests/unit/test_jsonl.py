@@ -156,6 +156,7 @@ def test_missing_text_key(tmp_path: Path):
         ({"end_time": "3"}, '"end_time" is a string; give seconds from 0 up, or -1 for the whole file'),
         ({"task": "ars"}, 'unknown task "ars"; did you mean "asr"? (known: asr)'),
         ({"task": "translate"}, 'unknown task "translate"; (known: asr)'),
+        ({"task": "\ud83d"}, r'unknown task "\ud83d"; (known: asr)'),
     ],
 )
 def test_fields_of_the_wrong_kind(tmp_path: Path, fields: dict, message: str):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from antiphon.cli.output import print_json
 from antiphon.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def check_command(
 
     report = check(file, parse_columns(columns), max_seconds)
     if as_json:
-        typer.echo(json.dumps(report.to_dict()))
+        print_json(report.to_dict())
     else:
         _print_report(report)
     if report.bad:
@@ -72,7 +72,7 @@ def stats_command(file: _File, columns: _Columns = None, as_json: _Json = False)
 
     found = stats(file, parse_columns(columns))
     if as_json:
-        typer.echo(json.dumps(found.to_dict()))
+        print_json(found.to_dict())
     else:
         _print_stats(found)
 

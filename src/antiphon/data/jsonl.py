@@ -125,9 +125,10 @@ def _field_keys(columns: Mapping[str, str]) -> dict[str, str]:
 
 
 def _unknown(what: str, value: object, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(str(value), list(known), n=1)
+    shown = str(value).encode("utf-8", "backslashreplace").decode()
+    near = difflib.get_close_matches(shown, list(known), n=1)
     return (
-        f'unknown {what} "{value}"; '
+        f'unknown {what} "{shown}"; '
         + (f'did you mean "{near[0]}"? ' if near else "")
         + (f"(known: {', '.join(sorted(known))})")
     )
