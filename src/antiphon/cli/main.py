@@ -1,0 +1,59 @@
+"""The command `antiphon`: it gathers the commands and turns errors into one line and an exit status.
+
+Command modules import torch and the models inside their functions, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from antiphon import __version__
+from antiphon.cli import data, runs
+from antiphon.cli.output import print_error
+from antiphon.errors import AntiphonError
+
+_DEBUG = "ANTIPHON_DEBUG"
+
+app = typer.Typer(
+    name="antiphon",
+    help="Post-train speech recognisers and audio-language models by reinforcement learning.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(data.app, name="data")
+app.command("runs")(runs.list_command)
+app.command("checkpoints")(runs.checkpoints_command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"antiphon {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help=f"Show tracebacks of errors ({_DEBUG}=1).")] = False,
+) -> None:
+    if debug:
+        os.environ[_DEBUG] = "1"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line. Exit status: 0 done, 2 an error that the message explains, 130 interrupted."""
+    try:
+        app(arguments)
+    except AntiphonError as error:
+        if os.environ.get(_DEBUG) == "1":
+            raise
+        print_error(str(error))
+        sys.exit(2)

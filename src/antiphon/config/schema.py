@@ -1,0 +1,205 @@
+"""What a recipe may say: every key, its type, its default and what it does."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Strict,
+    model_validator,
+)
+
+from antiphon.config import yaml
+from antiphon.config.settings import Settings
+
+Name = Annotated[str, Field(min_length=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _algorithm(value: Any) -> Any:
+    if isinstance(value, str) and value:
+        return {"name": value}
+    if isinstance(value, dict) and isinstance(value.get("name"), str) and value["name"]:
+        return value
+    raise ValueError("must be an algorithm's name, or a mapping with its name: {name: grpo, ...}")
+
+
+def _reward(value: Any) -> Any:
+    rewards = value if isinstance(value, list) else [value]
+    if not rewards or not all(isinstance(one, str | dict) and one for one in rewards):
+        raise ValueError(
+            "must be a reward such as wer or file.py:function, a mapping with its name, or a list of those"
+        )
+    return value
+
+
+def _names(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _block_tokens(value: Any) -> Any:
+    is_ids = isinstance(value, list) and all(type(one) is int and one >= 0 for one in value)
+    if value != "special" and not is_ids:
+        raise ValueError("must be 'special' or a list of token ids, such as [] to block none")
+    return value
+
+
+def _save_every(value: int) -> int:
+    if value == 0 or value < -1:
+        raise ValueError(f"must be a number of steps, or -1 to save at the end alone, got {value}")
+    return value
+
+
+def _folder_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
+        raise ValueError(f"must be letters, digits, dots, dashes and underscores, got {value!r}")
+    return value
+
+
+class Data(Settings):
+    """What is learnt from and what is measured."""
+
+    train: Name | None = Field(
+        default=None, description="Training set: a JSONL file or a built-in set's name."
+    )
+    eval: Annotated[list[Name], BeforeValidator(_names)] = Field(
+        default=[], description="Evaluation sets, one or a list: JSONL files or built-in sets' names."
+    )
+    columns: dict[Name, Name] = Field(
+        default={}, description="Names of the file's columns where they differ: {audio: wav, text: txt}."
+    )
+    on_bad_audio: Literal["error", "skip"] = Field(
+        default="error",
+        description="A clip that cannot be used stops the run at its start, or is counted and left out.",
+    )
+    max_seconds: PositiveFloat = Field(
+        default=30.0, description="Longer clips are bad audio; none is ever cut."
+    )
+    min_seconds: NonNegativeFloat = Field(default=0.1, description="Shorter clips are bad audio.")
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Data:
+        if self.min_seconds >= self.max_seconds:
+            raise ValueError(
+                f"must have min_seconds below max_seconds, got {self.min_seconds} and {self.max_seconds}"
+            )
+        return self
+
+
+class Rollout(Settings):
+    """How the model is asked."""
+
+    group_size: PositiveInt = Field(default=8, description="Completions sampled for each prompt (G).")
+    temperature: PositiveFloat = Field(
+        default=1.0, description="Sampling temperature; the loss sees the same one."
+    )
+    max_new_tokens: PositiveInt = Field(default=64, description="Longest completion, in tokens.")
+    prompts_per_step: PositiveInt = Field(default=16, description="Distinct prompts in one step (P).")
+    block_tokens: Annotated[Literal["special"] | list[int], BeforeValidator(_block_tokens)] = Field(
+        default="special", description="Token ids never sampled: the special ones, or a list."
+    )
+
+
+class Optimizer(Settings):
+    """AdamW and its schedule."""
+
+    lr: PositiveFloat = Field(default=1e-6, description="Peak learning rate.")
+    warmup_steps: NonNegativeInt = Field(default=0, description="Steps of linear warm-up.")
+    schedule: Literal["constant", "cosine"] = Field(
+        default="constant", description="Learning rate after warm-up."
+    )
+    min_lr_ratio: Fraction = Field(default=0.0, description="Where the cosine ends, as a fraction of lr.")
+    weight_decay: NonNegativeFloat = Field(default=0.0, description="Decoupled weight decay.")
+    betas: Annotated[
+        tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]], Strict(False)
+    ] = Field(default=(0.9, 0.95), description="Decay rates of the two moments.")
+    max_grad_norm: PositiveFloat = Field(
+        default=1.0, description="Gradients are scaled down to this global norm."
+    )
+
+
+class Train(Settings):
+    """How long to train, in what portions, and what to keep."""
+
+    steps: PositiveInt = Field(default=100, description="Rollouts to learn from.")
+    minibatches: PositiveInt = Field(default=1, description="Optimiser steps in one pass over a rollout.")
+    epochs: PositiveInt = Field(default=1, description="Passes over each rollout.")
+    max_prompts_per_batch: PositiveInt = Field(
+        default=16, description="Prompts in one forward and backward pass; lower it when memory runs out."
+    )
+    save_every: Annotated[int, AfterValidator(_save_every)] = Field(
+        default=50, description="Steps between checkpoints; -1 saves at the end alone."
+    )
+    keep_checkpoints: PositiveInt = Field(default=3, description="Checkpoints kept, the newest ones.")
+    log_rollouts_every: PositiveInt = Field(default=1, description="Steps between rollout files.")
+    audio_copies: NonNegativeInt = Field(default=64, description="Most clips copied into the run folder.")
+
+
+class Eval(Settings):
+    """When to measure, and on how much."""
+
+    every: NonNegativeInt = Field(
+        default=0, description="Steps between evaluations during training; 0 for none."
+    )
+    limit: PositiveInt | None = Field(default=None, description="Examples used of each set; all by default.")
+    before: bool = Field(default=True, description="Evaluate before the first step.")
+    after: bool = Field(default=True, description="Evaluate after the last step.")
+    batch_size: PositiveInt = Field(default=16, description="Clips transcribed at once.")
+
+
+class Config(Settings):
+    """One recipe, complete: what `config.yaml` of a run folder holds."""
+
+    model: Name = Field(default="builtin:student", description="Path, hub id, RUN, RUN@STEP or builtin:NAME.")
+    task: Name = Field(default="asr", description="How an example becomes a prompt, and an answer is read.")
+    algorithm: Annotated[dict[str, Any], BeforeValidator(_algorithm)] = Field(
+        default={"name": "grpo"}, description="An algorithm's name, or a mapping of its name and settings."
+    )
+    reward: Annotated[str | dict[str, Any] | list[str | dict[str, Any]], BeforeValidator(_reward)] = Field(
+        default="wer",
+        description="A built-in reward, file.py:function or import path; a mapping with settings; a list.",
+    )
+    data: Data = Data()
+    rollout: Rollout = Rollout()
+    optimizer: Optimizer = Optimizer()
+    train: Train = Train()
+    eval: Eval = Eval()
+    language: Name = Field(
+        default="auto", description="auto, given (each example's own) or a language for every clip."
+    )
+    context: str = Field(default="", description="Text before the audio: hot words, domain, style.")
+    seed: NonNegativeInt = Field(default=0, description="All randomness derives from it.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto takes a GPU where there is one."
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="Type of the computation."
+    )
+    threads: PositiveInt | None = Field(
+        default=None, description="CPU threads; PyTorch's own choice by default."
+    )
+    output: Name = Field(default="runs", description="Folder that holds the run folders.")
+    name: Annotated[str, AfterValidator(_folder_name)] | None = Field(
+        None, description="End of the run's id; algorithm and model by default."
+    )
+
+    @model_validator(mode="after")
+    def _portions(self) -> Config:
+        if self.train.minibatches > self.rollout.prompts_per_step:
+            raise ValueError(
+                f"'train.minibatches' must be at most 'rollout.prompts_per_step', "
+                f"got {self.train.minibatches} and {self.rollout.prompts_per_step}"
+            )
+        return self
+
+    def to_yaml(self) -> str:
+        """The recipe in full, defaults included; `load_config` reads it back equal."""
+        return yaml.dump(self.model_dump(mode="json"))

@@ -1,0 +1,137 @@
+"""Settings checked against a pydantic model, every problem in words and with the nearest valid name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from antiphon.errors import ConfigError
+
+Path = tuple[str | int, ...]
+
+
+class Settings(BaseModel):
+    """Base of every settings model: no unknown key, no coercion between types, no NaN or infinity."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+SettingsT = TypeVar("SettingsT", bound=BaseModel)
+
+
+def validate_settings(
+    model_cls: type[SettingsT],
+    data: Mapping[str, Any],
+    where: str | Callable[[Path], str],
+    prefix: str = "",
+) -> SettingsT:
+    """`data` as a `model_cls`.
+
+    `where` says in messages where the settings came from ("recipe.yaml"), or tells that for one key's path.
+    `prefix` is the dotted key they live under ("algorithm"), so that messages name a key as a user writes it.
+
+    Raises `ConfigError`, one line a problem: the key, where it came from, what is wrong, and for an unknown
+    key the nearest valid one.
+    """
+    try:
+        return model_cls.model_validate(dict(data))
+    except ValidationError as error:
+        find = where if callable(where) else lambda _: where
+        lines = [_say(problem, model_cls, find, prefix) for problem in error.errors(include_url=False)]
+        raise ConfigError("\n".join(lines)) from None
+
+
+def dotted(path: Path) -> str:
+    """`("data", "eval", 0)` as a user writes it: `data.eval[0]`."""
+    key = ""
+    for part in path:
+        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else part
+    return key
+
+
+def _say(problem: ErrorDetails, model_cls: type[BaseModel], find: Callable[[Path], str], prefix: str) -> str:
+    path: Path = tuple(problem["loc"])
+    origin = f" in {find(path)}" if find(path) else ""
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {_under(prefix, path)!r}{origin}; {_suggest(path, model_cls, prefix)}"
+    if problem["type"] == "missing" and isinstance(path[-1], int):
+        return f"{_under(prefix, path[:-1])!r}{origin} has too few values; give value number {path[-1] + 1}"
+    if problem["type"] == "missing":
+        return f"key {_under(prefix, path)!r} is missing{origin}; add it"
+    wrong = _in_words(problem)
+    key = _under(prefix, path)
+    return f"{key!r}{origin} {wrong}" if key else wrong
+
+
+def _under(prefix: str, path: Path) -> str:
+    return dotted(((prefix,) if prefix else ()) + path)
+
+
+def _suggest(path: Path, model_cls: type[BaseModel], prefix: str) -> str:
+    """The nearest valid key: a neighbour, else the same name elsewhere, else all neighbours."""
+    wanted = str(path[-1])
+    keys = list(_keys(model_cls))
+    neighbours = [key for key in keys if key[:-1] == path[:-1]]
+    elsewhere = [key for key in keys if key[:-1] != path[:-1]]
+    for candidates, cutoff in ((neighbours, 0.6), (elsewhere, 0.8)):
+        names = {str(key[-1]): key for key in reversed(candidates)}
+        close = difflib.get_close_matches(wanted, names, n=1, cutoff=cutoff)
+        if close:
+            return f"did you mean {_under(prefix, names[close[0]])!r}?"
+    return "valid keys here: " + ", ".join(str(key[-1]) for key in neighbours)
+
+
+def _keys(model_cls: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, field in model_cls.model_fields.items():
+        yield (*above, name)
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _keys(kind, (*above, name))
+
+
+_EXPECTED = {
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "string_type": "must be text (quote it if YAML reads it as something else)",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping of names to values",
+    "model_type": "must be a mapping of settings",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "string_too_short": "must not be empty",
+}
+
+
+def _in_words(problem: ErrorDetails) -> str:
+    context = {name: _number(value) for name, value in problem.get("ctx", {}).items()}
+    if problem["type"] == "value_error":
+        return str(context["error"])
+    expected = _EXPECTED.get(problem["type"])
+    wrong = expected.format(**context) if expected else problem["msg"][0].lower() + problem["msg"][1:]
+    return f"{wrong}, got {_shown(problem['input'])}"
+
+
+def _number(value: Any) -> Any:
+    return f"{value:g}" if isinstance(value, float) else value
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."

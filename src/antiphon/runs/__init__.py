@@ -1,0 +1,9 @@
+"""A run is a folder: what is written there, how it survives a kill, and how it is found again."""
+
+from antiphon.runs.checkpoints import Checkpoint
+from antiphon.runs.find import find_run, list_runs, resolve
+from antiphon.runs.folder import RunFolder
+from antiphon.runs.rollouts import RolloutRow
+from antiphon.runs.status import Status
+
+__all__ = ["Checkpoint", "RolloutRow", "RunFolder", "Status", "find_run", "list_runs", "resolve"]

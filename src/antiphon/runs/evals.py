@@ -1,0 +1,52 @@
+"""Evaluations of a run: `evals/step-NNNNNN-SET/`, a summary and one row an example."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from antiphon.errors import RunError
+from antiphon.runs import atomic
+from antiphon.runs.checkpoints import step_name
+
+
+def eval_name(set_name: str, step: int) -> str:
+    """`step-000050-noisy`; characters that no file name should have are percent-encoded."""
+    safe = re.sub(r"[^\w.-]", lambda odd: quote(odd[0], safe=""), set_name)
+    return f"{step_name(step)}-{safe}"
+
+
+def save_eval(
+    folder: Path, set_name: str, step: int, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> Path:
+    """Writes one evaluation, in place of an earlier one of the same set and step, and returns its folder.
+
+    `summary.json` is `summary` with `set` and `step` added; `rows.parquet` keeps the order of `rows`.
+    """
+    final = folder / eval_name(set_name, step)
+    with atomic.atomic_dir(final) as aside:
+        atomic.write_json(aside / "summary.json", {"set": set_name, "step": step, **summary})
+        with atomic.naming(final):
+            pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), aside / "rows.parquet")
+    return final
+
+
+def read_evals(folder: Path) -> list[dict[str, Any]]:
+    """Every summary, by step and then by set. Raises `RunError` for one that is damaged."""
+    summaries = [_read(path) for path in folder.glob("[!.]*/summary.json")]
+    return sorted(summaries, key=lambda summary: (summary["step"], summary["set"]))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        summary = json.loads(path.read_bytes())
+        return {"set": summary["set"], "step": summary["step"], **summary}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunError(f"cannot read {path}: {error!r}; remove its folder and evaluate again") from error

@@ -1,0 +1,51 @@
+"""From what a user types (`RUN`, `RUN@STEP`, `latest`, a path) to a run folder."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from antiphon.errors import RunError
+from antiphon.runs.folder import RunFolder
+
+LATEST = "latest"
+
+
+def list_runs(output: Path) -> list[RunFolder]:
+    """The runs in `output`, the one started last first; none when there is no such folder."""
+    if not output.is_dir():
+        return []
+    runs = [RunFolder(path) for path in output.iterdir() if RunFolder.is_run(path)]
+    return sorted(runs, key=lambda run: (run.status.started, run.id), reverse=True)
+
+
+def find_run(spec: str, output: Path) -> tuple[RunFolder, int | None] | None:
+    """The run that `spec` names and the step after its `@`, or None when no run is called so.
+
+    `spec` is a run's id in `output`, a path to its folder, or `latest`, each with or without `@STEP`.
+    """
+    name, at, step = spec.rpartition("@")
+    if not (at and step.isdecimal()):
+        name, step = spec, ""
+    run = _find(name, output)
+    return None if run is None else (run, int(step) if step else None)
+
+
+def resolve(spec: str, output: Path) -> tuple[RunFolder, int | None]:
+    """As `find_run`, but raises `RunError` with the nearest id when no run is called so."""
+    found = find_run(spec, output)
+    if found is not None:
+        return found
+    ids = [run.id for run in list_runs(output)]
+    if not ids:
+        raise RunError(f"no run {spec!r}: there are no runs in {output}; give another folder with --output")
+    close = difflib.get_close_matches(spec.rpartition("@")[0] or spec, ids, n=1, cutoff=0.4)
+    remedy = f"did you mean {close[0]!r}?" if close else f"the latest is {ids[0]!r}"
+    raise RunError(f"no run {spec!r} in {output}; {remedy}")
+
+
+def _find(name: str, output: Path) -> RunFolder | None:
+    if name == LATEST:
+        return next(iter(list_runs(output)), None)
+    places = (output / name, Path(name)) if name else ()
+    return next((RunFolder(path) for path in places if RunFolder.is_run(path)), None)

@@ -1,0 +1,203 @@
+"""One run's folder: the only place a run writes to, and all that other tools read of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from antiphon.config import Config, load_config
+from antiphon.errors import RunError
+from antiphon.runs import atomic, clips, evals, lines
+from antiphon.runs.checkpoints import Checkpoints, step_name, step_of
+from antiphon.runs.environment import describe
+from antiphon.runs.rollouts import RolloutRow, write_rollouts
+from antiphon.runs.status import State, Status, now
+from antiphon.types import Hertz
+
+_FOLDERS = ("rollouts", "audio", "checkpoints", "evals", "plots")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder, by its path. `docs/run-folder.md` describes every file in it.
+
+    Every method that writes raises `RunError` naming the file, the cause and the remedy.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, config: Config, command: Sequence[str]) -> RunFolder:
+        """A new folder in `config.output`. Its id is the time in UTC and `config.name` or what is trained.
+
+        `command` is the command line, for `environment.json`.
+        """
+        run = cls(_make_folder(Path(config.output), config))
+        with atomic.naming(run.path):
+            for name in _FOLDERS:
+                (run.path / name).mkdir()
+        run.write_config(config)
+        atomic.write_json(run.path / "environment.json", describe(command))
+        run._write_status(Status(state="starting", step=0, steps=config.train.steps, started=now()))
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """The run at `path`. Raises `RunError` when there is none."""
+        if not cls.is_run(path):
+            raise RunError(f"{path} is not a run folder (no status.json in it); see: antiphon runs")
+        return cls(path)
+
+    @staticmethod
+    def is_run(path: Path) -> bool:
+        """Whether a run folder is at `path`."""
+        return (path / "status.json").is_file()
+
+    @property
+    def id(self) -> str:
+        return self.path.resolve().name
+
+    @cached_property
+    def config(self) -> Config:
+        """The recipe in full. Raises `ConfigError` when this version of antiphon does not understand it."""
+        return load_config(self.path / "config.yaml")
+
+    def write_config(self, config: Config) -> None:
+        """Replaces the recipe, as resuming with more steps does."""
+        atomic.write_text(self.path / "config.yaml", config.to_yaml())
+        self.__dict__["config"] = config
+
+    @property
+    def status(self) -> Status:
+        """What the run last wrote of itself. Raises `RunError` when that is damaged."""
+        path = self.path / "status.json"
+        try:
+            return Status(**json.loads(path.read_bytes()))
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(f"cannot read {path}: {error}; the folder is damaged, remove it") from error
+
+    def update(self, state: State, step: int | None = None, error: str | None = None) -> None:
+        """Writes the state and the steps done (None: as before), with the present time and this process."""
+        before = self.status
+        done = before.step if step is None else step
+        self._write_status(Status(state, done, self.config.train.steps, before.started, error=error))
+
+    def claim(self) -> None:
+        """Makes this process the run's writer, and clears away what a crash left half-written.
+
+        Raises `RunError` while another process on this machine is training it.
+        """
+        status = self.status
+        if status.seen_state in ("starting", "running") and status.pid != os.getpid():
+            raise RunError(f"the run {self.path} is in use by process {status.pid}; stop that one first")
+        for folder in (self.path, *(self.path / name for name in _FOLDERS)):
+            atomic.clean(folder)
+        self.update("starting")
+
+    def log_metrics(self, step: int, values: Mapping[str, Any]) -> None:
+        """Adds a line to `metrics.jsonl`. Values must follow from seed and data alone: no times."""
+        lines.append(self.path / "metrics.jsonl", {"step": step, **values})
+
+    def log_timings(self, step: int, values: Mapping[str, Any]) -> None:
+        """Adds a line to `timings.jsonl`: what depends on the machine."""
+        lines.append(self.path / "timings.jsonl", {"step": step, **values})
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of `metrics.jsonl`."""
+        return lines.read(self.path / "metrics.jsonl")
+
+    def timings(self) -> list[dict[str, Any]]:
+        """The lines of `timings.jsonl`."""
+        return lines.read(self.path / "timings.jsonl")
+
+    def log(self, message: str) -> None:
+        """Adds a line to `log.txt`, after the present time."""
+        path = self.path / "log.txt"
+        with atomic.naming(path), path.open("a", encoding="utf-8") as file:
+            file.write(f"{now()} {message}\n")
+
+    def write_rollouts(self, step: int, rows: Sequence[RolloutRow]) -> None:
+        """Writes `rollouts/step-NNNNNN.parquet`."""
+        write_rollouts(self.path / "rollouts" / f"{step_name(step)}.parquet", rows)
+
+    def save_clip(self, name: str, waveform: np.ndarray, rate: Hertz) -> str | None:
+        """Copies a mono waveform [samples] at `rate` to `audio/`, once, and returns the path within the run.
+
+        None when `train.audio_copies` other clips are there already.
+        """
+        file = clips.save_clip(self.path / "audio", name, waveform, rate, self.config.train.audio_copies)
+        return None if file is None else f"audio/{file}"
+
+    def save_eval(
+        self, set_name: str, step: int, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+    ) -> Path:
+        """Writes `evals/step-NNNNNN-SET/` and returns it; see `antiphon.runs.evals.save_eval`."""
+        return evals.save_eval(self.path / "evals", set_name, step, summary, rows)
+
+    def evals(self) -> list[dict[str, Any]]:
+        """The summaries of all evaluations, by step and set."""
+        return evals.read_evals(self.path / "evals")
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.path / "checkpoints")
+
+    @property
+    def plots(self) -> Path:
+        """The folder for figures, which are made again from the other files."""
+        return self.path / "plots"
+
+    def truncate_after(self, step: int) -> None:
+        """Drops all that came after `step`: checkpoints, evaluations, rollouts, metrics and timings.
+
+        Newest checkpoint first, so that after a kill half-way the same call completes the work.
+        """
+        for checkpoint in reversed(self.checkpoints.list()):
+            if checkpoint.step > step:
+                atomic.remove_dir(checkpoint.path)
+        for summary in self.evals():
+            if summary["step"] > step:
+                atomic.remove_dir(self.path / "evals" / evals.eval_name(summary["set"], summary["step"]))
+        for path in (self.path / "rollouts").glob("*.parquet"):
+            if (step_of(path.stem) or 0) > step:
+                path.unlink()
+        for name in ("metrics.jsonl", "timings.jsonl"):
+            lines.keep_to_step(self.path / name, step)
+
+    def _write_status(self, status: Status) -> None:
+        atomic.write_json(self.path / "status.json", asdict(status))
+
+
+def _make_folder(output: Path, config: Config) -> Path:
+    what = config.name or f"{_word(config.algorithm['name'])}-{_word(config.model)}"
+    stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{what}"
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for number in count(1):
+            path = output / (stem if number == 1 else f"{stem}-{number}")
+            try:
+                path.mkdir()
+                return path
+            except FileExistsError:
+                continue
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RunError(
+            f"cannot make a run folder in {output}: {reason}; set output=FOLDER to one that can be written"
+        ) from error
+    raise AssertionError("count() does not end")
+
+
+def _word(name: str) -> str:
+    """The telling end of a model's or algorithm's name, fit for a folder: `student` of `builtin:student`."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", re.split(r"[/:]", name.rstrip("/"))[-1]).strip("-.") or "model"

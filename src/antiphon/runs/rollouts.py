@@ -1,0 +1,82 @@
+"""What the model said and what it earned: one Parquet file a step, one row a completion."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from antiphon.runs import atomic
+
+_SCHEMA = pa.schema(
+    [
+        ("step", pa.int64()),
+        ("example_id", pa.string()),
+        ("sample", pa.int32()),
+        ("prompt", pa.string()),
+        ("reference", pa.string()),
+        ("text", pa.string()),
+        ("token_ids", pa.list_(pa.int32())),
+        ("logprobs", pa.list_(pa.float32())),
+        ("reward", pa.float64()),
+        ("advantages", pa.list_(pa.float32())),
+        ("finish_reason", pa.string()),
+        ("audio", pa.string()),
+        ("columns", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class RolloutRow:
+    """One completion of a step."""
+
+    step: int
+    example_id: str
+    sample: int
+    """Index within its group."""
+    prompt: str
+    """Instruction and context in words; empty for a recogniser that takes none."""
+    reference: str
+    text: str
+    """The completion's text as the task reads it."""
+    token_ids: Sequence[int]
+    """[T], as sampled."""
+    logprobs: Sequence[float]
+    """[T], of the distribution sampled from."""
+    reward: float
+    advantages: Sequence[float]
+    """[T], what the loss weighed each token by; empty where the group was dropped."""
+    finish_reason: str
+    audio: str | None = None
+    """Copy in the run folder (`audio/NAME.flac`) or the clip's source."""
+    reward_parts: Mapping[str, float] = field(default_factory=dict)
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """Further columns of the example."""
+
+
+def write_rollouts(path: Path, rows: Sequence[RolloutRow]) -> None:
+    """Replaces `path` by `rows` in one step.
+
+    A reward part becomes the column `reward_<part>`, null where absent. Raises `RunError` when that fails.
+    """
+    parts = sorted({part for row in rows for part in row.reward_parts})
+    table = pa.Table.from_pylist([_record(row) for row in rows], schema=_SCHEMA)
+    place = _SCHEMA.get_field_index("reward") + 1
+    for offset, part in enumerate(parts):
+        values = pa.array([row.reward_parts.get(part) for row in rows], pa.float64())
+        table = table.add_column(place + offset, f"reward_{part}", values)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    atomic.write_bytes(path, buffer.getvalue())
+
+
+def _record(row: RolloutRow) -> dict[str, Any]:
+    record = {name: getattr(row, name) for name in _SCHEMA.names}
+    return record | {"columns": json.dumps(dict(row.columns), ensure_ascii=False, default=str)}

@@ -1,0 +1,50 @@
+"""What a run is doing: the state it wrote itself, and what that means once its process is gone."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+State = Literal["starting", "running", "finished", "failed", "interrupted"]
+
+
+def now() -> str:
+    """The time in UTC, as ISO 8601 to the microsecond."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+@dataclass(frozen=True)
+class Status:
+    """The content of `status.json`."""
+
+    state: State
+    step: int
+    """Steps done."""
+    steps: int
+    """Steps planned."""
+    started: str
+    """When the run was created, UTC, ISO 8601."""
+    updated: str = field(default_factory=now)
+    pid: int = field(default_factory=os.getpid)
+    host: str = field(default_factory=socket.gethostname)
+    error: str | None = None
+    """Why the run failed."""
+
+    @property
+    def seen_state(self) -> State | Literal["killed"]:
+        """The state to show: "killed" when the process went away without a last word."""
+        busy = self.state in ("starting", "running")
+        return "killed" if busy and self.host == socket.gethostname() and not _alive(self.pid) else self.state
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
