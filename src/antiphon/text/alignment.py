@@ -1,0 +1,122 @@
+"""Alignment of what was said with what was recognised, and the error counts that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import regex
+from rapidfuzz.distance import Levenshtein
+
+from antiphon.text.normalise import normaliser
+
+# Scripts written without spaces between words; the prolonged sound mark is shared by both kana.
+_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー]"
+_UNIT = regex.compile(rf"{_UNSPACED}\p{{M}}*|(?:(?!{_UNSPACED})\S)+")
+_IDLE_SPACE = regex.compile(rf"(?<={_UNSPACED}\p{{M}}*)\s+|\s+(?={_UNSPACED})")
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One step of an alignment. `ref` and `hyp` are indices of units; None where that side has none."""
+
+    kind: Literal["hit", "substitution", "deletion", "insertion"]
+    ref: int | None
+    hyp: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Counts of a minimal edit alignment, in units (words or characters). Utterances add up to a corpus."""
+
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+    hits: int = 0
+
+    @property
+    def edits(self) -> int:
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def ref_len(self) -> int:
+        return self.hits + self.substitutions + self.deletions
+
+    @property
+    def hyp_len(self) -> int:
+        return self.hits + self.substitutions + self.insertions
+
+    @property
+    def rate(self) -> float:
+        """Edits per reference unit, a fraction, unbounded.
+
+        An empty reference counts as one unit: each word put where nothing was said costs 1, silence costs 0.
+        """
+        return self.edits / max(self.ref_len, 1)
+
+    def __add__(self, other: Errors) -> Errors:
+        return Errors(
+            self.substitutions + other.substitutions,
+            self.deletions + other.deletions,
+            self.insertions + other.insertions,
+            self.hits + other.hits,
+        )
+
+
+def units(text: str) -> list[str]:
+    """The units WER counts: words by whitespace, but single characters, each with its combining marks, in
+    scripts that put no spaces between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese).
+
+    The script decides, not a language tag, so both sides of an alignment are always split alike.
+    """
+    return _UNIT.findall(text)
+
+
+def characters(text: str) -> list[str]:
+    """The units CER counts: code points, with the spaces between words, as jiwer does.
+
+    Spaces beside a script that needs none are not counted.
+    """
+    return list(_IDLE_SPACE.sub("", " ".join(text.split())))
+
+
+def align(ref_units: Sequence[str], hyp_units: Sequence[str]) -> list[Op]:
+    """A minimal edit alignment (Levenshtein, unit costs) in reading order; each unit is in one `Op`."""
+    ops: list[Op] = []
+    for block in Levenshtein.opcodes(ref_units, hyp_units):
+        refs = range(block.src_start, block.src_end)
+        hyps = range(block.dest_start, block.dest_end)
+        match block.tag:
+            case "equal":
+                ops += [Op("hit", ref, hyp) for ref, hyp in zip(refs, hyps, strict=True)]
+            case "replace":
+                ops += [Op("substitution", ref, hyp) for ref, hyp in zip(refs, hyps, strict=True)]
+            case "delete":
+                ops += [Op("deletion", ref, None) for ref in refs]
+            case "insert":
+                ops += [Op("insertion", None, hyp) for hyp in hyps]
+    return ops
+
+
+def count_errors(ref_units: Sequence[str], hyp_units: Sequence[str]) -> Errors:
+    """Substitutions, deletions, insertions and hits of the alignment that `align` gives."""
+    edits = [edit.tag for edit in Levenshtein.editops(ref_units, hyp_units)]
+    substitutions, deletions, insertions = (edits.count(tag) for tag in ("replace", "delete", "insert"))
+    return Errors(substitutions, deletions, insertions, hits=len(ref_units) - substitutions - deletions)
+
+
+def word_errors(
+    reference: str, hypothesis: str, language: str | None = None, *, normaliser_name: str = "default"
+) -> Errors:
+    """Errors over `units` of the normalised texts. Raises `ConfigError` for an unknown normaliser."""
+    clean = normaliser(language, normaliser_name)
+    return count_errors(units(clean(reference)), units(clean(hypothesis)))
+
+
+def char_errors(
+    reference: str, hypothesis: str, language: str | None = None, *, normaliser_name: str = "default"
+) -> Errors:
+    """Errors over `characters` of the normalised texts. Raises `ConfigError` for an unknown normaliser."""
+    clean = normaliser(language, normaliser_name)
+    return count_errors(characters(clean(reference)), characters(clean(hypothesis)))
