@@ -1,0 +1,125 @@
+"""Corpus WER and CER with their intervals, and the table of utterances behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from antiphon.errors import DataError
+from antiphon.evaluate.bootstrap import bootstrap_ci, resampled_in_blocks
+from antiphon.text.alignment import characters, count_errors, units
+from antiphon.text.normalise import normaliser as normaliser_for
+from antiphon.types import Seconds
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One reference with what was recognised. Edits and lengths are counts after normalisation."""
+
+    id: str
+    ref_text: str
+    pred_text: str
+    ref_clean: str
+    pred_clean: str
+    wer_errors: int
+    cer_errors: int
+    ref_words: int
+    """Units of `antiphon.text.alignment.units`: characters in scripts without spaces."""
+    ref_chars: int
+    sub: int
+    """`sub`, `del_` and `ins` are word errors and add up to `wer_errors`."""
+    del_: int
+    ins: int
+    seconds: Seconds
+    """Duration of the audio."""
+    speaker: str | None = None
+    language: str | None = None
+
+    def to_row(self) -> dict[str, Any]:
+        """The fields as a table has them: `del_` is called "del"."""
+        return {name.rstrip("_"): value for name, value in vars(self).items()}
+
+
+def measure(
+    id: str,
+    reference: str,
+    prediction: str,
+    *,
+    seconds: Seconds = 0.0,
+    speaker: str | None = None,
+    language: str | None = None,
+    normaliser: str = "default",
+) -> Utterance:
+    """Counts word and character errors of one prediction. Raises `ConfigError` for an unknown normaliser."""
+    clean = normaliser_for(language, normaliser)
+    ref_clean, pred_clean = clean(reference), clean(prediction)
+    words = count_errors(units(ref_clean), units(pred_clean))
+    chars = count_errors(characters(ref_clean), characters(pred_clean))
+    return Utterance(
+        id=id,
+        ref_text=reference,
+        pred_text=prediction,
+        ref_clean=ref_clean,
+        pred_clean=pred_clean,
+        wer_errors=words.edits,
+        cer_errors=chars.edits,
+        ref_words=words.ref_len,
+        ref_chars=chars.ref_len,
+        sub=words.substitutions,
+        del_=words.deletions,
+        ins=words.insertions,
+        seconds=seconds,
+        speaker=speaker,
+        language=language,
+    )
+
+
+def worst_first(utterances: Iterable[Utterance]) -> list[Utterance]:
+    """By word errors, then character errors, then id."""
+    return sorted(utterances, key=lambda row: (-row.wer_errors, -row.cer_errors, row.id))
+
+
+def summarise(
+    utterances: Sequence[Utterance], *, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> dict[str, Any]:
+    """The figures of a corpus, ready for JSON. Rates are fractions: Σ edits / Σ reference units.
+
+    `wer`, `cer`, and per reference word `sub`, `del`, `ins`, which add up to `wer`; `ci` [low, high] of `wer`
+    and `ci_over` ("speakers" or "utterances": what was resampled, see `bootstrap_ci`); the counts `n`,
+    `ref_words`, `ref_chars`, `edits` (of words), `insertions`, `empty_outputs` (nothing recognised though
+    something was said); `seconds` of audio.
+
+    Without any reference word a rate has no meaning: rates and `ci` are None, and `insertions` tells how much
+    was made up. `ci` is None for a single utterance too. Raises `DataError` when there is no utterance.
+    """
+    if not utterances:
+        raise DataError(
+            "there are no utterances to score: the evaluation set is empty; give it at least one row"
+        )
+    ref_words = sum(row.ref_words for row in utterances)
+    ref_chars = sum(row.ref_chars for row in utterances)
+    edits = [row.wer_errors for row in utterances]
+    speakers = [row.speaker for row in utterances]
+    insertions = sum(row.ins for row in utterances)
+    ci = bootstrap_ci(edits, [row.ref_words for row in utterances], speakers, level, resamples, seed)
+    return {
+        "wer": _rate(sum(edits), ref_words),
+        "ci": None if ci is None else list(ci),
+        "ci_over": "speakers" if resampled_in_blocks(speakers) else "utterances",
+        "cer": _rate(sum(row.cer_errors for row in utterances), ref_chars),
+        "sub": _rate(sum(row.sub for row in utterances), ref_words),
+        "del": _rate(sum(row.del_ for row in utterances), ref_words),
+        "ins": _rate(insertions, ref_words),
+        "n": len(utterances),
+        "ref_words": ref_words,
+        "ref_chars": ref_chars,
+        "edits": sum(edits),
+        "insertions": insertions,
+        "empty_outputs": sum(not row.pred_clean and bool(row.ref_clean) for row in utterances),
+        "seconds": sum(row.seconds for row in utterances),
+    }
+
+
+def _rate(edits: int, length: int) -> float | None:
+    return edits / length if length else None

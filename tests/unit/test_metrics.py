@@ -1,0 +1,154 @@
+"""Alignment, error counts and the figures of a corpus, worked by hand and checked against jiwer."""
+
+import random
+
+import jiwer
+import pytest
+
+from antiphon.errors import DataError
+from antiphon.evaluate.metrics import Utterance, measure, summarise, worst_first
+from antiphon.text.alignment import Errors, Op, align, char_errors, characters, count_errors, word_errors
+
+
+def test_each_kind_of_error_is_counted_once() -> None:
+    # one two three four / one too three five four: a substitution and an insertion
+    errors = word_errors("one two three four", "one too three five four", "en")
+    assert errors == Errors(substitutions=1, deletions=0, insertions=1, hits=3)
+    assert (errors.edits, errors.ref_len, errors.hyp_len, errors.rate) == (2, 4, 5, 0.5)
+
+
+def test_alignment_covers_both_sides_in_order() -> None:
+    assert align(["a", "b", "c"], ["a", "x", "c", "d"]) == [
+        Op("hit", 0, 0),
+        Op("substitution", 1, 1),
+        Op("hit", 2, 2),
+        Op("insertion", None, 3),
+    ]
+    assert align(["a", "b"], ["b"]) == [Op("deletion", 0, None), Op("hit", 1, 0)]
+    assert align([], ["b"]) == [Op("insertion", None, 0)]
+    assert align([], []) == []
+
+
+def test_an_empty_reference_charges_every_word_made_up() -> None:
+    assert word_errors("", "", "en").rate == 0.0
+    assert word_errors("", "hello there", "en").rate == 2.0
+    assert word_errors("...", "hello", "en").rate == 1.0
+    assert word_errors("hello there", "", "en").rate == 1.0
+
+
+def test_chinese_words_are_characters() -> None:
+    assert word_errors("你好世界", "你好，世间", "zh") == Errors(substitutions=1, hits=3)
+    assert word_errors("你好世界", "hello", None) == Errors(substitutions=1, deletions=3)
+
+
+def test_characters_count_spaces_only_between_spaced_words() -> None:
+    assert characters("set  a") == ["s", "e", "t", " ", "a"]
+    assert characters("你好 世界 3 个") == list("你好世界3个")
+    assert char_errors("你好 世界", "你好世界", "zh").edits == 0
+    assert char_errors("ab c", "abc", None) == Errors(deletions=1, hits=3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_counts_agree_with_jiwer_on_random_texts(seed: int) -> None:
+    draw = random.Random(seed)
+    vocabulary = ["alpha", "beta", "gamma", "delta", "be", "alphabet"]
+    total = Errors()
+    references, hypotheses = [], []
+    for _ in range(40):
+        reference = " ".join(draw.choices(vocabulary, k=draw.randint(1, 12)))
+        hypothesis = " ".join(draw.choices(vocabulary, k=draw.randint(0, 12)))
+        errors = word_errors(reference, hypothesis)
+        theirs = jiwer.process_words(reference, hypothesis)
+        assert errors == Errors(theirs.substitutions, theirs.deletions, theirs.insertions, theirs.hits)
+        assert errors.rate == pytest.approx(theirs.wer)
+        assert char_errors(reference, hypothesis).rate == pytest.approx(jiwer.cer(reference, hypothesis))
+        kinds = [op.kind for op in align(reference.split(), hypothesis.split())]
+        assert kinds.count("hit") == errors.hits
+        assert len(kinds) - kinds.count("hit") == errors.edits
+        total += errors
+        references.append(reference)
+        hypotheses.append(hypothesis)
+    assert total.rate == pytest.approx(jiwer.wer(references, hypotheses))
+
+
+def test_counting_units_of_any_kind() -> None:
+    assert count_errors(["new york", "x"], ["new york"]) == Errors(deletions=1, hits=1)
+
+
+def corpus() -> list[Utterance]:
+    return [
+        measure("right", "One two three four", "one, two three four", seconds=2.0, language="en"),
+        measure("worst", "five six", "nine", seconds=1.0, language="en"),
+        measure("longer", "a b c d", "a b c d e", seconds=1.5, language="en"),
+        measure("silent", "", "", seconds=0.5, language="en"),
+    ]
+
+
+def test_a_row_holds_both_texts_and_their_counts() -> None:
+    assert measure("w", "Five six!", "nine", seconds=1.0, speaker="jo", language="en").to_row() == {
+        "id": "w",
+        "ref_text": "Five six!",
+        "pred_text": "nine",
+        "ref_clean": "five six",
+        "pred_clean": "nine",
+        "wer_errors": 2,
+        "cer_errors": 6,
+        "ref_words": 2,
+        "ref_chars": 8,
+        "sub": 1,
+        "del": 1,
+        "ins": 0,
+        "seconds": 1.0,
+        "speaker": "jo",
+        "language": "en",
+    }
+
+
+def test_rates_of_a_corpus_are_sums_over_sums() -> None:
+    # 10 reference words: 1 substitution, 1 deletion, 1 insertion
+    summary = summarise(corpus())
+    assert (summary["n"], summary["ref_words"], summary["edits"], summary["insertions"]) == (4, 10, 3, 1)
+    assert (summary["wer"], summary["sub"], summary["del"], summary["ins"]) == (0.3, 0.1, 0.1, 0.1)
+    # characters: "five six" against "nine" costs 6, " e" costs 2; 18 + 8 + 7 in the references
+    assert summary["cer"] == pytest.approx(8 / 33)
+    assert summary["empty_outputs"] == 0
+    assert summary["seconds"] == 5.0
+    low, high = summary["ci"]
+    assert 0 <= low <= 0.3 <= high <= 1
+    assert summary["ci_over"] == "utterances"
+
+
+def test_an_empty_output_is_counted_only_where_something_was_said() -> None:
+    rows = [measure("a", "hello", "..."), measure("b", "", ""), measure("c", "hello", "hello")]
+    assert summarise(rows)["empty_outputs"] == 1
+
+
+def test_speakers_are_resampled_once_there_are_ten() -> None:
+    def of(speakers: int) -> dict:
+        return summarise([measure(str(i), "a b", "a", speaker=str(i % speakers)) for i in range(30)])
+
+    assert of(9)["ci_over"] == "utterances"
+    assert of(10)["ci_over"] == "speakers"
+
+
+def test_without_reference_words_there_is_no_rate_but_insertions_show() -> None:
+    summary = summarise([measure("a", "", "hello there"), measure("b", "", "")])
+    assert [summary[rate] for rate in ("wer", "cer", "sub", "del", "ins", "ci")] == [None] * 6
+    assert (summary["insertions"], summary["n"], summary["ref_words"]) == (2, 2, 0)
+
+
+def test_one_utterance_has_no_interval() -> None:
+    summary = summarise([measure("a", "x y", "x")])
+    assert (summary["wer"], summary["ci"]) == (0.5, None)
+
+
+def test_no_utterances_is_an_error() -> None:
+    with pytest.raises(DataError, match="there are no utterances to score: the evaluation set is empty"):
+        summarise([])
+
+
+def test_rows_come_worst_first() -> None:
+    rows = corpus()
+    assert [row.id for row in worst_first(rows)] == ["worst", "longer", "right", "silent"]
+    near, far = measure("z", "abcd", "abce"), measure("a", "abcd", "wxyz")
+    assert [row.id for row in worst_first([near, far])] == ["a", "z"]
