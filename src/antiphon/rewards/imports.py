@@ -1,0 +1,93 @@
+"""Finds a user's function by `file.py:function` or `package.module:function`."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from antiphon.errors import ConfigError
+
+
+def import_function(spec: str) -> Callable[..., Any]:
+    """The function that `spec` names. A file is run as a module once; files beside it can be imported by it.
+
+    Raises `ConfigError` when the file or module cannot be found or run, or has no such function.
+    """
+    place, _, name = spec.rpartition(":")
+    if not place or not name:
+        raise ConfigError(f"the reward {spec!r} names no function; write file.py:function or module:function")
+    module = _run_file(Path(place), spec) if place.endswith(".py") else _import_module(place, spec)
+    function = getattr(module, name, None)
+    if function is None:
+        raise ConfigError(f"the reward {spec!r}: {place} has no {name!r}; {_suggestion(module, name)}")
+    if inspect.isclass(function):
+        raise ConfigError(
+            f"the reward {spec!r} is a class; name a function, or an instance that can be called"
+        )
+    if not callable(function):
+        raise ConfigError(
+            f"the reward {spec!r} is of type {type(function).__name__}, not callable; name a function"
+        )
+    return function
+
+
+def _run_file(path: Path, spec: str) -> ModuleType:
+    if not path.is_file():
+        raise ConfigError(
+            f"the reward {spec!r}: there is no file {path} (looked for {path.absolute()}); correct the path"
+        )
+    path = path.resolve()
+    name = f"antiphon_reward_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    loader = importlib.util.spec_from_file_location(name, path)
+    assert loader is not None
+    assert loader.loader is not None
+    module = importlib.util.module_from_spec(loader)
+    sys.modules[name] = module
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    try:
+        loader.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise ConfigError(
+            f"the reward {spec!r}: {path} cannot be run: {describe(error)}; correct it"
+        ) from error
+    return module
+
+
+def _import_module(place: str, spec: str) -> ModuleType:
+    try:
+        return importlib.import_module(place)
+    except Exception as error:
+        raise ConfigError(
+            f"the reward {spec!r}: the module {place!r} cannot be imported: {describe(error)}; "
+            "install it, or name its file: path/to/file.py:function"
+        ) from error
+
+
+def _suggestion(module: ModuleType, name: str) -> str:
+    functions = [key for key, value in vars(module).items() if inspect.isfunction(value)]
+    nearest = difflib.get_close_matches(name, functions, n=1)
+    if nearest:
+        return f"did you mean {nearest[0]!r}?"
+    return f"it has: {', '.join(functions)}" if functions else "it has no functions; write one"
+
+
+def describe(error: BaseException) -> str:
+    """One line: the kind of error, what it says, and the last line of code it passed through."""
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, SyntaxError) or not frames:
+        return said
+    return f"{said} [{Path(frames[-1].filename).name}, line {frames[-1].lineno}]"

@@ -1,0 +1,289 @@
+"""Rewards written by the user: every form, sums of several, and what each mistake is answered with."""
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+
+from antiphon.errors import ConfigError, RewardError
+from antiphon.rewards import Sample, load_reward, score_all
+from antiphon.types import Reward
+
+SAMPLES = [
+    Sample("a", "Transcribe.", "one two", "one two", 0, (5, 6, 7), "en", "jo", {"level": 1, "room": "hall"}),
+    Sample("a", "Transcribe.", "one", "one two", 1, (5, 7), "en", "jo", {"level": 1, "room": "hall"}),
+    Sample("b", "Transcribe.", "", "three", 0, (7,), "en", None, {"level": 2}),
+]
+
+
+@pytest.fixture
+def spec(tmp_path: Path):
+    """Writes a module and names a function of it."""
+
+    def write(code: str, name: str = "f") -> str:
+        path = tmp_path / "mine.py"
+        path.write_text(code)
+        return f"{path}:{name}"
+
+    return write
+
+
+def values(reward_spec, samples=SAMPLES) -> list[float]:
+    return [reward.value for reward in score_all(load_reward(reward_spec), samples)]
+
+
+def test_a_function_of_one_sample(spec) -> None:
+    assert values(spec("def f(sample): return len(sample.response) / 2")) == [3.5, 1.5, 0.0]
+
+
+def test_an_async_function_of_one_sample_runs_concurrently(spec) -> None:
+    code = """
+import asyncio
+running = most = 0
+async def f(sample):
+    global running, most
+    running += 1
+    most = max(most, running)
+    await asyncio.sleep(0.001)
+    running -= 1
+    return most if sample.id == "last" else 0
+"""
+    many = [Sample(str(i), "", "", "") for i in range(200)] + [Sample("last", "", "", "")]
+    assert values(spec(code), many)[-1] == 64
+
+
+def test_a_sample_function_may_have_options_and_return_parts(spec) -> None:
+    code = """
+from antiphon.types import Reward
+def f(sample, *, bonus=2): return Reward(bonus, {"length": len(sample.completion_ids)})
+"""
+    rewards = score_all(load_reward(spec(code)), SAMPLES[:1])
+    assert rewards == [Reward(2, {"length": 3})]
+
+
+def test_the_batch_form_gets_every_column(spec) -> None:
+    code = """
+def f(prompts, completions, completion_ids, **columns):
+    assert prompts == ["Transcribe."] * 3
+    assert completions == ["one two", "one", ""]
+    assert completion_ids == [[5, 6, 7], [5, 7], [7]]
+    assert columns == {
+        "id": ["a", "a", "b"], "text": ["one two", "one two", "three"],
+        "reference": ["one two", "one two", "three"], "language": ["en", "en", "en"],
+        "speaker": ["jo", "jo", None], "level": [1, 1, 2], "room": ["hall", "hall", None],
+    }
+    return [len(ids) for ids in completion_ids]
+"""
+    assert values(spec(code)) == [3.0, 2.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("def f(completions, reference): return [c == r for c, r in zip(completions, reference)]", [1, 0, 0]),
+        ("def f(completions, level, weight=2): return [weight * one for one in level]", [2, 2, 4]),
+        ("def f(**columns): return [0.5 * one for one in columns['level']]", [0.5, 0.5, 1]),
+        ("async def f(completions, **_): return [len(c) for c in completions]", [7, 3, 0]),
+        ("def f(*, prompts): return [1] * len(prompts)", [1, 1, 1]),
+        ("import numpy as np\ndef f(completions): return np.arange(3, dtype=np.float32)", [0, 1, 2]),
+        ("import torch\ndef f(completions): return torch.arange(3)", [0, 1, 2]),
+        ("import torch\ndef f(completions): return [torch.tensor(2.5) for _ in completions]", [2.5] * 3),
+        ("import numpy as np\ndef f(sample): return np.bool_(sample.id == 'b')", [0, 0, 1]),
+    ],
+)
+def test_batch_functions_name_what_they_need(spec, code: str, expected: list[float]) -> None:
+    assert values(spec(code)) == expected
+
+
+def test_a_callable_object(spec) -> None:
+    assert values(spec("class C:\n    def __call__(self, sample): return 1\nf = C()")) == [1, 1, 1]
+
+
+def test_an_import_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rewards_on_the_path").mkdir()
+    (tmp_path / "rewards_on_the_path" / "length.py").write_text("def f(sample): return len(sample.label)")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert values("rewards_on_the_path.length:f") == [7, 7, 5]
+
+
+def test_a_function_may_import_from_beside_its_file(spec, tmp_path: Path) -> None:
+    (tmp_path / "reward_helpers_beside.py").write_text("BONUS = 3")
+    assert values(spec("def f(sample):\n    from reward_helpers_beside import BONUS\n    return BONUS")) == [
+        3,
+        3,
+        3,
+    ]
+
+
+def test_rewards_run_inside_a_running_event_loop(spec) -> None:
+    reward = load_reward(spec("async def f(sample): return 1"))
+
+    async def notebook_cell() -> list[Reward]:
+        return score_all(reward, SAMPLES)
+
+    assert asyncio.run(notebook_cell()) == [Reward(1.0)] * 3
+
+
+def test_a_weighted_sum_logs_every_reward(spec) -> None:
+    code = "def bonus(completions): return [1, 0, None]"
+    reward = load_reward([{"name": "wer", "weight": 2}, {"name": spec(code, "bonus"), "weight": 0.5}])
+    assert score_all(reward, SAMPLES) == [
+        Reward(0.5, {"wer": 0.0, "wer/wer": 0.0, "wer/edits": 0.0, "bonus": 1.0}),
+        Reward(-1.0, {"wer": -0.5, "wer/wer": 0.5, "wer/edits": 1.0, "bonus": 0.0}),
+        Reward(-2.0, {"wer": -1.0, "wer/wer": 1.0, "wer/edits": 1.0}),
+    ]
+
+
+def test_the_same_reward_twice_is_numbered() -> None:
+    reward = load_reward(["wer", {"name": "wer", "unit": "char", "weight": 0}])
+    scored = score_all(reward, SAMPLES[1:2])[0]
+    assert scored.value == -0.5
+    assert (scored.parts["wer"], scored.parts["wer_2"]) == (-0.5, pytest.approx(-4 / 7))
+
+
+def test_one_reward_with_a_weight_is_a_sum_of_one() -> None:
+    assert values({"name": "wer", "weight": 3}) == [0.0, -1.5, -3.0]
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            "def f(sample):\n    return 1 / len(sample.response)",
+            r"mine\.py:f' failed on sample 'b' \(completion 0\): ZeroDivisionError: division by zero "
+            r"\[mine\.py, line 2\]; make it handle such a sample$",
+        ),
+        (
+            "async def f(sample):\n    raise TimeoutError",
+            r"mine\.py:f' failed on sample 'a' \(completion 0\): TimeoutError \[mine\.py, line 2\]",
+        ),
+        (
+            "def f(completions):\n    raise KeyError('x')",
+            r"mine\.py:f' failed on a batch of 3, 'a' \(completion 0\) to 'b' \(completion 0\): "
+            r"KeyError: 'x' \[mine\.py, line 2\]; make it handle such samples$",
+        ),
+        (
+            "def f(sample): return float('nan') if sample.index else 0.0",
+            r"mine\.py:f' returned a value of nan for sample 'a' \(completion 1\); every number must",
+        ),
+        (
+            "from antiphon.types import Reward\ndef f(sample): return Reward(1.0, {'x': float('inf')})",
+            r"mine\.py:f' returned the part 'x' of inf for sample 'a' \(completion 0\)",
+        ),
+        (
+            "def f(completions): return [1, float('inf'), 0]",
+            r"a value of inf for sample 'a' \(completion 1\)",
+        ),
+        (
+            "def f(sample): return 'good'",
+            r"mine\.py:f' returned 'good' for sample 'a' \(completion 0\), which is not a number",
+        ),
+        ("def f(completions): return [1, '2', 3]", r"returned '2' for sample 'a' \(completion 1\)"),
+        (
+            "def f(completions): return [1]",
+            r"mine\.py:f' returned a list of length 1 for a batch of 3, .*; return a list with one number",
+        ),
+        ("def f(completions): return 1.0", r"mine\.py:f' returned a float for a batch of 3"),
+        ("def f(completions): pass", r"mine\.py:f' returned a NoneType for a batch of 3"),
+        (
+            "def f(sample): pass",
+            r"mine\.py:f' returned None for sample 'a' \(completion 0\); return a number",
+        ),
+        (
+            "def f(completions): return [1, None, 1]",
+            r"no reward applies to sample 'a' \(completion 1\): '.*mine\.py:f' returned None; return a",
+        ),
+        (
+            "def f(completions, difficulty): return completions",
+            r"mine\.py:f' asks for the column 'difficulty', which no row of the batch has "
+            r"\(there are: prompts, completions, .*, level, room\); add it to the data",
+        ),
+    ],
+)
+def test_a_reward_that_fails_is_named_with_the_sample(spec, code: str, message: str) -> None:
+    with pytest.raises(RewardError, match=message):
+        values(spec(code))
+
+
+def test_a_failure_inside_a_sum_is_the_same_message(spec) -> None:
+    with pytest.raises(RewardError, match=r"mine\.py:f' returned a value of nan for sample 'a'"):
+        values(["wer", spec("def f(sample): return float('nan')")])
+
+
+def test_the_cause_of_a_failure_is_kept(spec) -> None:
+    with pytest.raises(RewardError) as caught:
+        values(["wer", spec("def f(sample): return {}['x']")])
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_a_column_named_like_an_argument_is_refused(spec) -> None:
+    sample = Sample("a", "", "", "", metadata={"completions": 1})
+    with pytest.raises(
+        RewardError, match=r"column 'completions' has the name of an argument .* rename the column"
+    ):
+        values(spec("def f(**columns): return [1]"), [sample])
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "message"),
+    [
+        ("def bonus(sample): return 1", "bonis", r"mine\.py has no 'bonis'; did you mean 'bonus'\?$"),
+        ("def bonus(sample): return 1", "zzz", r"mine\.py has no 'zzz'; it has: bonus$"),
+        ("X = 1", "f", r"mine\.py has no 'f'; it has no functions; write one$"),
+        ("f = 3", "f", r"is of type int, not callable; name a function$"),
+        ("class f: pass", "f", r"is a class; name a function, or an instance that can be called$"),
+        ("def f(:", "f", r"mine\.py cannot be run: SyntaxError: .*line 1.*; correct it$"),
+        (
+            "import nowhere_at_all",
+            "f",
+            r"cannot be run: ModuleNotFoundError: .* \[mine\.py, line 1\]; correct it$",
+        ),
+        (
+            "def f(args, sample): return 1",
+            "f",
+            r"has the parameters \(args, sample\), which is neither form; "
+            r"write f\(sample\) for one sample, or "
+            r"f\(prompts, completions, completion_ids, \*\*columns\) for a batch$",
+        ),
+        ("def f(): return 1", "f", r"has the parameters \(\), which is neither form"),
+    ],
+)
+def test_a_function_that_cannot_be_used_is_explained(spec, code: str, name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_reward(spec(code, name))
+
+
+@pytest.mark.parametrize(
+    ("reward_spec", "message"),
+    [
+        ("nowhere.py:f", "the reward 'nowhere.py:f': there is no file nowhere.py (looked for "),
+        (
+            "nowhere.py",
+            "the reward 'nowhere.py' names no function; write file.py:function or module:function",
+        ),
+        ("no_such_package.x:f", "the module 'no_such_package.x' cannot be imported: ModuleNotFoundError"),
+        ("math:sqr", "the reward 'math:sqr': math has no 'sqr'"),
+        (
+            "were",
+            "unknown reward 'were' in 'reward'; did you mean 'wer'? (your own is written file.py:function)",
+        ),
+        (
+            "sample",
+            "unknown reward 'sample' in 'reward'; there are: wer (your own is written file.py:function)",
+        ),
+        (["wer", "xyz"], "unknown reward 'xyz' in 'reward[1]'; there are: wer"),
+        ([], "'reward' is an empty list; name at least one reward, such as wer"),
+        ({"cap": 1}, "'reward' has no name; write one, such as {name: wer}"),
+        ({"name": "wer", "weight": "2"}, "'reward[0].weight' must be a finite number, got '2'"),
+        ([{"name": "wer", "weight": float("nan")}], "'reward[0].weight' must be a finite number, got nan"),
+        ([{"name": "wer", "cpa": 1}], "unknown key 'reward[0].cpa'; did you mean 'reward[0].cap'?"),
+        (
+            {"name": "math:sqrt", "cap": 1},
+            "'reward' gives settings to 'math:sqrt' (cap); only built-in ones take any: write them",
+        ),
+    ],
+)
+def test_a_wrong_reward_in_a_recipe_is_explained(reward_spec, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_reward(reward_spec)
