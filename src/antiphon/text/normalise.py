@@ -55,8 +55,8 @@ def normaliser(language: str | None, name: str = "default") -> Normalise:
     `none`
         The text as it is.
 
-    Results are remembered per text. Raises `ConfigError` for any other name. Whisper's rules raise `DataError`
-    for a number of thousands of digits.
+    Results are remembered per text. Raises `ConfigError` for any other name. Whisper's rules raise
+    `DataError` for a number of thousands of digits.
     """
     if name not in get_args(NormaliserName):
         nearest = difflib.get_close_matches(name, get_args(NormaliserName), n=1)
