@@ -23,9 +23,7 @@ def refusal(path: Path | None, *overrides: str, **flags: object) -> str:
 
 def test_later_layers_win_over_earlier_ones(tmp_path):
     path = recipe(tmp_path, "model: a\ntask: asr\nrollout: {group_size: 4, temperature: 0.5}\n")
-    config = load_config(
-        path, ["rollout.group_size=2", "model=c"], {"model": "b", "data": "t.jsonl", "task": None}
-    )
+    config = load_config(path, ["rollout.group_size=2", "model=c"], {"model": "b", "data": "t.jsonl", "task": None})
     assert config.rollout.group_size == 2
     assert config.rollout.temperature == 0.5
     assert config.model == "c"
@@ -78,9 +76,7 @@ def test_a_key_like_no_other_lists_the_valid_ones():
 
 
 def test_every_problem_has_a_line_of_its_own(tmp_path):
-    path = recipe(
-        tmp_path, "rollout: {temperature: 0, group_size: 2.5}\ndevice: gpu\noptimizer: {betas: [0.9]}\n"
-    )
+    path = recipe(tmp_path, "rollout: {temperature: 0, group_size: 2.5}\ndevice: gpu\noptimizer: {betas: [0.9]}\n")
     assert refusal(path).splitlines() == [
         f"'rollout.group_size' in {path} must be a whole number, got 2.5",
         f"'rollout.temperature' in {path} must be more than 0, got 0",
@@ -131,8 +127,7 @@ def test_yaml_cannot_name_python_objects(tmp_path):
 def test_a_recipe_that_cannot_be_read_is_named(tmp_path):
     missing = tmp_path / "none.yaml"
     assert (
-        refusal(missing)
-        == f"cannot read the recipe {missing}: No such file or directory; give the path of a YAML file"
+        refusal(missing) == f"cannot read the recipe {missing}: No such file or directory; give the path of a YAML file"
     )
     (tmp_path / "latin.yaml").write_bytes("context: caf\xe9".encode("latin-1"))
     assert "is not UTF-8 text; save it as UTF-8" in refusal(tmp_path / "latin.yaml")
@@ -148,9 +143,7 @@ def test_an_override_without_a_value_says_how_to_write_one():
 
 def test_an_override_below_a_plain_value_is_refused(tmp_path):
     path = recipe(tmp_path, "rollout: 5\n")
-    assert f"sets a key of 'rollout', which is 5 in {path}, not a mapping" in refusal(
-        path, "rollout.group_size=4"
-    )
+    assert f"sets a key of 'rollout', which is 5 in {path}, not a mapping" in refusal(path, "rollout.group_size=4")
 
 
 def test_settings_of_other_parts_get_the_same_messages():
@@ -174,8 +167,6 @@ def test_every_key_says_what_it_does():
             if not field.description and not issubclass(type(field.default), Settings)
         ]
 
-    sections = [
-        type(field.default) for field in Config.model_fields.values() if isinstance(field.default, Settings)
-    ]
+    sections = [type(field.default) for field in Config.model_fields.values() if isinstance(field.default, Settings)]
     assert len(sections) == 5
     assert {model.__name__: undescribed(model) for model in [Config, *sections] if undescribed(model)} == {}

@@ -171,8 +171,7 @@ def test_flac_without_a_length(tmp_path: Path):
     content[22:26] = bytes(4)
     path.write_bytes(content)
     assert fault(path) == (
-        "pipe.flac: the header does not state a length (it was streamed); "
-        "convert it with: ffmpeg -i IN OUT.flac"
+        "pipe.flac: the header does not state a length (it was streamed); convert it with: ffmpeg -i IN OUT.flac"
     )
 
 
@@ -180,16 +179,14 @@ def test_flac_without_a_length(tmp_path: Path):
 def test_text_file_named_as_audio(tmp_path: Path, name: str):
     (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00é\n" * 20)
     assert fault(tmp_path / name) == (
-        f"{name}: holds text, not audio (it begins 'version https://git-lfs.github.c'); "
-        "put the recording in its place"
+        f"{name}: holds text, not audio (it begins 'version https://git-lfs.github.c'); put the recording in its place"
     )
 
 
 def test_bytes_that_are_not_audio(tmp_path: Path):
     (tmp_path / "bytes.wav").write_bytes(bytes(range(256)))
     assert fault(tmp_path / "bytes.wav") == (
-        "bytes.wav: not audio that libsndfile can read (Format not recognised); "
-        "convert it with: ffmpeg -i IN OUT.flac"
+        "bytes.wav: not audio that libsndfile can read (Format not recognised); convert it with: ffmpeg -i IN OUT.flac"
     )
 
 

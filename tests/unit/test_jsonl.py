@@ -129,15 +129,13 @@ def test_a_utf16_file(tmp_path: Path):
 
 def test_missing_audio_key(tmp_path: Path):
     assert reason(tmp_path, {"wav": "a.wav", "text": "x"}) == (
-        'the row has no "audio", only "wav", "text"; '
-        "add it, or say which key holds it: data.columns={audio: KEY}"
+        'the row has no "audio", only "wav", "text"; add it, or say which key holds it: data.columns={audio: KEY}'
     )
 
 
 def test_missing_text_key(tmp_path: Path):
     assert reason(tmp_path, {"audio": "a.wav", "text": "x"}, columns={"text": "txt"}) == (
-        'the row has no "txt", only "audio", "text"; '
-        "add it, or say which key holds it: data.columns={text: KEY}"
+        'the row has no "txt", only "audio", "text"; add it, or say which key holds it: data.columns={text: KEY}'
     )
 
 

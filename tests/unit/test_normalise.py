@@ -55,9 +55,7 @@ def test_english_default(text: str, clean: str) -> None:
         (None, "co\N{SOFT HYPHEN}operate", "cooperate"),
     ],
 )
-def test_other_languages_keep_every_letter_mark_and_digit(
-    language: str | None, text: str, clean: str
-) -> None:
+def test_other_languages_keep_every_letter_mark_and_digit(language: str | None, text: str, clean: str) -> None:
     assert normaliser(language)(text) == clean
 
 
@@ -70,9 +68,7 @@ def test_whisper_outside_english_is_its_basic_normaliser() -> None:
 
 
 def test_a_number_that_whisper_cannot_read_is_named() -> None:
-    with pytest.raises(
-        DataError, match=r"^Whisper's normaliser cannot read the text '99.* of 5000 characters; use"
-    ):
+    with pytest.raises(DataError, match=r"^Whisper's normaliser cannot read the text '99.* of 5000 characters; use"):
         normaliser("en", "whisper")("9" * 5000)
     assert normaliser("en")("9" * 5000) == "9" * 5000
 
@@ -90,9 +86,7 @@ def test_normalising_twice_changes_nothing_more() -> None:
 def test_unknown_normaliser_is_answered_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"^unknown normaliser 'wisper'; did you mean 'whisper'\?$"):
         normaliser("en", "wisper")
-    with pytest.raises(
-        ConfigError, match=r"^unknown normaliser 'x'; choose one of default, whisper, none\.$"
-    ):
+    with pytest.raises(ConfigError, match=r"^unknown normaliser 'x'; choose one of default, whisper, none\.$"):
         normaliser("en", "x")
 
 

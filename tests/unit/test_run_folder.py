@@ -120,9 +120,7 @@ def test_a_running_run_without_its_process_was_killed(run):
 
 
 def test_a_run_in_use_by_another_process_cannot_be_claimed(run):
-    atomic.write_json(
-        run.path / "status.json", asdict(replace(run.status, state="running", pid=os.getppid()))
-    )
+    atomic.write_json(run.path / "status.json", asdict(replace(run.status, state="running", pid=os.getppid())))
     with pytest.raises(RunError, match=f"in use by process {os.getppid()}; stop that one first"):
         run.claim()
 
@@ -191,9 +189,7 @@ def test_copies_of_clips_are_bounded_and_written_once(run):
 
 def test_an_evaluation_is_found_again_and_replaced_by_its_like(run):
     for wer in (0.5, 0.25):
-        folder = run.save_eval(
-            "noisy", 5, {"wer": wer}, [{"id": "b", "wer_errors": 2}, {"id": "a", "wer_errors": 1}]
-        )
+        folder = run.save_eval("noisy", 5, {"wer": wer}, [{"id": "b", "wer_errors": 2}, {"id": "a", "wer_errors": 1}])
     assert folder == run.path / "evals" / "step-000005-noisy"
     assert run.evals() == [{"set": "noisy", "step": 5, "wer": 0.25}]
     assert pq.read_table(folder / "rows.parquet").column("id").to_pylist() == ["b", "a"]

@@ -219,9 +219,7 @@ def test_the_cause_of_a_failure_is_kept(spec) -> None:
 
 def test_a_column_named_like_an_argument_is_refused(spec) -> None:
     sample = Sample("a", "", "", "", metadata={"completions": 1})
-    with pytest.raises(
-        RewardError, match=r"column 'completions' has the name of an argument .* rename the column"
-    ):
+    with pytest.raises(RewardError, match=r"column 'completions' has the name of an argument .* rename the column"):
         values(spec("def f(**columns): return [1]"), [sample])
 
 

@@ -86,9 +86,7 @@ def probe(path: str | Path) -> AudioInfo:
         return _info(file, path)
 
 
-def scan(
-    path: str | Path, begin: Seconds | None = None, end: Seconds | None = None
-) -> tuple[AudioInfo, Seconds]:
+def scan(path: str | Path, begin: Seconds | None = None, end: Seconds | None = None) -> tuple[AudioInfo, Seconds]:
     """Decode `path`, or the segment of it, without keeping the samples: its header and the seconds decoded.
 
     Raises `AudioError` in every case in which `read_audio` does; memory stays small however long the file is.
@@ -99,9 +97,7 @@ def scan(
         return info, sum(map(len, _mono_blocks(file, path, start, stop))) / info.rate
 
 
-def read_audio(
-    path: str | Path, rate: Hertz, begin: Seconds | None = None, end: Seconds | None = None
-) -> np.ndarray:
+def read_audio(path: str | Path, rate: Hertz, begin: Seconds | None = None, end: Seconds | None = None) -> np.ndarray:
     """Mono float32 waveform [samples] of `path` at `rate` Hz: channels averaged, resampled by soxr (HQ).
 
     `begin` and `end` are in seconds and cut a segment, for which the file is searched, not read from its
@@ -119,9 +115,7 @@ def read_audio(
     if info.rate != rate:
         waveform = soxr.resample(waveform, info.rate, rate)
     if not len(waveform):
-        raise AudioError(
-            f"{path}: {stop - start} sample(s) at {info.rate} Hz leave none at {rate} Hz; remove the row"
-        )
+        raise AudioError(f"{path}: {stop - start} sample(s) at {info.rate} Hz leave none at {rate} Hz; remove the row")
     return waveform
 
 
@@ -136,9 +130,7 @@ def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
             raise AudioError(
                 f"{path}: holds text, not audio (it begins {begins!r}); put the recording in its place"
             ) from error
-        raise AudioError(
-            f"{path}: not audio that libsndfile can read ({_cause(error)}); {_REENCODE}"
-        ) from error
+        raise AudioError(f"{path}: not audio that libsndfile can read ({_cause(error)}); {_REENCODE}") from error
     with file:
         yield file
 
@@ -157,9 +149,7 @@ def _first_bytes(path: str | Path) -> bytes:
         ) from error
     except (OSError, UnicodeError) as error:
         cause = getattr(error, "strerror", None) or str(error)
-        raise AudioError(
-            f"{path!s:.200}: cannot be opened ({cause}); correct the path or its rights"
-        ) from error
+        raise AudioError(f"{path!s:.200}: cannot be opened ({cause}); correct the path or its rights") from error
     if not head:
         raise AudioError(f"{path}: the file is empty (0 bytes); copy or record it again")
     return head
@@ -222,9 +212,7 @@ def _mono_blocks(file: soundfile.SoundFile, path: str | Path, start: int, stop: 
     except soundfile.LibsndfileError as error:
         raise _damaged(path, f"its {_length(file)} do not decode to the end ({_cause(error)})") from error
     if stop - position > (_MP3_FRAME if file.format == "MP3" else 0) or position == start:
-        raise _damaged(
-            path, f"its header states {_length(file)}, decoding ends at {position / file.samplerate:.6g} s"
-        )
+        raise _damaged(path, f"its header states {_length(file)}, decoding ends at {position / file.samplerate:.6g} s")
     if stop == file.frames and (missing := missing_bytes(path)):
         raise _damaged(path, f"it lacks the last {missing} of the bytes that its header announces")
 
@@ -234,8 +222,7 @@ def _require_finite(block: np.ndarray, position: int, rate: Hertz, path: str | P
     if not finite.all():
         first = (position + int(np.argmin(finite))) / rate
         raise AudioError(
-            f"{path}: samples are NaN or infinite, the first at {first:.6g} s; "
-            "export it again or remove the row"
+            f"{path}: samples are NaN or infinite, the first at {first:.6g} s; export it again or remove the row"
         )
 
 

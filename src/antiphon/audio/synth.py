@@ -32,9 +32,7 @@ def _engine_paths() -> tuple[str, bytes]:
     return espeakng_loader.get_library_path(), espeakng_loader.get_data_path().encode()
 
 
-def synthesise(
-    text: str, voice: str, rate: Hertz, words_per_minute: int = 170, pitch: int = 50
-) -> np.ndarray:
+def synthesise(text: str, voice: str, rate: Hertz, words_per_minute: int = 170, pitch: int = 50) -> np.ndarray:
     """Speak `text`; returns mono float32 [samples] at `rate` Hz.
 
     `voice` is an eSpeak NG voice file with an optional variant, such as "gmw/en-US+f3"; `pitch` is 0 to 99.

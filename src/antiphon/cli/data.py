@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Check and describe datasets in JSONL.", no_args_is_help=True)
 
-_File = Annotated[
-    Path, typer.Argument(metavar="FILE", help="JSONL file, one row a line.", show_default=False)
-]
+_File = Annotated[Path, typer.Argument(metavar="FILE", help="JSONL file, one row a line.", show_default=False)]
 _Columns = Annotated[
     list[str] | None,
     typer.Option("--columns", metavar="FIELD=KEY", help="Our FIELD is under KEY in this file. Repeatable."),
@@ -112,9 +110,7 @@ def _print_stats(found: Stats) -> None:
     table.add_row("utterances", f"{found.utterances} ({found.empty_texts} with empty text)")
     table.add_row("audio", _hours(found.hours))
     table.add_row("seconds per clip", _spread(found.durations))
-    table.add_row(
-        "words", f"{found.words}, {found.vocabulary} distinct, {found.words_per_second:.2f} a second"
-    )
+    table.add_row("words", f"{found.words}, {found.vocabulary} distinct, {found.words_per_second:.2f} a second")
     table.add_row("words per utterance", _spread(found.words_per_utterance))
     table.add_row("characters per utterance", _spread(found.chars_per_utterance))
     table.add_row("most common words", escape(_counts(found.common_words)))

@@ -38,9 +38,7 @@ def list_command(output: Output = Path("runs"), as_json: Json = False) -> None:
 
 
 def checkpoints_command(
-    run: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run's id or path, or latest.", show_default=False)
-    ],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id or path, or latest.", show_default=False)],
     output: Output = Path("runs"),
     as_json: Json = False,
 ) -> None:

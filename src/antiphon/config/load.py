@@ -58,13 +58,9 @@ class _Layers:
             raise ConfigError(f"the recipe {path} is not UTF-8 text; save it as UTF-8") from error
         except OSError as error:
             reason = error.strerror or str(error)
-            raise ConfigError(
-                f"cannot read the recipe {path}: {reason}; give the path of a YAML file"
-            ) from error
+            raise ConfigError(f"cannot read the recipe {path}: {reason}; give the path of a YAML file") from error
         if not isinstance(values, dict | None):
-            raise ConfigError(
-                f"the recipe {path} must be a mapping of keys to values, not {type(values).__name__}"
-            )
+            raise ConfigError(f"the recipe {path} must be a mapping of keys to values, not {type(values).__name__}")
         self._check_names(values or {}, (), str(path))
         self.values = values or {}
         self._origins[()] = str(path)

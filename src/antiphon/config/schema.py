@@ -67,9 +67,7 @@ def _folder_name(value: str) -> str:
 class Data(Settings):
     """What is learnt from and what is measured."""
 
-    train: Name | None = Field(
-        default=None, description="Training set: a JSONL file or a built-in set's name."
-    )
+    train: Name | None = Field(default=None, description="Training set: a JSONL file or a built-in set's name.")
     eval: Annotated[list[Name], BeforeValidator(_names)] = Field(
         default=[], description="Evaluation sets, one or a list: JSONL files or built-in sets' names."
     )
@@ -80,17 +78,13 @@ class Data(Settings):
         default="error",
         description="A clip that cannot be used stops the run at its start, or is counted and left out.",
     )
-    max_seconds: PositiveFloat = Field(
-        default=30.0, description="Longer clips are bad audio; none is ever cut."
-    )
+    max_seconds: PositiveFloat = Field(default=30.0, description="Longer clips are bad audio; none is ever cut.")
     min_seconds: NonNegativeFloat = Field(default=0.1, description="Shorter clips are bad audio.")
 
     @model_validator(mode="after")
     def _lengths(self) -> Data:
         if self.min_seconds >= self.max_seconds:
-            raise ValueError(
-                f"must have min_seconds below max_seconds, got {self.min_seconds} and {self.max_seconds}"
-            )
+            raise ValueError(f"must have min_seconds below max_seconds, got {self.min_seconds} and {self.max_seconds}")
         return self
 
 
@@ -98,9 +92,7 @@ class Rollout(Settings):
     """How the model is asked."""
 
     group_size: PositiveInt = Field(default=8, description="Completions sampled for each prompt (G).")
-    temperature: PositiveFloat = Field(
-        default=1.0, description="Sampling temperature; the loss sees the same one."
-    )
+    temperature: PositiveFloat = Field(default=1.0, description="Sampling temperature; the loss sees the same one.")
     max_new_tokens: PositiveInt = Field(default=64, description="Longest completion, in tokens.")
     prompts_per_step: PositiveInt = Field(default=16, description="Distinct prompts in one step (P).")
     block_tokens: Annotated[Literal["special"] | list[int], BeforeValidator(_block_tokens)] = Field(
@@ -113,17 +105,13 @@ class Optimizer(Settings):
 
     lr: PositiveFloat = Field(default=1e-6, description="Peak learning rate.")
     warmup_steps: NonNegativeInt = Field(default=0, description="Steps of linear warm-up.")
-    schedule: Literal["constant", "cosine"] = Field(
-        default="constant", description="Learning rate after warm-up."
-    )
+    schedule: Literal["constant", "cosine"] = Field(default="constant", description="Learning rate after warm-up.")
     min_lr_ratio: Fraction = Field(default=0.0, description="Where the cosine ends, as a fraction of lr.")
     weight_decay: NonNegativeFloat = Field(default=0.0, description="Decoupled weight decay.")
-    betas: Annotated[
-        tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]], Strict(False)
-    ] = Field(default=(0.9, 0.95), description="Decay rates of the two moments.")
-    max_grad_norm: PositiveFloat = Field(
-        default=1.0, description="Gradients are scaled down to this global norm."
+    betas: Annotated[tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]], Strict(False)] = (
+        Field(default=(0.9, 0.95), description="Decay rates of the two moments.")
     )
+    max_grad_norm: PositiveFloat = Field(default=1.0, description="Gradients are scaled down to this global norm.")
 
 
 class Train(Settings):
@@ -146,9 +134,7 @@ class Train(Settings):
 class Eval(Settings):
     """When to measure, and on how much."""
 
-    every: NonNegativeInt = Field(
-        default=0, description="Steps between evaluations during training; 0 for none."
-    )
+    every: NonNegativeInt = Field(default=0, description="Steps between evaluations during training; 0 for none.")
     limit: PositiveInt | None = Field(default=None, description="Examples used of each set; all by default.")
     before: bool = Field(default=True, description="Evaluate before the first step.")
     after: bool = Field(default=True, description="Evaluate after the last step.")
@@ -172,20 +158,12 @@ class Config(Settings):
     optimizer: Optimizer = Optimizer()
     train: Train = Train()
     eval: Eval = Eval()
-    language: Name = Field(
-        default="auto", description="auto, given (each example's own) or a language for every clip."
-    )
+    language: Name = Field(default="auto", description="auto, given (each example's own) or a language for every clip.")
     context: str = Field(default="", description="Text before the audio: hot words, domain, style.")
     seed: NonNegativeInt = Field(default=0, description="All randomness derives from it.")
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="auto takes a GPU where there is one."
-    )
-    dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="Type of the computation."
-    )
-    threads: PositiveInt | None = Field(
-        default=None, description="CPU threads; PyTorch's own choice by default."
-    )
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto takes a GPU where there is one.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(default="auto", description="Type of the computation.")
+    threads: PositiveInt | None = Field(default=None, description="CPU threads; PyTorch's own choice by default.")
     output: Name = Field(default="runs", description="Folder that holds the run folders.")
     name: Annotated[str, AfterValidator(_folder_name)] | None = Field(
         None, description="End of the run's id; algorithm and model by default."

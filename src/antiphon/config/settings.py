@@ -17,9 +17,7 @@ Path = tuple[str | int, ...]
 class Settings(BaseModel):
     """Base of every settings model: no unknown key, no coercion between types, no NaN or infinity."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, validate_default=True
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, validate_default=True)
 
 
 SettingsT = TypeVar("SettingsT", bound=BaseModel)

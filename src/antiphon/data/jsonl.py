@@ -85,6 +85,7 @@ def read_jsonl(
     columns: Mapping[str, str] | None = None,
     default_task: str = "asr",
     known_tasks: Collection[str] = KNOWN_TASKS,
+    text_required: bool = True,
 ) -> JsonlRows:
     """Read a JSONL file, keeping bad rows aside with their line and reason. Audio is not opened.
 
@@ -92,6 +93,7 @@ def read_jsonl(
     `task`, `begin_time` and `end_time` (seconds; -1 for the whole file), `language` and `speaker`. `columns`
     maps any of these to the key that holds it in this file, e.g. {"audio": "wav"}. An example without an `id`
     is called after its path and segment: 16 hexadecimal digits of their SHA-256. Blank lines are skipped.
+    Without `text_required`, a row may leave its text out, as audio that is yet to be transcribed does.
 
     Raises `DataError` when the file itself cannot be read, `ConfigError` when `columns` names an unknown
     field or `default_task` is not among `known_tasks`.
@@ -105,6 +107,8 @@ def read_jsonl(
         try:
             row = _parse(raw)
             row_id = _name(row, "id", keys)
+            if not text_required:
+                row.setdefault(keys["text"], "")
             example = _example(row, keys, rows.path.parent, default_task, known_tasks)
             row_id = example.id
             if row_id in rows.lines:
@@ -145,9 +149,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 if content:
                     yield number, content
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); correct the path of the dataset"
-        ) from error
+        raise DataError(f"{path}: cannot be read ({error.strerror}); correct the path of the dataset") from error
 
 
 def _parse(raw: bytes) -> dict[str, Any]:
@@ -162,9 +164,7 @@ def _parse(raw: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise DataError(f"JSON that cannot be read ({error}); simplify the row") from error
     if not isinstance(row, dict):
-        raise DataError(
-            f'the line holds {_kind(row)}, not a JSON object; write {{"audio": "a.wav", "text": "..."}}'
-        )
+        raise DataError(f'the line holds {_kind(row)}, not a JSON object; write {{"audio": "a.wav", "text": "..."}}')
     return row
 
 
@@ -228,9 +228,7 @@ def _encodable(value: str, key: str) -> str:
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise DataError(
-            f'"{key}" has half a surrogate pair at character {error.start + 1}; correct it'
-        ) from error
+        raise DataError(f'"{key}" has half a surrogate pair at character {error.start + 1}; correct it') from error
     return value
 
 
@@ -242,10 +240,7 @@ def _hashed_id(folder: Path, audio: str, begin: Seconds | None, end: Seconds | N
 def _duplicate(has_id: bool, first: int) -> str:
     if has_id:
         return f"the same id as line {first}; ids must be unique"
-    return (
-        f'the same clip and segment as line {first}, and no "id" to tell them apart; '
-        "add one or remove the row"
-    )
+    return f'the same clip and segment as line {first}, and no "id" to tell them apart; add one or remove the row'
 
 
 def _kind(value: object) -> str:

@@ -94,9 +94,7 @@ def summarise(
     was made up. `ci` is None for a single utterance too. Raises `DataError` when there is no utterance.
     """
     if not utterances:
-        raise DataError(
-            "there are no utterances to score: the evaluation set is empty; give it at least one row"
-        )
+        raise DataError("there are no utterances to score: the evaluation set is empty; give it at least one row")
     ref_words = sum(row.ref_words for row in utterances)
     ref_chars = sum(row.ref_chars for row in utterances)
     edits = [row.wer_errors for row in utterances]

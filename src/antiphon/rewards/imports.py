@@ -30,13 +30,9 @@ def import_function(spec: str) -> Callable[..., Any]:
     if function is None:
         raise ConfigError(f"the reward {spec!r}: {place} has no {name!r}; {_suggestion(module, name)}")
     if inspect.isclass(function):
-        raise ConfigError(
-            f"the reward {spec!r} is a class; name a function, or an instance that can be called"
-        )
+        raise ConfigError(f"the reward {spec!r} is a class; name a function, or an instance that can be called")
     if not callable(function):
-        raise ConfigError(
-            f"the reward {spec!r} is of type {type(function).__name__}, not callable; name a function"
-        )
+        raise ConfigError(f"the reward {spec!r} is of type {type(function).__name__}, not callable; name a function")
     return function
 
 
@@ -60,9 +56,7 @@ def _run_file(path: Path, spec: str) -> ModuleType:
         loader.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise ConfigError(
-            f"the reward {spec!r}: {path} cannot be run: {describe(error)}; correct it"
-        ) from error
+        raise ConfigError(f"the reward {spec!r}: {path} cannot be run: {describe(error)}; correct it") from error
     return module
 
 

@@ -51,9 +51,7 @@ def _load(spec: Mapping[str, Any], key: str) -> RewardFunction:
     settings = dict(spec)
     name = settings.pop("name", None)
     if not isinstance(name, str) or not name:
-        raise ConfigError(
-            f"'{key}' has no name; write one, such as {{name: wer}} or {{name: file.py:function}}"
-        )
+        raise ConfigError(f"'{key}' has no name; write one, such as {{name: wer}} or {{name: file.py:function}}")
     if ":" in name or name.endswith(".py"):
         if settings:
             raise ConfigError(
@@ -66,9 +64,7 @@ def _load(spec: Mapping[str, Any], key: str) -> RewardFunction:
         builtin = [one for one in _modules() if _builtin(one)]
         nearest = difflib.get_close_matches(name, builtin, n=1)
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(builtin)}"
-        raise ConfigError(
-            f"unknown reward {name!r} in '{key}'; {hint} (your own is written file.py:function)"
-        )
+        raise ConfigError(f"unknown reward {name!r} in '{key}'; {hint} (your own is written file.py:function)")
     return module.build(validate_settings(module.Settings, settings, where="", prefix=key))
 
 

@@ -62,8 +62,7 @@ async def score_checked(reward: RewardFunction, samples: Sequence[Sample]) -> li
     rewards = await reward.score(samples)
     if len(rewards) != len(samples):
         raise RewardError(
-            f"reward {reward.name!r} returned {len(rewards)} results for {len(samples)} samples; "
-            "return one each"
+            f"reward {reward.name!r} returned {len(rewards)} results for {len(samples)} samples; return one each"
         )
     for sample, scored in zip(samples, rewards, strict=True):
         numbers = {} if scored is None else {"a value": scored.value, **scored.parts}

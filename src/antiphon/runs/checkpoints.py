@@ -76,9 +76,7 @@ class Checkpoints:
         wanted = max(steps) if step is None else step
         if wanted not in steps:
             there = ", ".join(map(str, steps))
-            raise RunError(
-                f"the run {self.path.parent} has no checkpoint of step {step}; it has those of {there}"
-            )
+            raise RunError(f"the run {self.path.parent} has no checkpoint of step {step}; it has those of {there}")
         return steps[wanted]
 
     def prune(self, keep: int) -> None:

@@ -44,6 +44,15 @@ def read_evals(folder: Path) -> list[dict[str, Any]]:
     return sorted(summaries, key=lambda summary: (summary["step"], summary["set"]))
 
 
+def read_rows(folder: Path, set_name: str, step: int) -> list[dict[str, Any]]:
+    """The rows of one evaluation, in the order they were saved. Raises `RunError` when there is none."""
+    path = folder / eval_name(set_name, step) / "rows.parquet"
+    try:
+        return pq.read_table(path).to_pylist()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise RunError(f"cannot read {path}: {error}; evaluate this set again") from error
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         summary = json.loads(path.read_bytes())

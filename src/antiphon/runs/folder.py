@@ -148,6 +148,10 @@ class RunFolder:
         """The summaries of all evaluations, by step and set."""
         return evals.read_evals(self.path / "evals")
 
+    def eval_rows(self, set_name: str, step: int) -> list[dict[str, Any]]:
+        """The rows of one evaluation, as saved. Raises `RunError` when it was not made."""
+        return evals.read_rows(self.path / "evals", set_name, step)
+
     @property
     def checkpoints(self) -> Checkpoints:
         return Checkpoints(self.path / "checkpoints")

@@ -60,11 +60,7 @@ def normaliser(language: str | None, name: str = "default") -> Normalise:
     """
     if name not in get_args(NormaliserName):
         nearest = difflib.get_close_matches(name, get_args(NormaliserName), n=1)
-        hint = (
-            f"did you mean {nearest[0]!r}?"
-            if nearest
-            else f"choose one of {', '.join(get_args(NormaliserName))}."
-        )
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"choose one of {', '.join(get_args(NormaliserName))}."
         raise ConfigError(f"unknown normaliser {name!r}; {hint}")
     return _build(_base_language(language), name)
 

@@ -1,0 +1,104 @@
+"""`antiphon eval`: how well a model recognises, and where it fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from antiphon.cli import options
+from antiphon.cli.data import parse_columns
+from antiphon.cli.output import print_json, tables
+from antiphon.cli.progress import Terminal, percent, wer_with_interval
+
+if TYPE_CHECKING:
+    from antiphon.evaluate.metrics import Utterance
+
+WORST_SHOWN = 5
+EPILOG = """\
+Examples:
+
+antiphon eval builtin:student --data builtin:commands-noisy --limit 100
+
+antiphon eval latest --data dev.jsonl --output dev-results
+
+antiphon eval RUN@60 --data dev.jsonl --data test.jsonl --json
+"""
+
+
+def command(
+    model: options.Model,
+    data: Annotated[list[str], typer.Option("--data", help="FILE.jsonl or builtin:SET; may be given several times.")],
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Rows used of each set.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="DIR", help="Write DIR/SET.jsonl, worst rows first.")
+    ] = None,
+    columns: options.Columns = None,
+    language: options.Language = "auto",
+    batch_size: options.BatchSize = 64,
+    max_new_tokens: options.MaxNewTokens = 256,
+    max_seconds: options.MaxSeconds = 30.0,
+    on_bad_audio: options.OnBadAudioOption = options.OnBadAudio.error,
+    device: options.DeviceOption = options.Device.auto,
+    dtype: options.DTypeOption = options.DType.auto,
+    runs: options.RunsFolder = "runs",
+    as_json: options.Json = False,
+) -> None:
+    """Measure a recogniser: corpus WER and CER, substitutions, deletions, insertions, interval and speed."""
+    from antiphon.config import load_config
+    from antiphon.data.source import load_set, set_name
+    from antiphon.evaluate.recognise import evaluate
+    from antiphon.runs import atomic
+    from antiphon.tasks.load import prompter
+
+    config = load_config(flags={"language": language, "data.max_seconds": max_seconds})
+    config.data.columns = parse_columns(columns or [])
+    config.data.on_bad_audio = on_bad_audio.value
+    results: dict[str, dict[str, Any]] = {}
+    rows: dict[str, list[Utterance]] = {}
+    with Terminal() as terminal:
+        terminal.phase("loading the model")
+        loaded = options.load(model, device, dtype, batch_size, runs)
+        prompt = prompter(config, loaded.policy.rate)
+        for spec in data:
+            terminal.phase(f"checking {spec}")
+            examples, skipped = load_set(spec, config, limit, terminal.advance)
+            name = set_name(spec)
+            terminal.phase(f"evaluating {name}", len(examples))
+            results[name], rows[name] = evaluate(
+                loaded.policy, loaded.engine, examples, prompt, max_new_tokens, terminal.advance
+            )
+            results[name]["skipped"] = len(skipped)
+            for row in skipped:
+                terminal.note(f"skipped {row}")
+    if output:
+        output.mkdir(parents=True, exist_ok=True)
+        for name, utterances in rows.items():
+            lines = (json.dumps(row.to_row(), ensure_ascii=False) + "\n" for row in utterances)
+            atomic.write_text(output / f"{name}.jsonl", "".join(lines))
+    if as_json:
+        print_json(results)
+    else:
+        _show(results, rows, output)
+
+
+def _show(results: dict[str, dict[str, Any]], rows: dict[str, list[Utterance]], output: Path | None) -> None:
+    table = Table("set", "WER [95%]", "CER", "sub", "del", "ins", "rows", "RTFx", box=None, pad_edge=False)
+    for name, one in results.items():
+        rates = [percent(one[key]) for key in ("cer", "sub", "del", "ins")]
+        table.add_row(name, wer_with_interval(one), *rates, str(one["n"]), f"{one['rtfx']:.0f}")
+    tables.print(table)
+    for name, utterances in rows.items():
+        worst = [row for row in utterances if row.wer_errors][:WORST_SHOWN]
+        if worst:
+            tables.print(f"\nworst of {name}:")
+        for row in worst:
+            tables.print(f"  {escape(row.id)}  {row.wer_errors} errors", highlight=False)
+            tables.print(f"    said   {escape(row.ref_clean)}", highlight=False, soft_wrap=True)
+            tables.print(f"    heard  {escape(row.pred_clean)}", highlight=False, soft_wrap=True)
+    if output:
+        tables.print(f"\nall rows, worst first: {output}/SET.jsonl", highlight=False)

@@ -1,0 +1,81 @@
+"""Progress of a run on the terminal, on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn as Remaining
+
+from antiphon.cli.output import console
+
+if TYPE_CHECKING:
+    from antiphon.loop import Step
+
+
+def percent(rate: float | None) -> str:
+    """A fraction as people read it; a dash where there is none."""
+    return "–" if rate is None else f"{100 * rate:.1f}%"
+
+
+def wer_with_interval(summary: Mapping[str, Any]) -> str:
+    """`12.3% [10.1, 14.6]`."""
+    if summary.get("ci") is None:
+        return percent(summary["wer"])
+    low, high = summary["ci"]
+    return f"{percent(summary['wer'])} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+class Terminal:
+    """A `Reporter`: one bar for the phase at hand, a line for everything worth keeping on the screen."""
+
+    def __init__(self) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            Remaining(),
+            TextColumn("{task.fields[detail]}"),
+        )
+        self._progress = Progress(*columns, console=console, transient=True)
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Terminal:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def phase(self, title: str, total: int | None = None) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(title, total=total, detail="")
+
+    def advance(self, done: int) -> None:
+        assert self._task is not None
+        self._progress.update(self._task, completed=done)
+
+    def note(self, message: str) -> None:
+        console.print(message, markup=False, highlight=False)
+
+    def evaluated(self, set_name: str, step: int, summary: Mapping[str, Any]) -> None:
+        self.note(f"step {step:>5}  {set_name}: WER {wer_with_interval(summary)}")
+
+    def stepped(self, step: Step, steps: int) -> None:
+        assert self._task is not None
+        values = step.metrics
+        detail = f"reward {_mean_reward(step):.3f}  constant groups {percent(values['zero_variance_share'])}"
+        self._progress.update(self._task, completed=step.number, detail=detail)
+        if not console.is_terminal and (step.number % max(steps // 10, 1) == 0 or step.number == steps):
+            self.note(f"step {step.number:>5}/{steps}  {detail}")
+
+
+def _mean_reward(step: Step) -> float:
+    values = [reward.value for group in step.groups for reward in group.rewards]
+    return sum(values) / len(values)

@@ -1,0 +1,93 @@
+"""`antiphon train`: a recipe, flags and overrides become a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from antiphon.cli.output import print_json, tables
+from antiphon.cli.progress import Terminal, wer_with_interval
+from antiphon.errors import ConfigError
+
+if TYPE_CHECKING:
+    from antiphon.experiment import TrainResult
+
+EPILOG = """\
+Examples:
+
+antiphon train --data train.jsonl data.eval=dev.jsonl
+
+antiphon train recipes/digits-jsonl.yaml data.train=train.jsonl data.eval=dev.jsonl train.steps=200
+
+antiphon train --model Qwen/Qwen3-ASR-1.7B-hf --data train.jsonl optimizer.lr=1e-6 device=cuda
+
+antiphon train --resume latest train.steps=400
+"""
+
+
+def command(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RECIPE.yaml] [KEY=VALUE]...", help="A recipe, then dotted.key=value."),
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Path, hub id, RUN, RUN@STEP or builtin:NAME.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Training set: FILE.jsonl or builtin:SET.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="What the model does: asr.")] = None,
+    algorithm: Annotated[str | None, typer.Option("--algorithm", help="How it learns: grpo.")] = None,
+    output: Annotated[str | None, typer.Option("--output", help="Folder for run folders [runs].")] = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="RUN", help="RUN, RUN@STEP, latest or auto.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Train a model on what it says itself, and measure it before and after."""
+    from antiphon.config import load_config
+    from antiphon.experiment import resumed_config, train
+
+    recipe, overrides = _split(arguments or [])
+    flags = {"model": model, "data": data, "task": task, "algorithm": algorithm, "output": output}
+    if resume not in (None, "auto"):
+        if recipe or any(flags[name] for name in ("model", "data", "task", "algorithm")):
+            raise ConfigError(
+                "--resume continues a run with its own recipe; leave the recipe and --model, --data, --task "
+                "and --algorithm out (KEY=VALUE may still change it, as train.steps=400)"
+            )
+        config = resumed_config(resume or "", output or "runs", overrides)
+    else:
+        config = load_config(recipe, overrides, flags)
+    with Terminal() as terminal:
+        result = train(config, resume, terminal)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        show(result)
+
+
+def _split(arguments: list[str]) -> tuple[Path | None, list[str]]:
+    """The recipe, if the first argument is one, and the overrides."""
+    recipe = None
+    if arguments and "=" not in arguments[0]:
+        recipe, arguments = Path(arguments[0]), arguments[1:]
+    stray = [argument for argument in arguments if "=" not in argument]
+    if stray:
+        raise ConfigError(f"{stray[0]!r} is neither the recipe (which comes first) nor KEY=VALUE")
+    return recipe, arguments
+
+
+def show(result: TrainResult) -> None:
+    """The summary of a run, for people."""
+    if result.after:
+        table = Table("set", "WER before", "WER after", "change", box=None, pad_edge=False)
+        for name, after in result.after.items():
+            before = result.before.get(name)
+            change = "–"
+            if before and before["wer"] and after["wer"] is not None:
+                change = f"{100 * (after['wer'] / before['wer'] - 1):+.0f}%"
+            table.add_row(name, wer_with_interval(before) if before else "–", wer_with_interval(after), change)
+        tables.print(table)
+    tables.print(f"{result.steps} steps in {result.seconds:.0f} s", highlight=False)
+    tables.print(f"run         {result.run.path}", highlight=False, soft_wrap=True)
+    tables.print(f"checkpoint  {result.checkpoint}", highlight=False, soft_wrap=True)

@@ -1,0 +1,117 @@
+"""`antiphon transcribe`: audio files, or a JSONL file of them, to text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from antiphon.cli import options
+from antiphon.cli.data import parse_columns
+from antiphon.cli.output import print_json
+from antiphon.cli.progress import Terminal
+from antiphon.errors import AudioError, ConfigError
+
+if TYPE_CHECKING:
+    from antiphon.types import Example
+
+EPILOG = """\
+Examples:
+
+antiphon transcribe builtin:student hello.wav
+
+antiphon transcribe latest --input clips.jsonl --output texts.jsonl --batch-size 32 --dtype bfloat16
+"""
+
+
+def command(
+    model: options.Model,
+    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILES]...", help="Audio files.")] = None,
+    input: Annotated[Path | None, typer.Option("--input", metavar="F.jsonl", help="Rows with an `audio` path.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="P.jsonl", help="Write rows with `pred_text` here.")
+    ] = None,
+    columns: options.Columns = None,
+    language: options.Language = "auto",
+    batch_size: options.BatchSize = 32,
+    max_new_tokens: options.MaxNewTokens = 256,
+    on_bad_audio: options.OnBadAudioOption = options.OnBadAudio.error,
+    device: options.DeviceOption = options.Device.auto,
+    dtype: options.DTypeOption = options.DType.auto,
+    runs: options.RunsFolder = "runs",
+    as_json: options.Json = False,
+) -> None:
+    """Write down what is said in audio files."""
+    from antiphon.config import load_config
+    from antiphon.evaluate.recognise import transcribe
+    from antiphon.runs import atomic
+    from antiphon.tasks.load import prompter
+
+    if bool(files) == bool(input):
+        raise ConfigError("give audio files, or --input F.jsonl, one of the two")
+    examples = _from_files(files) if files else _from_jsonl(input, parse_columns(columns or []))
+    config = load_config(flags={"language": language})
+    with Terminal() as terminal:
+        terminal.phase("loading the model")
+        loaded = options.load(model, device, dtype, batch_size, runs)
+        prompt = prompter(config, loaded.policy.rate)
+        terminal.phase("checking the audio", len(examples))
+        usable = _usable(examples, on_bad_audio, terminal)
+        terminal.phase("transcribing", len(usable))
+        transcripts, spent = transcribe(loaded.policy, loaded.engine, usable, prompt, max_new_tokens, terminal.advance)
+        rows = [_row(example, transcript) for example, transcript in zip(usable, transcripts, strict=True)]
+        cut = sum(row["finish_reason"] == "length" for row in rows)
+        if cut:
+            terminal.note(f"{cut} transcript(s) reached --max-new-tokens={max_new_tokens} and are cut off")
+    if output:
+        atomic.write_text(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    if as_json:
+        skipped = len(examples) - len(usable)
+        print_json({"model": model, "seconds": spent, "skipped": skipped, "results": rows})
+    elif not output:
+        for row in rows:
+            typer.echo(row["pred_text"] if len(rows) == 1 else f"{row['audio']}\t{row['pred_text']}")
+
+
+def _from_files(files: list[Path]) -> list[Example]:
+    from antiphon.audio.decode import FileClip
+    from antiphon.types import Example
+
+    return [Example(str(file), "asr", FileClip(file), "") for file in files]
+
+
+def _from_jsonl(path: Path | None, columns: dict[str, str]) -> list[Example]:
+    from antiphon.data.jsonl import read_jsonl, require_good
+
+    assert path is not None
+    return require_good(read_jsonl(path, columns, text_required=False)).examples
+
+
+def _usable(examples: list[Example], on_bad_audio: options.OnBadAudio, terminal: Terminal) -> list[Example]:
+    from antiphon.audio.decode import FileClip
+
+    usable = []
+    for done, example in enumerate(examples, 1):
+        try:
+            assert isinstance(example.clip, FileClip)
+            example.clip.scan()
+            usable.append(example)
+        except AudioError as error:
+            if on_bad_audio == options.OnBadAudio.error:
+                raise AudioError(f"{error} (or leave it out with --on-bad-audio skip)") from error
+            terminal.note(f"skipped {error}")
+        terminal.advance(done)
+    return usable
+
+
+def _row(example: Example, transcript) -> dict[str, Any]:
+    row = {"id": example.id, "audio": example.clip.name if example.clip else None, **example.columns}
+    if example.text:
+        row["text"] = example.text
+    return row | {
+        "pred_text": transcript.text,
+        "seconds": transcript.seconds,
+        "finish_reason": transcript.finish_reason,
+    }

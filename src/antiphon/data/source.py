@@ -1,0 +1,46 @@
+"""A data set by what the user calls it: a JSONL file, or a built-in set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from antiphon.config import Config
+from antiphon.data.check import validate
+from antiphon.data.corpora.sets import builtin_set
+from antiphon.data.jsonl import BadRow, read_jsonl, require_good
+from antiphon.types import Example
+
+BUILTIN = "builtin:"
+
+
+def set_name(spec: str) -> str:
+    """What reports call the set: a file's stem, or a built-in set's name."""
+    return spec.removeprefix(BUILTIN) if spec.startswith(BUILTIN) else Path(spec).stem
+
+
+def load_set(
+    spec: str,
+    config: Config,
+    limit: int | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> tuple[list[Example], list[BadRow]]:
+    """The examples of `builtin:NAME` or of a JSONL file, every clip decoded once, and the rows skipped.
+
+    `limit` takes the first rows only.
+
+    Raises `DataError` naming each bad row, `ConfigError` for an unknown built-in set.
+    """
+    if spec.startswith(BUILTIN):
+        return list(builtin_set(spec.removeprefix(BUILTIN))[:limit]), []
+    data = config.data
+    rows = require_good(read_jsonl(spec, data.columns, default_task=config.task))
+    return validate(
+        rows.examples[:limit],
+        data.max_seconds,
+        data.min_seconds,
+        data.on_bad_audio,
+        lines=rows.lines,
+        source=spec,
+        on_progress=on_progress,
+    )

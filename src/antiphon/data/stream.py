@@ -1,0 +1,56 @@
+"""Which examples a step sees, as a function of (seed, step) alone, and their prompts made ahead of time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from antiphon.errors import ConfigError
+from antiphon.types import Example, Prompt
+
+
+class PromptStream:
+    """Shuffled epochs over `examples`; what an epoch cannot divide evenly waits for the next one's shuffle.
+
+    No position is stored: any step can be asked for, so a resumed run continues where it would have been.
+    The next step's clips are read in a thread while the present step is computed.
+    """
+
+    def __init__(
+        self, examples: Sequence[Example], per_step: int, seed: int, prompt: Callable[[Example], Prompt]
+    ) -> None:
+        if len(examples) < per_step:
+            raise ConfigError(
+                f"the training set has {len(examples)} usable examples, fewer than "
+                f"rollout.prompts_per_step={per_step}; lower that to {len(examples)} or add data"
+            )
+        self._examples = examples
+        self._per_step = per_step
+        self._seed = seed
+        self._prompt = prompt
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="prompts")
+        self._ahead: tuple[int, Future[list[Prompt]]] | None = None
+
+    def examples(self, step: int) -> list[Example]:
+        """The examples of a step (0-based), all distinct."""
+        steps_per_epoch = len(self._examples) // self._per_step
+        epoch, place = divmod(step, steps_per_epoch)
+        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._examples))
+        chosen = order[place * self._per_step : (place + 1) * self._per_step]
+        return [self._examples[i] for i in chosen]
+
+    def prompts(self, step: int) -> list[Prompt]:
+        """The prompts of `examples(step)`; starts on those of the step after."""
+        ready = self._ahead is not None and self._ahead[0] == step
+        prompts = self._ahead[1].result() if ready and self._ahead else self._make(step)
+        self._ahead = (step + 1, self._thread.submit(self._make, step + 1))
+        return prompts
+
+    def _make(self, step: int) -> list[Prompt]:
+        return [self._prompt(example) for example in self.examples(step)]
+
+    def close(self) -> None:
+        """Stop the reading thread."""
+        self._thread.shutdown(wait=True, cancel_futures=True)

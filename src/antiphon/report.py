@@ -1,0 +1,51 @@
+"""A run's figures as a picture, drawn from its folder alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from antiphon.runs.folder import RunFolder
+
+SMOOTHING = 10
+"""Steps in the running mean of the reward."""
+
+
+def plot_run(run: RunFolder) -> Path | None:
+    """Draw reward by step and WER by set into `plots/training.png`; None when the run has no steps yet."""
+    from matplotlib.figure import Figure
+
+    metrics = run.metrics()
+    if not metrics:
+        return None
+    steps = [row["step"] for row in metrics]
+    rewards = np.array([row["reward_mean"] for row in metrics])
+    window = min(SMOOTHING, len(rewards))
+    smooth = np.convolve(rewards, np.ones(window) / window, mode="valid")
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    reward_axes, wer_axes = figure.subplots(1, 2)
+    reward_axes.plot(steps, rewards, color="tab:blue", alpha=0.3, label="mean of a step")
+    reward_axes.plot(steps[window - 1 :], smooth, color="tab:blue", label=f"mean of {window} steps")
+    reward_axes.set(xlabel="step", ylabel="reward", title=f"reward ({run.config.algorithm['name']})")
+    reward_axes.legend(loc="lower right")
+
+    by_set: dict[str, list[dict]] = {}
+    for summary in run.evals():
+        if summary["wer"] is not None:
+            by_set.setdefault(summary["set"], []).append(summary)
+    for name, summaries in by_set.items():
+        wer = [100 * one["wer"] for one in summaries]
+        intervals = [one["ci"] or [one["wer"]] * 2 for one in summaries]
+        errors = np.array([[w - 100 * low, 100 * high - w] for w, (low, high) in zip(wer, intervals, strict=True)])
+        at = [one["step"] for one in summaries]
+        wer_axes.errorbar(at, wer, yerr=np.maximum(errors.T, 0), marker="o", capsize=4, label=name)
+    if by_set:
+        wer_axes.legend()
+    wer_axes.set(xlabel="step", ylabel="WER (%), 95% interval", title="unseen speech", ylim=(0, None))
+    for axes in (reward_axes, wer_axes):
+        axes.grid(alpha=0.3)
+    path = run.plots / "training.png"
+    figure.savefig(path, dpi=120)
+    return path

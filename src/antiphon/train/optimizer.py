@@ -1,0 +1,96 @@
+"""AdamW with fp32 masters, a schedule that is a function of the step, and gradients summed in fp32."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+
+def schedule_factor(step: int, steps: int, warmup: int, schedule: Literal["constant", "cosine"], floor: float) -> float:
+    """The learning rate's factor at `step` (0-based): linear warm-up, then constant, or cosine down to `floor`."""
+    if step < warmup:
+        return (step + 1) / warmup
+    if schedule == "constant":
+        return 1.0
+    progress = min((step - warmup) / max(steps - warmup, 1), 1.0)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class MasterAdamW:
+    """AdamW (Loshchilov & Hutter 2019) on fp32 copies of parameters that compute in a lower precision.
+
+    A bf16 weight of size 1 cannot hold a step of 1e-3, so updates made in bf16 vanish. Parameters that are fp32
+    already are their own masters. Gradients of lower-precision parameters are moved into fp32 as soon as a
+    backward pass has made them, so accumulation over micro-batches loses nothing.
+    """
+
+    def __init__(
+        self,
+        named_parameters: Iterable[tuple[str, nn.Parameter]],
+        lr: float,
+        betas: tuple[float, float],
+        weight_decay: float,
+    ) -> None:
+        self.parameters = {name: p for name, p in named_parameters if p.requires_grad}
+        self.masters = {
+            name: p if p.dtype == torch.float32 else p.detach().float().requires_grad_()
+            for name, p in self.parameters.items()
+        }
+        self.base_lr = lr
+        self.adam = torch.optim.AdamW(
+            self.masters.values(), lr=lr, betas=betas, weight_decay=weight_decay, foreach=True
+        )
+        for name, parameter in self.parameters.items():
+            if parameter is not self.masters[name]:
+                parameter.register_post_accumulate_grad_hook(self._drain(self.masters[name]))
+
+    @staticmethod
+    def _drain(master: Tensor):
+        def hook(parameter: Tensor) -> None:
+            assert parameter.grad is not None
+            gradient = parameter.grad.float()
+            master.grad = gradient if master.grad is None else master.grad.add_(gradient)
+            parameter.grad = None
+
+        return hook
+
+    def step(self, factor: float, max_norm: float) -> float:
+        """One update at `base_lr × factor`; returns the gradient norm before clipping."""
+        norm = nn.utils.clip_grad_norm_(self.masters.values(), max_norm if max_norm > 0 else math.inf)
+        for group in self.adam.param_groups:
+            group["lr"] = self.base_lr * factor
+        self.adam.step()
+        self.adam.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                if parameter is not self.masters[name]:
+                    parameter.copy_(self.masters[name])
+        return float(norm)
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Everything a resumed run needs, by name: masters that are not the weights themselves, and moments."""
+        tensors: dict[str, Tensor] = {}
+        for name, master in self.masters.items():
+            if master is not self.parameters[name]:
+                tensors[f"master.{name}"] = master.detach()
+            for key, value in self.adam.state.get(master, {}).items():
+                tensors[f"{key}.{name}"] = value
+        return tensors
+
+    def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """The inverse of `state_tensors`."""
+        with torch.no_grad():
+            for name, master in self.masters.items():
+                if master is not self.parameters[name]:
+                    master.copy_(tensors[f"master.{name}"])
+                state = {
+                    key: tensors[f"{key}.{name}"].to(master.device if key != "step" else "cpu")
+                    for key in ("step", "exp_avg", "exp_avg_sq")
+                    if f"{key}.{name}" in tensors
+                }
+                if state:
+                    self.adam.state[master] = state
