@@ -158,7 +158,8 @@ class _Experiment:
         reporter.phase("loading the model")
         checkpoint = run.checkpoints.at(done).path if done else None
         self.policy = policy(str(checkpoint) if checkpoint else config.model)
-        self.engine = InProcessEngine(self.policy)
+        self.engine = InProcessEngine(self.policy, config.rollout.max_sequences)
+        self.recogniser = InProcessEngine(self.policy, config.eval.batch_size)
         self.prompt = prompter(config, self.policy.rate)
         reference = policy(config.model) if algorithm.needs_reference(settings) else None
         self.trainer = Trainer(self.policy, algorithm, settings, config, reference)
@@ -234,7 +235,7 @@ class _Experiment:
                 self.reporter.phase(f"evaluating {name}", len(examples))
                 summary, rows = evaluate(
                     self.policy,
-                    self.engine,
+                    self.recogniser,
                     examples,
                     self.prompt,
                     self.config.rollout.max_new_tokens,

@@ -2,7 +2,7 @@
 
 Supervised cross-entropy on synthesised `digits` and `commands`, with an auxiliary CTC loss on the audio states
 (Graves et al. 2006), which teaches the encoder to align in a few hundred steps. The student hears training
-voices in quiet rooms and on the telephone; the teacher hears them in noise, in reverberation and hurried too.
+voices in quiet rooms and on the telephone; the teacher hears them in loud noise, in reverberation and hurried too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ Utterance = tuple[np.ndarray, str]
 
 _PLAIN = replace(CONDITIONS["train"], words_per_minute=(125, 230), pitch_shift=(-20, 20))
 _RECIPES: dict[str, list[tuple[float, Condition]]] = {
-    "student": [(0.85, _PLAIN), (0.15, replace(_PLAIN, telephone=True))],
+    "student": [
+        (0.30, _PLAIN),
+        (0.55, replace(_PLAIN, noises=NOISES, snr_db=(15.0, 40.0))),
+        (0.15, replace(_PLAIN, noises=NOISES, snr_db=(15.0, 40.0), telephone=True)),
+    ],
     "teacher": [
         (0.30, _PLAIN),
         (0.06, replace(_PLAIN, telephone=True)),
@@ -38,8 +42,8 @@ _RECIPES: dict[str, list[tuple[float, Condition]]] = {
         (0.15, replace(_PLAIN, rt60=(0.3, 1.0))),
     ],
 }
-STEPS = {"student": 3600, "teacher": 5200}
-POOL = {"student": 16000, "teacher": 32000}
+STEPS = {"student": 3600, "teacher": 4600}
+POOL = {"student": 16000, "teacher": 24000}
 PEAK_LR = 1.5e-3
 BATCH = 32
 CTC_WEIGHT = 0.5

@@ -55,9 +55,13 @@ def command(
     from antiphon.runs import atomic
     from antiphon.tasks.load import prompter
 
-    config = load_config(flags={"language": language, "data.max_seconds": max_seconds})
-    config.data.columns = parse_columns(columns or [])
-    config.data.on_bad_audio = on_bad_audio.value
+    flags = {
+        "language": language,
+        "data.max_seconds": max_seconds,
+        "data.columns": parse_columns(columns or []),
+        "data.on_bad_audio": on_bad_audio.value,
+    }
+    config = load_config(flags=flags)
     results: dict[str, dict[str, Any]] = {}
     rows: dict[str, list[Utterance]] = {}
     with Terminal() as terminal:

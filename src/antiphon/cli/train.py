@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from antiphon.cli import options
 from antiphon.cli.output import print_json, tables
 from antiphon.cli.progress import Terminal, wer_with_interval
 from antiphon.errors import ConfigError
@@ -41,7 +42,9 @@ def command(
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="RUN", help="RUN, RUN@STEP, latest or auto.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    device: Annotated[options.Device | None, typer.Option("--device", help="auto, cpu or cuda.")] = None,
+    dtype: Annotated[options.DType | None, typer.Option("--dtype", help="auto, float32 or bfloat16.")] = None,
+    as_json: options.Json = False,
 ) -> None:
     """Train a model on what it says itself, and measure it before and after."""
     from antiphon.config import load_config
@@ -49,6 +52,7 @@ def command(
 
     recipe, overrides = _split(arguments or [])
     flags = {"model": model, "data": data, "task": task, "algorithm": algorithm, "output": output}
+    flags |= {"device": device and device.value, "dtype": dtype and dtype.value}
     if resume not in (None, "auto"):
         if recipe or any(flags[name] for name in ("model", "data", "task", "algorithm")):
             raise ConfigError(

@@ -95,6 +95,9 @@ class Rollout(Settings):
     temperature: PositiveFloat = Field(default=1.0, description="Sampling temperature; the loss sees the same one.")
     max_new_tokens: PositiveInt = Field(default=64, description="Longest completion, in tokens.")
     prompts_per_step: PositiveInt = Field(default=16, description="Distinct prompts in one step (P).")
+    max_sequences: PositiveInt = Field(
+        default=256, description="Completions decoded side by side; lower it when memory runs out."
+    )
     block_tokens: Annotated[Literal["special"] | list[int], BeforeValidator(_block_tokens)] = Field(
         default="special", description="Token ids never sampled: the special ones, or a list."
     )
@@ -138,7 +141,7 @@ class Eval(Settings):
     limit: PositiveInt | None = Field(default=None, description="Examples used of each set; all by default.")
     before: bool = Field(default=True, description="Evaluate before the first step.")
     after: bool = Field(default=True, description="Evaluate after the last step.")
-    batch_size: PositiveInt = Field(default=16, description="Clips transcribed at once.")
+    batch_size: PositiveInt = Field(default=64, description="Clips transcribed side by side.")
 
 
 class Config(Settings):

@@ -233,12 +233,12 @@ class AudioPrefixLM:
     def _completions(
         self, n: int, tokens: Tensor, logprobs: Tensor, lengths: Tensor, stopped: Tensor
     ) -> list[list[Completion]]:
-        ids, values = tokens.tolist(), logprobs.tolist()
+        ids, values, ended = tokens.tolist(), logprobs.tolist(), stopped.tolist()
         rows = [ids[i][:length] for i, length in enumerate(lengths.tolist())]
         texts = self.processor.tokenizer.batch_decode(rows, skip_special_tokens=True)
         completions = []
         for i, row in enumerate(rows):
-            reason: FinishReason = "stop" if stopped[i] else "length"
+            reason: FinishReason = "stop" if ended[i] else "length"
             completions.append(Completion(tuple(row), tuple(values[i][: len(row)]), texts[i], reason, self.version))
         return [completions[i : i + n] for i in range(0, len(completions), n)]
 

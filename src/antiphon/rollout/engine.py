@@ -11,9 +11,6 @@ import torch
 from antiphon.models.policy import Policy, Sampling, uniforms_for
 from antiphon.types import Completion, Prompt
 
-MAX_SEQUENCES = 256
-"""Completions decoded side by side; more prompts than fit are done in turn, similar lengths together."""
-
 
 class Engine(Protocol):
     """What the loop needs of a sampler."""
@@ -30,9 +27,12 @@ class Engine(Protocol):
 
 
 class InProcessEngine:
-    """Decodes with the policy itself: each distinct prompt is heard once and its group shares the prefix."""
+    """Decodes with the policy itself: each distinct prompt is heard once and its group shares the prefix.
 
-    def __init__(self, policy: Policy, max_sequences: int = MAX_SEQUENCES) -> None:
+    `max_sequences` completions are decoded side by side; more are done in turn, clips of similar length together.
+    """
+
+    def __init__(self, policy: Policy, max_sequences: int = 256) -> None:
         self.policy = policy
         self.max_sequences = max_sequences
 

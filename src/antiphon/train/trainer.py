@@ -89,7 +89,7 @@ class Trainer:
                 self.settings,
             )
             loss.backward()
-            sums["loss"] += float(loss)
+            sums["loss"] += float(loss.detach())
             for name, value in metrics.items():
                 sums[name] += float(value)
             worst = max(worst, float((logprobs.detach() - micro.old_logprobs).abs().max()))
