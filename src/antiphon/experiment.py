@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from antiphon.config import Config, validate_settings
+from antiphon.config import Config, load_config, validate_settings
 from antiphon.data.source import load_set, set_name
 from antiphon.data.stream import PromptStream
 from antiphon.device import prepare_cpu, resolve_device, resolve_dtype
@@ -19,7 +19,7 @@ from antiphon.errors import ConfigError, RunError
 from antiphon.evaluate.recognise import evaluate
 from antiphon.loop import Step, run_loop
 from antiphon.models.audio_lm import AudioPrefixLM
-from antiphon.models.load import load_policy
+from antiphon.models.load import load_policy, pin
 from antiphon.models.policy import Sampling
 from antiphon.recorder import record_step
 from antiphon.report import plot_run
@@ -104,14 +104,23 @@ def train(
     """
     began = time.perf_counter()
     reporter = reporter or Silent()
-    if config.data.train is None:
-        raise ConfigError("no training data; give --data FILE.jsonl, or data.train=builtin:commands-train")
-    device = resolve_device(config.device)
+    config = config.model_copy(update={"model": pin(config.model, config.output)})
     prepare_cpu(config.threads)
-    run, done = _open_run(config, resume, command or sys.argv)
+    found = _find_resumable(config, resume)
+    if found is None:
+        parts = _Parts(config, config.model, reporter)
+        run, done = RunFolder.create(config, command or sys.argv), 0
+    else:
+        run, done = found
+        run.claim()
+        parts = _Parts(config, str(run.checkpoints.at(done).path) if done else config.model, reporter)
+        if done:
+            load_optimizer(run.checkpoints.at(done).path, parts.trainer)
+        run.write_config(config)
+        run.truncate_after(done)
+        run.log(f"resumed from step {done}")
     try:
-        experiment = _Experiment(run, config, done, device, reporter)
-        result = experiment.run_to_end(began)
+        return _Experiment(run, parts, done, reporter).run_to_end(began)
     except KeyboardInterrupt:
         run.update("interrupted")
         raise
@@ -119,89 +128,92 @@ def train(
         run.update("failed", error=f"{type(error).__name__}: {error}")
         run.log(f"failed: {type(error).__name__}: {error}")
         raise
-    return result
 
 
-def _open_run(config: Config, resume: str | None, command: Sequence[str]) -> tuple[RunFolder, int]:
-    """The run folder, and the steps that are done in it."""
+def _find_resumable(config: Config, resume: str | None) -> tuple[RunFolder, int] | None:
+    """The run to continue and the steps that are done in it; None for a new run."""
     if resume == "auto":
         newest = next(iter(list_runs(Path(config.output))), None)
         unfinished = newest is not None and newest.status.seen_state != "finished"
         resume = newest.id if newest and unfinished and newest.config == config else None
     if resume is None:
-        return RunFolder.create(config, command), 0
+        return None
     run, step = resolve(resume, Path(config.output))
-    run.claim()
     if step is not None:
-        done = run.checkpoints.at(step).step
-    else:
-        latest = run.checkpoints.latest()
-        done = latest.step if latest else 0
-    run.write_config(config)
-    run.truncate_after(done)
-    run.log(f"resumed from step {done}")
-    return run, done
+        return run, run.checkpoints.at(step).step
+    latest = run.checkpoints.latest()
+    return run, latest.step if latest else 0
 
 
-class _Experiment:
-    """The parts of one run, put together."""
+class _Parts:
+    """Everything a run works with, loaded and checked before its folder is made."""
 
-    def __init__(self, run: RunFolder, config: Config, done: int, device, reporter: Reporter) -> None:
-        self.run, self.config, self.done, self.reporter = run, config, done, reporter
+    def __init__(self, config: Config, weights: str, reporter: Reporter) -> None:
+        """`weights` are those to start from: the recipe's model, or a checkpoint."""
+        if config.data.train is None:
+            raise ConfigError("no training data; give --data FILE.jsonl, or data.train=builtin:commands-train")
+        self.config, self.reporter = config, reporter
+        self.skipped: list[str] = []
         algorithm, settings = load_algorithm(config.algorithm)
         self.reward = load_reward(config.reward)
+        self.examples = self._load(config.data.train)
+        self.eval_sets = {set_name(spec): self._load(spec, config.eval.limit) for spec in config.data.eval}
+
+        device = resolve_device(config.device)
         dtype = resolve_dtype(config.dtype, device)
 
         def policy(spec: str) -> AudioPrefixLM:
             return load_policy(spec, device, dtype, config.rollout.block_tokens, config.output)
 
         reporter.phase("loading the model")
-        checkpoint = run.checkpoints.at(done).path if done else None
-        self.policy = policy(str(checkpoint) if checkpoint else config.model)
+        self.policy = policy(weights)
+        reference = policy(config.model) if algorithm.needs_reference(settings) else None
+        self.trainer = Trainer(self.policy, algorithm, settings, config, reference)
         self.engine = InProcessEngine(self.policy, config.rollout.max_sequences)
         self.recogniser = InProcessEngine(self.policy, config.eval.batch_size)
         self.prompt = prompter(config, self.policy.rate)
-        reference = policy(config.model) if algorithm.needs_reference(settings) else None
-        self.trainer = Trainer(self.policy, algorithm, settings, config, reference)
-        if checkpoint:
-            load_optimizer(checkpoint, self.trainer)
-
-        assert config.data.train is not None
-        self.examples = self._load(config.data.train)
-        self.eval_sets = {set_name(spec): self._load(spec, config.eval.limit) for spec in config.data.eval}
+        rollout = config.rollout
+        self.stream = PromptStream(self.examples, rollout.prompts_per_step, config.seed, self.prompt)
 
     def _load(self, spec: str, limit: int | None = None) -> list[Example]:
         self.reporter.phase(f"checking {spec}")
         examples, skipped = load_set(spec, self.config, limit, self.reporter.advance)
         if skipped:
             self.reporter.note(f"{spec}: skipped {len(skipped)} of {len(skipped) + len(examples)} rows")
-            for row in skipped:
-                self.run.log(f"skipped {spec}: {row}")
+            self.skipped += [f"skipped {spec}: {row}" for row in skipped]
         return examples
 
+
+class _Experiment:
+    """One run: its folder, its parts, and what happens when."""
+
+    def __init__(self, run: RunFolder, parts: _Parts, done: int, reporter: Reporter) -> None:
+        self.run, self.parts, self.done, self.reporter = run, parts, done, reporter
+        self.config = parts.config
+
     def run_to_end(self, began: float) -> TrainResult:
-        config, run = self.config, self.run
+        config, run, parts = self.config, self.run, self.parts
         run.update("running", self.done)
+        for line in parts.skipped:
+            run.log(line)
         before = self._evaluate_once(0) if config.eval.before and self.done == 0 else self._saved_evals(0)
-        rollout = config.rollout
-        stream = PromptStream(self.examples, rollout.prompts_per_step, config.seed, self.prompt)
         self.reporter.phase("training", config.train.steps)
         try:
             run_loop(
                 start=self.done,
                 stop=config.train.steps,
-                stream=stream,
-                policy=self.policy,
-                engine=self.engine,
-                reward=self.reward,
-                trainer=self.trainer,
-                group_size=rollout.group_size,
-                sampling=Sampling(rollout.temperature, rollout.max_new_tokens),
+                stream=parts.stream,
+                policy=parts.policy,
+                engine=parts.engine,
+                reward=parts.reward,
+                trainer=parts.trainer,
+                group_size=config.rollout.group_size,
+                sampling=Sampling(config.rollout.temperature, config.rollout.max_new_tokens),
                 seed=config.seed,
                 after_step=self._after_step,
             )
         finally:
-            stream.close()
+            parts.stream.close()
         steps = config.train.steps
         after = self._evaluate_once(steps) if config.eval.after else self._saved_evals(steps)
         latest = run.checkpoints.latest()
@@ -221,7 +233,7 @@ class _Experiment:
             self.reporter.phase("training", train.steps)
         if last or (train.save_every > 0 and step.number % train.save_every == 0):
             with self.run.checkpoints.save(step.number) as folder:
-                save_checkpoint(folder, self.trainer, step.number)
+                save_checkpoint(folder, self.parts.trainer, step.number)
             self.run.checkpoints.prune(train.keep_checkpoints)
 
     def _saved_evals(self, step: int) -> dict[str, Summary]:
@@ -230,14 +242,14 @@ class _Experiment:
     def _evaluate_once(self, step: int) -> dict[str, Summary]:
         """Every evaluation set, at this step; figures that the run folder holds already are not made again."""
         summaries = self._saved_evals(step)
-        for name, examples in self.eval_sets.items():
+        for name, examples in self.parts.eval_sets.items():
             if name not in summaries:
                 self.reporter.phase(f"evaluating {name}", len(examples))
                 summary, rows = evaluate(
-                    self.policy,
-                    self.recogniser,
+                    self.parts.policy,
+                    self.parts.recogniser,
                     examples,
-                    self.prompt,
+                    self.parts.prompt,
                     self.config.rollout.max_new_tokens,
                     self.reporter.advance,
                 )
@@ -247,12 +259,13 @@ class _Experiment:
         return summaries
 
 
-def resumed_config(resume: str, output: str, overrides: Sequence[str]) -> Config:
-    """The recipe of the run to resume, with overrides such as `train.steps=200` laid over it."""
-    from antiphon.config import load_config
+def resumed_config(resume: str, flags: Mapping[str, Any], overrides: Sequence[str]) -> Config:
+    """The recipe of the run to resume, with flags and overrides such as `train.steps=200` laid over it.
 
-    run, _ = resolve(resume, Path(output))
-    config = load_config(run.path / "config.yaml", overrides, {"output": output})
+    Raises `RunError` when there is no such run, or when another model is asked for.
+    """
+    run, _ = resolve(resume, Path(flags.get("output") or "runs"))
+    config = load_config(run.path / "config.yaml", overrides, flags)
     if config.model != run.config.model:
         raise RunError(f"the run {run.id} trains {run.config.model}; start a new run to train {config.model}")
     return config

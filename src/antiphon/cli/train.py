@@ -53,13 +53,13 @@ def command(
     recipe, overrides = _split(arguments or [])
     flags = {"model": model, "data": data, "task": task, "algorithm": algorithm, "output": output}
     flags |= {"device": device and device.value, "dtype": dtype and dtype.value}
-    if resume not in (None, "auto"):
-        if recipe or any(flags[name] for name in ("model", "data", "task", "algorithm")):
+    if resume is not None and resume != "auto":
+        if recipe:
             raise ConfigError(
-                "--resume continues a run with its own recipe; leave the recipe and --model, --data, --task "
-                "and --algorithm out (KEY=VALUE may still change it, as train.steps=400)"
+                "--resume continues a run with its own recipe; leave the recipe out "
+                "(KEY=VALUE may change it, as train.steps=400)"
             )
-        config = resumed_config(resume or "", output or "runs", overrides)
+        config = resumed_config(resume, flags, overrides)
     else:
         config = load_config(recipe, overrides, flags)
     with Terminal() as terminal:

@@ -41,6 +41,15 @@ def locate(spec: str, output: str | Path = "runs") -> str:
     return spec
 
 
+def pin(spec: str, output: str | Path = "runs") -> str:
+    """`spec` with a run's latest checkpoint named by its step, so that a recipe means the same model tomorrow."""
+    found = None if spec.startswith(BUILTIN) else find_run(spec, Path(output))
+    if found is None:
+        return spec
+    run, step = found
+    return f"{run.path}@{run.checkpoints.at(step).step}"
+
+
 def load_policy(
     spec: str,
     device: torch.device,
