@@ -19,9 +19,8 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from antiphon.errors import ModelError
-from antiphon.models.logits import log_softmax, token_logprobs
-from antiphon.models.policy import Sampling, inverse_cdf_sample
-from antiphon.types import Completion, FinishReason, Prompt
+from antiphon.models.autoregressive import Autoregressive, Prefix
+from antiphon.types import Prompt
 
 PREPARED_PROMPTS = 512
 """Processed prompts kept, so that the loss need not redo the rollout's feature extraction."""
@@ -56,24 +55,8 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-@dataclass
-class Prefix:
-    """P prompts after one pass: keys and values, and what the next token is predicted from."""
-
-    cache: DynamicCache
-    mask: Tensor
-    """[P, L], 1 where a prompt token stands; prompts are padded on the left."""
-    hidden: Tensor
-    """[P, D], the last prompt position."""
-
-    @property
-    def lengths(self) -> Tensor:
-        """[P] prompt tokens, audio tokens included."""
-        return self.mask.sum(-1)
-
-
-class AudioPrefixLM:
-    """A `Policy` over a transformers audio-prefix model and its processor. Always in eval mode."""
+class AudioPrefixLM(Autoregressive):
+    """A `Policy` over a transformers audio-prefix model and its processor."""
 
     def __init__(self, model: Any, processor: Any, block_tokens: Sequence[int] | str = "special") -> None:
         model_type = model.config.model_type
@@ -82,33 +65,14 @@ class AudioPrefixLM:
                 f"model type {model_type!r} is not an audio-prefix LM that antiphon knows; "
                 f"known: {', '.join(sorted(FAMILIES))}"
             )
+        super().__init__(model, model.lm_head, processor.tokenizer, block_tokens, never=[processor.audio_token_id])
         self.family = FAMILIES[model_type]
-        self.model: Any = model.eval()
         self.processor = processor
-        self.version = 0
-        weight = model.lm_head.weight
-        self.device, self.vocabulary = weight.device, weight.shape[0]
-        self.stop_ids = _stop_ids(model)
-        self.blocked = self._blocked(block_tokens).to(self.device)
         self._prepared: OrderedDict[int, tuple[Prompt, dict[str, Tensor]]] = OrderedDict()
 
     @property
     def rate(self) -> int:
         return self.processor.feature_extractor.sampling_rate
-
-    def _blocked(self, block_tokens: Sequence[int] | str) -> Tensor:
-        """[V], True for tokens that are never sampled: by default every special token but the stop tokens."""
-        blocked = torch.zeros(self.vocabulary, dtype=torch.bool)
-        tokenizer = self.processor.tokenizer
-        if block_tokens == "special":
-            special = [i for i, token in tokenizer.added_tokens_decoder.items() if token.special]
-            blocked[[i for i in special if i < self.vocabulary]] = True
-            blocked[len(tokenizer) :] = True
-        else:
-            blocked[[int(token) for token in block_tokens]] = True
-            blocked[self.processor.audio_token_id] = True
-        blocked[sorted(self.stop_ids)] = False
-        return blocked
 
     def prepare(self, prompt: Prompt) -> dict[str, Tensor]:
         """One prompt's model inputs, on the CPU, without padding.
@@ -150,7 +114,7 @@ class AudioPrefixLM:
             width = max(row[name].shape[-1] for row in rows)
             padded = [nn.functional.pad(row[name], (0, width - row[name].shape[-1])) for row in rows]
             batch[name] = torch.stack(padded)
-        dtype = self.model.lm_head.weight.dtype
+        dtype = self.head.weight.dtype
         return {
             name: value.to(self.device, dtype if value.is_floating_point() else None, non_blocking=True)
             for name, value in batch.items()
@@ -178,88 +142,9 @@ class AudioPrefixLM:
         )
         return output.last_hidden_state
 
-    def logprobs(self, prefix: Prefix, tokens: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
-        group = len(tokens) // len(prefix.mask)
-        first = prefix.hidden.repeat_interleave(group, 0)[:, None]
-        states = first
-        if tokens.shape[1] > 1:
-            cache = _repeat(prefix.cache, group)
-            prompt_mask = prefix.mask.repeat_interleave(group, 0)
-            inputs = tokens[:, :-1]
-            positions = prompt_mask.sum(-1, keepdim=True) + torch.arange(inputs.shape[1], device=self.device)
-            full_mask = torch.cat([prompt_mask, mask[:, :-1].to(prompt_mask)], 1)
-            states = torch.cat([first, self._extend(cache, full_mask, inputs, positions)], 1)
-        taken = mask.bool()
-        values = token_logprobs(self.model.lm_head, states[taken], tokens[taken], self.blocked, temperature)
-        return torch.zeros(mask.shape, device=self.device).masked_scatter(taken, values)
-
-    @torch.no_grad()
-    def sample(
-        self, prefix: Prefix, n: int, sampling: Sampling, uniforms: np.ndarray | None = None
-    ) -> list[list[Completion]]:
-        greedy = sampling.temperature == 0
-        if not greedy and uniforms is None:
-            raise ValueError("sampling at a temperature above 0 needs `uniforms`")
-        total, limit = len(prefix.mask) * n, sampling.max_new_tokens
-        tokens = torch.zeros(total, limit, dtype=torch.long, device=self.device)
-        logprobs = torch.zeros(total, limit, device=self.device)
-        lengths = torch.full((total,), limit, device=self.device)
-        stopped = torch.zeros(total, dtype=torch.bool, device=self.device)
-        stops = torch.tensor(sorted(self.stop_ids), device=self.device)
-        draws = None if greedy else torch.from_numpy(uniforms).to(self.device)
-
-        rows = torch.arange(total, device=self.device)
-        cache, mask = _repeat(prefix.cache, n), prefix.mask.repeat_interleave(n, 0)
-        hidden, positions = prefix.hidden.repeat_interleave(n, 0), mask.sum(-1, keepdim=True)
-        for t in range(limit):
-            scores = log_softmax(self.model.lm_head, hidden, self.blocked, sampling.temperature or 1.0)
-            chosen = scores.argmax(-1) if draws is None else inverse_cdf_sample(scores, draws[rows, t])
-            tokens[rows, t] = chosen
-            logprobs[rows, t] = scores.gather(-1, chosen[:, None]).squeeze(-1)
-            ends = torch.isin(chosen, stops)
-            stopped[rows] = ends
-            lengths[rows[ends]] = t + 1
-            going = (~ends).nonzero().squeeze(-1)
-            if len(going) == 0 or t == limit - 1:
-                break
-            if len(going) < len(rows):
-                rows, mask, positions, chosen = rows[going], mask[going], positions[going], chosen[going]
-                cache.batch_select_indices(going)
-            mask = nn.functional.pad(mask, (0, 1), value=1)
-            hidden = self._extend(cache, mask, chosen[:, None], positions)[:, -1]
-            positions = positions + 1
-        return self._completions(n, tokens, logprobs, lengths, stopped)
-
-    def _completions(
-        self, n: int, tokens: Tensor, logprobs: Tensor, lengths: Tensor, stopped: Tensor
-    ) -> list[list[Completion]]:
-        ids, values, ended = tokens.tolist(), logprobs.tolist(), stopped.tolist()
-        rows = [ids[i][:length] for i, length in enumerate(lengths.tolist())]
-        texts = self.processor.tokenizer.batch_decode(rows, skip_special_tokens=True)
-        completions = []
-        for i, row in enumerate(rows):
-            reason: FinishReason = "stop" if ended[i] else "length"
-            completions.append(Completion(tuple(row), tuple(values[i][: len(row)]), texts[i], reason, self.version))
-        return [completions[i : i + n] for i in range(0, len(completions), n)]
-
     def answer(self, text: str) -> str:
         return self.family.answer(text)
 
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
-
-
-def _repeat(cache: Any, n: int) -> DynamicCache:
-    """A cache whose every prompt appears `n` times in a row; the original is left as it was, gradients flow."""
-    layers = [(layer.keys.repeat_interleave(n, 0), layer.values.repeat_interleave(n, 0)) for layer in cache.layers]
-    return DynamicCache(layers)
-
-
-def _stop_ids(model: Any) -> frozenset[int]:
-    """The generation config's end-of-sequence ids, else the model config's."""
-    for config in (getattr(model, "generation_config", None), model.config):
-        ids = getattr(config, "eos_token_id", None)
-        if ids is not None:
-            return frozenset([ids] if isinstance(ids, int) else ids)
-    raise ModelError("the model's configuration names no eos_token_id, so no completion could ever stop")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -11,9 +12,11 @@ import torch
 
 from antiphon.errors import ModelError
 from antiphon.models.audio_lm import AudioPrefixLM
-from antiphon.runs.find import find_run
+from antiphon.runs.find import find_run, list_runs
 
 BUILTIN = "builtin:"
+FORMS = "give a folder in save_pretrained form, a hub id, RUN, RUN@STEP or builtin:NAME"
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 CHECKPOINTS = Path(str(files("antiphon.builtin"))) / "checkpoints"
 
 
@@ -25,7 +28,7 @@ def builtin_names() -> list[str]:
 def locate(spec: str, output: str | Path = "runs") -> str:
     """The folder or hub id that `spec` stands for. A run without a step means its latest checkpoint.
 
-    Raises `ModelError` for a built-in name that does not exist, `RunError` for a run without that checkpoint.
+    Raises `ModelError` when it is none of these, `RunError` for a run without that checkpoint.
     """
     if spec.startswith(BUILTIN):
         name = spec.removeprefix(BUILTIN)
@@ -38,6 +41,11 @@ def locate(spec: str, output: str | Path = "runs") -> str:
     if found is not None:
         run, step = found
         return str(run.checkpoints.at(step).path)
+    if not Path(spec).is_dir() and not _HUB_ID.fullmatch(spec):
+        names = [run.id for run in list_runs(Path(output))] + [BUILTIN + name for name in builtin_names()]
+        close = difflib.get_close_matches(spec.partition("@")[0], names, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]!r}?" if close else FORMS
+        raise ModelError(f"no model {spec!r}: no folder, no run in {output} and no hub id (OWNER/NAME); {hint}")
     return spec
 
 
@@ -69,8 +77,5 @@ def load_policy(
         processor = AutoProcessor.from_pretrained(place)
         model = AutoModelForMultimodalLM.from_pretrained(place, dtype=dtype)
     except (OSError, ValueError) as error:
-        raise ModelError(
-            f"cannot load model {spec!r}: {str(error).splitlines()[0]} "
-            "(give a folder in save_pretrained form, a hub id, RUN, RUN@STEP or builtin:NAME)"
-        ) from error
+        raise ModelError(f"cannot load model {spec!r}: {str(error).splitlines()[0]} ({FORMS})") from error
     return AudioPrefixLM(model.to(device), processor, block_tokens)
