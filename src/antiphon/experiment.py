@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from antiphon.config import Config, load_config, validate_settings
-from antiphon.data.source import load_set, set_name
+from antiphon.data.source import load_set, named_sets
 from antiphon.data.stream import PromptStream
 from antiphon.device import prepare_cpu, resolve_device, resolve_dtype
 from antiphon.errors import ConfigError, RunError
@@ -139,10 +139,17 @@ def _find_resumable(config: Config, resume: str | None) -> tuple[RunFolder, int]
     if resume is None:
         return None
     run, step = resolve(resume, Path(config.output))
-    if step is not None:
-        return run, run.checkpoints.at(step).step
-    latest = run.checkpoints.latest()
-    return run, latest.step if latest else 0
+    if step is None:
+        latest = run.checkpoints.latest()
+        done = latest.step if latest else 0
+    else:
+        done = run.checkpoints.at(step).step
+    if done > config.train.steps:
+        raise ConfigError(
+            f"the checkpoint of {run.id} has {done} steps behind it, more than train.steps={config.train.steps}; "
+            f"raise train.steps, or resume from an earlier one: {run.id}@STEP"
+        )
+    return run, done
 
 
 class _Parts:
@@ -157,7 +164,8 @@ class _Parts:
         algorithm, settings = load_algorithm(config.algorithm)
         self.reward = load_reward(config.reward)
         self.examples = self._load(config.data.train)
-        self.eval_sets = {set_name(spec): self._load(spec, config.eval.limit) for spec in config.data.eval}
+        eval_sets = named_sets(config.data.eval)
+        self.eval_sets = {name: self._load(spec, config.eval.limit) for name, spec in eval_sets.items()}
 
         device = resolve_device(config.device)
         dtype = resolve_dtype(config.dtype, device)

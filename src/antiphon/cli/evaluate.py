@@ -50,7 +50,7 @@ def command(
 ) -> None:
     """Measure a recogniser: corpus WER and CER, substitutions, deletions, insertions, interval and speed."""
     from antiphon.config import load_config
-    from antiphon.data.source import load_set, set_name
+    from antiphon.data.source import load_set, named_sets
     from antiphon.evaluate.recognise import evaluate
     from antiphon.runs import atomic
     from antiphon.tasks.load import prompter
@@ -62,16 +62,19 @@ def command(
         "data.on_bad_audio": on_bad_audio.value,
     }
     config = load_config(flags=flags)
+    sets = named_sets(data)
+    if output:
+        with atomic.naming(output):
+            output.mkdir(parents=True, exist_ok=True)
     results: dict[str, dict[str, Any]] = {}
     rows: dict[str, list[Utterance]] = {}
     with Terminal() as terminal:
         terminal.phase("loading the model")
         loaded = options.load(model, device, dtype, batch_size, runs)
         prompt = prompter(config, loaded.policy.rate)
-        for spec in data:
+        for name, spec in sets.items():
             terminal.phase(f"checking {spec}")
             examples, skipped = load_set(spec, config, limit, terminal.advance)
-            name = set_name(spec)
             terminal.phase(f"evaluating {name}", len(examples))
             results[name], rows[name] = evaluate(
                 loaded.policy, loaded.engine, examples, prompt, max_new_tokens, terminal.advance
@@ -80,7 +83,6 @@ def command(
             for row in skipped:
                 terminal.note(f"skipped {row}")
     if output:
-        output.mkdir(parents=True, exist_ok=True)
         for name, utterances in rows.items():
             lines = (json.dumps(row.to_row(), ensure_ascii=False) + "\n" for row in utterances)
             atomic.write_text(output / f"{name}.jsonl", "".join(lines))

@@ -25,6 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode="markdown",
 )
 app.command("demo", epilog=demo.EPILOG)(demo.command)
 app.command("train", epilog=train.EPILOG)(train.command)

@@ -29,7 +29,10 @@ def wer_with_interval(summary: Mapping[str, Any]) -> str:
 
 
 class Terminal:
-    """A `Reporter`: one bar for the phase at hand, a line for everything worth keeping on the screen."""
+    """A `Reporter`: one bar for the phase at hand, a line for everything worth keeping on the screen.
+
+    Meanwhile the bars that transformers draws for every load and save stay hidden; those of downloads do not.
+    """
 
     def __init__(self) -> None:
         columns = (
@@ -40,17 +43,23 @@ class Terminal:
             Remaining(),
             TextColumn("{task.fields[detail]}"),
         )
-        self._progress = Progress(*columns, console=console, transient=True)
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task: TaskID | None = None
 
     def __enter__(self) -> Terminal:
+        from transformers.utils import logging
+
+        self._hook = logging.set_tqdm_hook(lambda _factory, args, kwargs: logging.EmptyTqdm(*args, **kwargs))
         self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        from transformers.utils import logging
+
         self._progress.stop()
+        logging.set_tqdm_hook(self._hook)
 
     def phase(self, title: str, total: int | None = None) -> None:
         if self._task is not None:

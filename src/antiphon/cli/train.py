@@ -32,7 +32,7 @@ antiphon train --resume latest train.steps=400
 def command(
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RECIPE.yaml] [KEY=VALUE]...", help="A recipe, then dotted.key=value."),
+        typer.Argument(metavar="RECIPE.yaml|KEY=VALUE", help="A recipe, then dotted.key=value. Keys: docs/recipes.md."),
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Path, hub id, RUN, RUN@STEP or builtin:NAME.")] = None,
     data: Annotated[str | None, typer.Option("--data", help="Training set: FILE.jsonl or builtin:SET.")] = None,

@@ -28,7 +28,7 @@ antiphon transcribe latest --input clips.jsonl --output texts.jsonl --batch-size
 
 def command(
     model: options.Model,
-    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILES]...", help="Audio files.")] = None,
+    files: Annotated[list[Path] | None, typer.Argument(metavar="FILES", help="Audio files.")] = None,
     input: Annotated[Path | None, typer.Option("--input", metavar="F.jsonl", help="Rows with an `audio` path.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="P.jsonl", help="Write rows with `pred_text` here.")
@@ -53,6 +53,9 @@ def command(
         raise ConfigError("give audio files, or --input F.jsonl, one of the two")
     examples = _from_files(files) if files else _from_jsonl(input, parse_columns(columns or []))
     config = load_config(flags={"language": language})
+    if output:
+        with atomic.naming(output):
+            output.parent.mkdir(parents=True, exist_ok=True)
     with Terminal() as terminal:
         terminal.phase("loading the model")
         loaded = options.load(model, device, dtype, batch_size, runs)

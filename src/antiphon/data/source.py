@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from antiphon.config import Config
 from antiphon.data.check import validate
 from antiphon.data.corpora.sets import builtin_set
 from antiphon.data.jsonl import BadRow, read_jsonl, require_good
+from antiphon.errors import ConfigError
 from antiphon.types import Example
 
 BUILTIN = "builtin:"
@@ -17,6 +18,20 @@ BUILTIN = "builtin:"
 def set_name(spec: str) -> str:
     """What reports call the set: a file's stem, or a built-in set's name."""
     return spec.removeprefix(BUILTIN) if spec.startswith(BUILTIN) else Path(spec).stem
+
+
+def named_sets(specs: Sequence[str]) -> dict[str, str]:
+    """Each set by what reports call it. Raises `ConfigError` when two would be called the same."""
+    named: dict[str, str] = {}
+    for spec in specs:
+        name = set_name(spec)
+        if name in named:
+            raise ConfigError(
+                f"{named[name]} and {spec} would both be reported as {name!r}; "
+                + ("name it once" if named[name] == spec else "rename one of the files")
+            )
+        named[name] = spec
+    return named
 
 
 def load_set(
