@@ -33,7 +33,7 @@ def step_metrics(groups: Sequence[Group]) -> dict[str, float]:
         "tokens_mean": tokens / len(completions),
         "truncated_share": sum(c.finish_reason == "length" for c in completions) / len(completions),
         "empty_share": sum(not a.strip() for g in groups for a in g.answers) / len(completions),
-        "surprisal": -sum(sum(c.logprobs) for c in completions) / tokens,
+        "surprisal": -sum(sum(c.logprobs) for c in completions) / sum(len(c.logprobs) for c in completions),
         "audio_seconds": sum(group.prompt.seconds for group in groups),
     }
 
@@ -68,7 +68,7 @@ def _rows(run: RunFolder, number: int, groups: Sequence[Group], advantages: Tens
                     token_ids=completion.token_ids,
                     logprobs=completion.logprobs,
                     reward=reward.value,
-                    advantages=[row_advantages[sample]] * len(completion.token_ids),
+                    advantages=[row_advantages[sample]] * len(completion.logprobs),
                     finish_reason=completion.finish_reason,
                     audio=copy or source,
                     reward_parts=reward.parts,

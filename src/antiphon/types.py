@@ -77,7 +77,10 @@ class Completion:
     token_ids: tuple[int, ...]
     """[T], stop token included when `finish_reason` is "stop"."""
     logprobs: tuple[float, ...]
-    """[T], fp32, of the distribution sampled from: log-softmax(logits / temperature), blocked tokens masked."""
+    """[T], fp32, of the distribution sampled from: log-softmax(logits / temperature), blocked tokens masked.
+
+    One number alone where the whole sequence is one action: a CTC labelling, a class label.
+    """
     text: str
     """Decoded without special tokens, before the task parses it."""
     finish_reason: FinishReason

@@ -57,7 +57,10 @@ class Policy(Protocol):
         ...
 
     def logprobs(self, prefix: Any, tokens: Tensor, mask: Tensor, temperature: float) -> Tensor:
-        """Log-probabilities [N, T] (fp32) of `tokens` [N, T] under the distribution sampled from; 0 off the mask."""
+        """Log-probabilities (fp32) of `tokens` [N, T] under the distribution sampled from.
+
+        [N, T], 0 off the mask; [N, 1] for families whose action is the whole sequence (see `Completion.logprobs`).
+        """
         ...
 
     def answer(self, text: str) -> str:

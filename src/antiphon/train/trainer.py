@@ -97,4 +97,4 @@ class Trainer:
 
     def _logprobs(self, policy: Policy, batch: Batch) -> Tensor:
         prefix = policy.encode(batch.prompts)
-        return policy.logprobs(prefix, batch.tokens, batch.mask, self.config.rollout.temperature)
+        return policy.logprobs(prefix, batch.tokens, batch.token_mask, self.config.rollout.temperature)
