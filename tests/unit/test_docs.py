@@ -1,0 +1,86 @@
+"""The documents say what the code does: every key with its default, every command, every link."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from antiphon.algorithms import grpo
+from antiphon.cli.main import app
+from antiphon.config import Config, yaml
+from antiphon.data.corpora.sets import CONDITIONS, CORPORA
+from antiphon.rewards import wer
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def rows(document: str) -> dict[str, list[str]]:
+    """The cells of every table row that begins with `code`, by that code."""
+    text = (ROOT / "docs" / document).read_text(encoding="utf-8")
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line[:1] == "|"]
+    return {row[0].strip("|` "): row[1:] for row in cells if row[0].strip("| ").startswith("`")}
+
+
+def keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, object]]:
+    """Every dotted key of a settings model, with its default as YAML writes it."""
+    for name, field in model.model_fields.items():
+        below = field.annotation
+        if isinstance(below, type) and issubclass(below, BaseModel):
+            yield from keys(below, f"{prefix}{name}.")
+        else:
+            assert field.default is not PydanticUndefined
+            yield f"{prefix}{name}", field.default
+
+
+@pytest.mark.parametrize(("model", "prefix"), [(Config, ""), (grpo.Settings, "algorithm."), (wer.Settings, "reward.")])
+def test_every_recipe_key_is_described_with_its_default(model, prefix):
+    described = rows("recipes.md")
+    for key, default in keys(model, prefix):
+        assert key in described, f"docs/recipes.md has no row for `{key}`"
+        stated = yaml.parse(described[key][0].strip("`"), f"the default of {key}")
+        assert stated == (list(default) if isinstance(default, tuple) else default), key
+
+
+def test_no_row_describes_a_key_that_is_gone():
+    known = dict(keys(Config, "")) | dict(keys(grpo.Settings, "algorithm.")) | dict(keys(wer.Settings, "reward."))
+    sections = ("data.", "rollout.", "optimizer.", "train.", "eval.", "algorithm.", "reward.")
+    described = [key for key in rows("recipes.md") if key.startswith(sections)]
+    assert described
+    assert set(described) <= set(known)
+
+
+def test_every_built_in_set_is_described_with_its_size():
+    described = rows("data.md")
+    for name, condition in CONDITIONS.items():
+        assert described[name][0] == str(condition.size)
+    assert all(corpus in described for corpus in CORPORA)
+    assert f"{len(CORPORA['commands'].vocabulary())} words" in described["commands"][0]
+
+
+def test_the_readme_lists_every_command():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `antiphon (\w+)`", readme, flags=re.MULTILINE))
+    names = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
+    assert listed == names
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        path, _, heading = target.partition("#")
+        place = (document.parent / path) if path else document
+        assert place.exists(), f"{document.name} links to {target}"
+        if heading:
+            assert heading in anchors(place), f"{document.name} links to {target}"
+
+
+def anchors(document: Path) -> set[str]:
+    """The fragments of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
