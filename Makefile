@@ -3,9 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+CHECKPOINTS := src/antiphon/builtin/checkpoints
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format clean
+.PHONY: help install demo test lint format recognisers clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -34,6 +35,11 @@ lint: $(STAMP)  ## check style, types and the direction of imports
 format: $(STAMP)  ## rewrite the sources in the project's style
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+recognisers: $(STAMP)  ## train the built-in recognisers anew and write their model cards (about 45 minutes)
+	$(BIN)/python -m antiphon.builtin.pretrain student --out $(CHECKPOINTS)/student
+	$(BIN)/python -m antiphon.builtin.pretrain teacher --out $(CHECKPOINTS)/teacher
+	$(BIN)/python scripts/model_cards.py $(CHECKPOINTS)/student $(CHECKPOINTS)/teacher
 
 clean:  ## remove .venv and every cache; runs/ stays
 	rm -rf .venv build dist .pytest_cache .ruff_cache .import_linter_cache

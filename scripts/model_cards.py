@@ -50,8 +50,11 @@ runs `python -m antiphon.builtin.pretrain {name} --out DIR` (seed 0, two threads
 `python scripts/model_cards.py`. Weights are stored in half precision.
 """
 TRAINING = {
-    "student": "The student was trained on clean and telephone-band speech only; noise, rooms and hurry are new to it.",
-    "teacher": "The teacher was trained on clean, noisy (0 to 20 dB), reverberant, hurried and telephone-band speech.",
+    "student": """\
+The student was trained on clean speech, over a soft noise floor (15 to 40 dB) and over the telephone. Loud noise,
+rooms and hurry are new to it.""",
+    "teacher": """\
+The teacher was trained on clean, noisy (0 to 20 dB), reverberant, hurried and telephone-band speech.""",
 }
 
 

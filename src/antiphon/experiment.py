@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
+from antiphon import algorithms
 from antiphon.config import Config, load_config, validate_settings
 from antiphon.data.source import load_set, named_sets
 from antiphon.data.stream import PromptStream
@@ -84,13 +86,19 @@ def load_algorithm(spec: dict[str, Any]) -> tuple[ModuleType, Any]:
     """The algorithm's module (of `antiphon.algorithms`, or by import path) and its checked settings."""
     settings = dict(spec)
     name = settings.pop("name")
-    path = name if "." in name else f"antiphon.algorithms.{name}"
+    own = "." in name
+    if own and "" not in sys.path:
+        sys.path.insert(0, "")
     try:
-        module = importlib.import_module(path)
+        module = importlib.import_module(name if own else f"antiphon.algorithms.{name}")
     except ModuleNotFoundError as error:
-        raise ConfigError(f"unknown algorithm {name!r}; there is: grpo (or give an import path)") from error
+        known = sorted(one.name for one in pkgutil.iter_modules(algorithms.__path__) if one.name != "terms")
+        raise ConfigError(
+            f"unknown algorithm {name!r} ({error}); there is: {', '.join(known)}, or an import path such as "
+            "package.module, looked for in the working folder too"
+        ) from error
     if not hasattr(module, "advantages"):
-        raise ConfigError(f"{path} is not an algorithm: it has no `advantages` and `loss`")
+        raise ConfigError(f"{name} is not an algorithm: it has no `advantages` and `loss`")
     return module, validate_settings(module.Settings, settings, where="", prefix="algorithm")
 
 
@@ -202,6 +210,7 @@ class _Experiment:
     def run_to_end(self, began: float) -> TrainResult:
         config, run, parts = self.config, self.run, self.parts
         run.update("running", self.done)
+        run.log(f"training {config.model} on {len(parts.examples)} examples of {config.data.train}")
         for line in parts.skipped:
             run.log(line)
         before = self._evaluate_once(0) if config.eval.before and self.done == 0 else self._saved_evals(0)
@@ -227,6 +236,7 @@ class _Experiment:
         latest = run.checkpoints.latest()
         plot_run(run)
         run.update("finished", steps)
+        run.log(f"finished {steps} steps")
         seconds = time.perf_counter() - began
         return TrainResult(run, steps, seconds, latest.path if latest else None, before, after)
 
@@ -245,7 +255,8 @@ class _Experiment:
             self.run.checkpoints.prune(train.keep_checkpoints)
 
     def _saved_evals(self, step: int) -> dict[str, Summary]:
-        return {s["set"]: s for s in self.run.evals() if s["step"] == step}
+        saved = (dict(summary) for summary in self.run.evals() if summary["step"] == step)
+        return {one.pop("set"): {k: v for k, v in one.items() if k != "step"} for one in saved}
 
     def _evaluate_once(self, step: int) -> dict[str, Summary]:
         """Every evaluation set, at this step; figures that the run folder holds already are not made again."""
@@ -262,6 +273,7 @@ class _Experiment:
                     self.reporter.advance,
                 )
                 self.run.save_eval(name, step, summary, [row.to_row() for row in rows])
+                self.run.log(f"step {step}: {name}: WER {summary['wer']}, interval {summary['ci']}")
                 summaries[name] = summary
                 self.reporter.evaluated(name, step, summary)
         return summaries

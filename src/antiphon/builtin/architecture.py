@@ -143,8 +143,8 @@ def build_model(size: Size, processor: Qwen3ASRProcessor) -> Qwen3ASRForConditio
 def _rescale_convolutions(model: Qwen3ASRForConditionalGeneration) -> None:
     """Draw the convolutions so that they keep the signal's scale (He et al. 2015).
 
-    The default deviation of 0.02 shrinks a spectrogram ten-thousandfold before positions of size one are added,
-    and a model so drowned spends its first thousand steps finding the audio.
+    The default deviation of 0.02 shrinks a spectrogram ten-thousandfold before positions of size one are added;
+    tests that need a model which hears its audio at random weights need this.
     """
     tower = model.model.audio_tower
     for module in (tower.conv2d1, tower.conv2d2, tower.conv2d3, tower.conv_out):

@@ -53,7 +53,7 @@ def command(
 ) -> None:
     """Teach the built-in recogniser to hear through noise, by GRPO on synthetic speech.
 
-    The student has only heard quiet rooms. Here it listens to spoken commands in noise, answers eight times
+    The student has only heard rather quiet rooms. Here it listens to spoken commands in noise, answers eight times
     each, is told the word error rate of each answer, and learns from that alone. The test speakers are never
     heard in training.
     """

@@ -98,7 +98,9 @@ def _mean_wers(summaries: Sequence[Mapping[str, Any]]) -> dict[int, float]:
 
 
 def _runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table("run", "state", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("run", no_wrap=True, overflow="fold", min_width=max(len(row["run"]) for row in rows))
+    table.add_column("state")
     table.add_column("steps", justify="right")
     table.add_column("model")
     table.add_column("algorithm")

@@ -38,7 +38,7 @@ def command(
     data: Annotated[str | None, typer.Option("--data", help="Training set: FILE.jsonl or builtin:SET.")] = None,
     task: Annotated[str | None, typer.Option("--task", help="What the model does: asr.")] = None,
     algorithm: Annotated[str | None, typer.Option("--algorithm", help="How it learns: grpo.")] = None,
-    output: Annotated[str | None, typer.Option("--output", help="Folder for run folders [runs].")] = None,
+    output: Annotated[str | None, typer.Option("--output", help="Folder for run folders; runs by default.")] = None,
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="RUN", help="RUN, RUN@STEP, latest or auto.")
     ] = None,

@@ -13,7 +13,8 @@ from antiphon.config.settings import dotted, validate_settings
 from antiphon.errors import ConfigError
 
 _FLAG_KEYS = {"data": "data.train"}
-_SHORTHANDS = ("algorithm", "reward")
+_SHORTHANDS = {"algorithm": "grpo", "reward": "wer"}
+"""Keys that may be a bare name, and the name that stands when none is given."""
 
 
 def load_config(
@@ -70,8 +71,8 @@ class _Layers:
         section: dict[str, Any] = self.values
         for depth, part in enumerate(path[:-1]):
             below = section.get(part)
-            if depth == 0 and part in _SHORTHANDS and isinstance(below, str):
-                below = {"name": below}
+            if depth == 0 and part in _SHORTHANDS and (below is None or isinstance(below, str)):
+                below = {"name": below or _SHORTHANDS[part]}
             if below is not None and not isinstance(below, dict):
                 where = f" in {self.origin(path[: depth + 1])}" if self._origins else ""
                 raise ConfigError(

@@ -42,7 +42,7 @@ class RolloutRow:
     sample: int
     """Index within its group."""
     prompt: str
-    """Instruction and context in words; empty for a recogniser that takes none."""
+    """The context given in words; empty where there is none."""
     reference: str
     text: str
     """The completion's text as the task reads it."""
@@ -52,7 +52,7 @@ class RolloutRow:
     """[T], of the distribution sampled from."""
     reward: float
     advantages: Sequence[float]
-    """[T], what the loss weighed each token by; empty where the group was dropped."""
+    """One for each log-probability: what the loss weighed it by; zeros where the group was constant."""
     finish_reason: str
     audio: str | None = None
     """Copy in the run folder (`audio/NAME.flac`) or the clip's source."""
