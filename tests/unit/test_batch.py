@@ -1,0 +1,112 @@
+"""Groups become padded tensors, and batches are cut into whole groups and trimmed."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from antiphon.train.batch import Batch, make_batch
+from antiphon.types import Completion, Example, Group, Prompt
+
+CPU = torch.device("cpu")
+FIELDS = ("tokens", "token_mask", "mask", "old_logprobs", "advantages")
+
+
+def group(name: str, *completions: tuple[int, ...]) -> Group:
+    """Token ids by hand; the engine's log-probability of token 7 is −0.7."""
+    made = [Completion(ids, tuple(-i / 10 for i in ids), "", "stop") for ids in completions]
+    return Group(Example(name, "asr", None, ""), Prompt(name, "asr", None, 16000), made)
+
+
+@pytest.fixture
+def batch() -> Batch:
+    groups = [group("a", (7,), (5, 2, 9)), group("b", (4, 1), (3,)), group("c", (6,), (8,))]
+    return make_batch(groups, torch.tensor([[0.5, -0.5], [2.0, -2.0], [1.0, -1.0]]), CPU)
+
+
+def test_completions_are_padded_on_the_right(batch: Batch):
+    assert batch.tokens.tolist() == [[7, 0, 0], [5, 2, 9], [4, 1, 0], [3, 0, 0], [6, 0, 0], [8, 0, 0]]
+    assert batch.mask.tolist() == [[1, 0, 0], [1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 0, 0], [1, 0, 0]]
+    assert torch.equal(batch.token_mask, batch.mask)
+    torch.testing.assert_close(batch.old_logprobs, -batch.tokens / 10)
+    assert batch.tokens.dtype == torch.int64
+    assert batch.old_logprobs.dtype == batch.advantages.dtype == torch.float32
+    assert batch.group_size == 2
+    assert [prompt.id for prompt in batch.prompts] == ["a", "b", "c"]
+
+
+def test_an_advantage_spreads_over_its_completions_tokens_and_no_further(batch: Batch):
+    assert batch.advantages.tolist() == [
+        [0.5, 0, 0],
+        [-0.5, -0.5, -0.5],
+        [2, 2, 0],
+        [-2, 0, 0],
+        [1, 0, 0],
+        [-1, 0, 0],
+    ]
+
+
+def test_token_id_zero_is_a_token_where_the_mask_says_so():
+    batch = make_batch([group("a", (0, 0), (1,))], torch.tensor([[1.0, -1.0]]), CPU)
+    assert batch.mask.tolist() == [[1, 1], [1, 0]]
+    assert batch.advantages.tolist() == [[1, 1], [-1, 0]]
+
+
+def test_advantages_may_be_given_for_each_token():
+    advantages = torch.tensor([[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]])
+    batch = make_batch([group("a", (7, 7), (5, 2, 9))], advantages, CPU)
+    assert batch.advantages.tolist() == [[1, 2, 0], [4, 5, 6]]
+
+
+def test_a_split_is_in_whole_groups_and_in_order(batch: Batch):
+    first, second = batch.split(2)
+    assert [prompt.id for prompt in first.prompts + second.prompts] == ["a", "b", "c"]
+    assert len(first.tokens) == 2 * len(first.prompts)
+    assert first.group_size == second.group_size == 2
+    for field in FIELDS:
+        assert torch.equal(torch.cat([getattr(first, field), getattr(second, field)]), getattr(batch, field))
+
+
+@pytest.mark.parametrize("prompts", [1, 2, 3, 5, 7, 10, 16])
+@pytest.mark.parametrize("parts", [1, 2, 3, 4, 6, 16, 20])
+def test_split_sizes_are_as_even_as_can_be(prompts: int, parts: int):
+    groups = [group(str(i), (i + 1,), (i + 1,)) for i in range(prompts)]
+    sizes = [len(part.prompts) for part in make_batch(groups, torch.zeros(prompts, 2), CPU).split(parts)]
+    assert len(sizes) == min(parts, prompts)
+    assert sum(sizes) == prompts
+    assert min(sizes) >= 1
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_trimming_drops_the_columns_that_are_all_padding(batch: Batch):
+    last = batch.split(3)[1].trimmed()
+    assert last.tokens.tolist() == [[4, 1], [3, 0]]
+    assert last.mask.tolist() == [[1, 1], [1, 0]]
+    assert last.advantages.tolist() == [[2, 2], [-2, 0]]
+    assert last.old_logprobs.shape == (2, 2)
+    assert batch.split(3)[2].trimmed().tokens.tolist() == [[6], [8]]
+    assert torch.equal(batch.trimmed().tokens, batch.tokens)
+
+
+@pytest.fixture
+def labellings() -> Batch:
+    """One prompt answered by two label sequences, of three labels and of none, each with one log-probability."""
+    made = [Completion((7, 5, 2), (-1.5,), "", "stop"), Completion((), (-0.5,), "", "stop")]
+    one = Group(Example("a", "asr", None, ""), Prompt("a", "asr", None, 16000), made)
+    return make_batch([one], torch.tensor([[1.0, -1.0]]), CPU)
+
+
+def test_a_whole_sequence_may_be_one_action(labellings: Batch):
+    assert labellings.tokens.tolist() == [[7, 5, 2], [0, 0, 0]]
+    assert labellings.token_mask.tolist() == [[1, 1, 1], [0, 0, 0]]
+    assert labellings.mask.tolist() == [[1], [1]]
+    assert labellings.old_logprobs.tolist() == [[-1.5], [-0.5]]
+    assert labellings.advantages.tolist() == [[1], [-1]]
+
+
+def test_trimming_keeps_tokens_and_actions_apart(labellings: Batch):
+    wide = replace(
+        labellings, **{name: torch.nn.functional.pad(getattr(labellings, name), (0, 2)) for name in FIELDS}
+    ).trimmed()
+    for name in FIELDS:
+        assert torch.equal(getattr(wide, name), getattr(labellings, name)), name

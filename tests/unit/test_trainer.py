@@ -1,0 +1,216 @@
+"""The trainer on a tiny real recogniser: portions change nothing, constant groups teach nothing, metrics add up."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from antiphon.algorithms import grpo
+from antiphon.builtin.architecture import Size, build_model, build_processor
+from antiphon.config import Config, load_config
+from antiphon.models.audio_lm import AudioPrefixLM
+from antiphon.models.policy import Sampling, uniforms_for
+from antiphon.train.trainer import Trainer
+from antiphon.types import Example, Group, Prompt, Reward
+
+TINY = Size(width=16, audio_layers=1, text_layers=1, heads=2, feed_forward=32, conv_channels=4)
+SECONDS = (0.5, 0.31, 0.42, 0.2)
+NEW_TOKENS = 5
+LR = 1e-3
+REWARDS = [[0.0, -1.0, -0.5], [-1.0, -0.25, 0.0], [-0.5, -0.5, -1.0], [0.0, -0.75, -1.0]]
+CONSTANT = [[-0.5] * 3] * 4
+
+
+@pytest.fixture(scope="module")
+def initial() -> AudioPrefixLM:
+    torch.manual_seed(0)
+    processor = build_processor()
+    model = build_model(TINY, processor)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
+    policy = AudioPrefixLM(model, processor)
+    with torch.no_grad():
+        policy.model.lm_head.weight[sorted(policy.stop_ids)] *= 4  # stops often, so that lengths differ
+    return policy
+
+
+@pytest.fixture(scope="module")
+def sampled(initial: AudioPrefixLM) -> list[Group]:
+    """Three real completions of each of four clips, of differing lengths, without rewards."""
+    rng = np.random.default_rng(0)
+    prompts = [
+        Prompt(f"p{i}", "asr", 0.1 * rng.standard_normal(int(s * 16000)).astype(np.float32), 16000)
+        for i, s in enumerate(SECONDS)
+    ]
+    uniforms = np.concatenate([uniforms_for(0, 0, prompt.id, range(3), NEW_TOKENS) for prompt in prompts])
+    with torch.no_grad():
+        rows = initial.sample(initial.encode(prompts), 3, Sampling(1.0, NEW_TOKENS), uniforms)
+    groups = [Group(Example(p.id, "asr", None, ""), p, row) for p, row in zip(prompts, rows, strict=True)]
+    assert len({len(c.token_ids) for group in groups for c in group.completions}) > 1
+    return groups
+
+
+def rewarded(groups: list[Group], rewards: list[list[float]]) -> list[Group]:
+    return [
+        Group(group.example, group.prompt, group.completions, rewards=[Reward(value) for value in values])
+        for group, values in zip(groups, rewards, strict=True)
+    ]
+
+
+def config(*overrides: str) -> Config:
+    defaults = (f"optimizer.lr={LR}", "rollout.prompts_per_step=4", f"rollout.max_new_tokens={NEW_TOKENS}")
+    return load_config(overrides=[*defaults, *overrides])
+
+
+def clone(policy: AudioPrefixLM) -> AudioPrefixLM:
+    return AudioPrefixLM(copy.deepcopy(policy.model), policy.processor)
+
+
+def trainer(initial: AudioPrefixLM, *overrides: str, reference: AudioPrefixLM | None = None, **settings) -> Trainer:
+    """A trainer of a copy of the initial policy."""
+    return Trainer(clone(initial), grpo, grpo.Settings(**settings), config(*overrides), reference)
+
+
+def weights(trainer: Trainer) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in trainer.policy.model.parameters()])
+
+
+def first_moments(trainer: Trainer) -> torch.Tensor:
+    """After one optimiser step: a tenth of the clipped gradient."""
+    tensors = trainer.optimizer.state_tensors()
+    return torch.cat([tensors[name].flatten() for name in sorted(tensors) if name.startswith("exp_avg.")])
+
+
+def optimizer_steps(trainer: Trainer) -> set[float]:
+    return {value.item() for name, value in trainer.optimizer.state_tensors().items() if name.startswith("step.")}
+
+
+@pytest.mark.parametrize("normalisation", ["token", "sequence", "constant"])
+def test_micro_batches_add_up_to_the_whole_batch(initial, sampled, normalisation):
+    groups = rewarded(sampled, REWARDS)
+    whole = trainer(initial, "train.max_prompts_per_batch=4", normalisation=normalisation)
+    _, together = whole.step(groups, 0)
+    for size in (1, 3):
+        portions = trainer(initial, f"train.max_prompts_per_batch={size}", normalisation=normalisation)
+        _, apart = portions.step(groups, 0)
+        gradient = first_moments(whole)
+        assert (first_moments(portions) - gradient).norm() <= 1e-5 * gradient.norm()
+        assert apart["loss"] == pytest.approx(together["loss"], abs=1e-6)
+        assert apart["grad_norm"] == pytest.approx(together["grad_norm"], rel=1e-5)
+        assert optimizer_steps(portions) == {1}
+
+
+def test_loss_and_metrics_on_policy_by_hand(initial, sampled):
+    """With ratios of one the loss is −Σ A·T / Σ T over completions of T tokens, and nothing is clipped."""
+    groups = rewarded(sampled, REWARDS)
+    lengths = np.array([[len(c.token_ids) for c in group.completions] for group in groups])
+    centred = np.array(REWARDS) - np.mean(REWARDS, axis=1, keepdims=True)
+    one = trainer(initial, "optimizer.warmup_steps=4")
+    advantages, metrics = one.step(groups, 0)
+    np.testing.assert_allclose(advantages.numpy(), centred, atol=1e-6)
+    assert metrics["loss"] == pytest.approx(-(centred * lengths).sum() / lengths.sum(), abs=1e-5)
+    assert abs(metrics["loss"]) > 1e-3
+    assert metrics["clip_low_share"] == metrics["clip_high_share"] == metrics["zero_variance_share"] == 0
+    assert metrics["engine_difference_max"] < 1e-5
+    assert 0 <= metrics["kl_old"] < 1e-8
+    assert metrics["lr"] == LR / 4
+    # AdamW's first step is at most the rate, and very nearly that for weights with a gradient to speak of.
+    moved = (weights(one) - weights(trainer(initial))).abs().max().item()
+    assert moved == pytest.approx(LR / 4, rel=1e-2)
+
+
+def test_better_answers_become_more_probable(initial, sampled):
+    groups = rewarded(sampled, REWARDS)
+    one = trainer(initial)
+
+    def preference() -> float:
+        tokens, mask = torch.zeros(12, NEW_TOKENS, dtype=torch.long), torch.zeros(12, NEW_TOKENS)
+        for row, completion in enumerate(c for group in groups for c in group.completions):
+            tokens[row, : len(completion.token_ids)] = torch.tensor(completion.token_ids)
+            mask[row, : len(completion.token_ids)] = 1
+        with torch.no_grad():
+            values = one.policy.logprobs(one.policy.encode([g.prompt for g in groups]), tokens, mask, 1.0)
+        rewards = torch.tensor(REWARDS)
+        return ((rewards - rewards.mean(-1, keepdim=True)).flatten() * values.sum(-1)).sum().item()
+
+    before = preference()
+    for step in range(3):
+        one.step(groups, step)
+    assert preference() > before + 0.01
+
+
+def test_minibatches_are_successive_updates(initial, sampled):
+    groups = rewarded(sampled, REWARDS)
+    both, halves = trainer(initial, "train.minibatches=2"), trainer(initial)
+    _, metrics = both.step(groups, 0)
+    _, first = halves.step(groups[:2], 0)
+    _, second = halves.step(groups[2:], 0)
+    assert torch.equal(weights(both), weights(halves))
+    assert optimizer_steps(both) == {2}
+    assert metrics["loss"] == pytest.approx((first["loss"] + second["loss"]) / 2, abs=1e-6)
+    assert metrics["grad_norm"] == pytest.approx((first["grad_norm"] + second["grad_norm"]) / 2, rel=1e-6)
+    assert second["engine_difference_max"] > 1e-4
+    assert metrics["engine_difference_max"] == first["engine_difference_max"], "before the weights have moved"
+
+
+def test_epochs_repeat_the_rollout_with_the_engines_logprobs(initial, sampled):
+    groups = rewarded(sampled, REWARDS)
+    twice, by_hand = trainer(initial, "train.epochs=2"), trainer(initial)
+    _, metrics = twice.step(groups, 0)
+    by_hand.step(groups, 0)
+    _, second = by_hand.step(groups, 0)
+    assert torch.equal(weights(twice), weights(by_hand))
+    assert optimizer_steps(twice) == {2}
+    assert second["kl_old"] > 1e-7
+    assert metrics["engine_difference_max"] < 1e-5
+
+
+def test_groups_without_spread_are_dropped_and_counted(initial, sampled):
+    rewards = [REWARDS[0], [-1.0] * 3, REWARDS[2], [0.0] * 3]
+    groups = rewarded(sampled, rewards)
+    mixed, only_spread = trainer(initial), trainer(initial)
+    advantages, metrics = mixed.step(groups, 0)
+    only_spread.step([groups[0], groups[2]], 0)
+    assert torch.equal(weights(mixed), weights(only_spread))
+    assert metrics["zero_variance_share"] == 0.5
+    assert advantages.shape == (4, 3)
+    assert advantages[1].tolist() == advantages[3].tolist() == [0.0] * 3
+
+
+def test_a_step_of_constant_groups_leaves_the_weights_as_they_were(initial, sampled):
+    one = trainer(initial, "optimizer.weight_decay=0.1")
+    before = weights(one)
+    advantages, metrics = one.step(rewarded(sampled, CONSTANT), 6)
+    assert torch.equal(weights(one), before)
+    assert torch.equal(advantages, torch.zeros(4, 3))
+    assert metrics["zero_variance_share"] == 1.0
+    assert optimizer_steps(one) == set()
+    assert one.policy.version == 7
+
+
+def test_with_a_reference_constant_groups_still_feel_its_pull(initial, sampled):
+    reference = clone(initial)
+    with torch.no_grad():
+        for parameter in reference.model.model.language_model.parameters():
+            parameter.mul_(1.3)
+    frozen = [parameter.clone() for parameter in reference.model.parameters()]
+    one = trainer(initial, reference=reference, beta=1.0)
+    before = weights(one)
+    groups = rewarded(sampled, CONSTANT)
+    history = [one.step(groups, step)[1] for step in range(4)]
+    assert not torch.equal(weights(one), before)
+    assert history[0]["zero_variance_share"] == 1.0
+    assert history[0]["kl_reference"] > 1e-3
+    assert history[0]["loss"] == pytest.approx(history[0]["kl_reference"], rel=1e-5)
+    assert history[-1]["kl_reference"] < history[0]["kl_reference"]
+    assert all(torch.equal(p, q) for p, q in zip(reference.model.parameters(), frozen, strict=True))
+    assert all(parameter.grad is None for parameter in reference.model.parameters())
+
+
+def test_the_same_step_twice_is_the_same_bit_for_bit(initial, sampled):
+    groups = rewarded(sampled, REWARDS)
+    one, other = trainer(initial), trainer(initial)
+    assert one.step(groups, 0)[1] == other.step(groups, 0)[1]
+    assert torch.equal(weights(one), weights(other))
