@@ -7,7 +7,6 @@ batch to rounding.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,8 @@ from transformers import DynamicCache
 
 from antiphon.errors import ModelError
 from antiphon.models.autoregressive import Autoregressive, Prefix
+from antiphon.models.prompt_cache import PromptCache
 from antiphon.types import Prompt
-
-PREPARED_PROMPTS = 512
-"""Processed prompts kept, so that the loss need not redo the rollout's feature extraction."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class AudioPrefixLM(Autoregressive):
         super().__init__(model, model.lm_head, processor.tokenizer, block_tokens, never=[processor.audio_token_id])
         self.family = FAMILIES[model_type]
         self.processor = processor
-        self._prepared: OrderedDict[int, tuple[Prompt, dict[str, Tensor]]] = OrderedDict()
+        self._prepared: PromptCache[dict[str, Tensor]] = PromptCache()
 
     @property
     def rate(self) -> int:
@@ -80,18 +77,15 @@ class AudioPrefixLM(Autoregressive):
         Each clip goes through the feature extractor alone: in a batch, the spectrogram's last frames would see
         the padding, and a clip's log-probabilities would depend on its neighbours.
         """
-        key = id(prompt)
-        if key not in self._prepared:
-            if prompt.waveform is None:
-                raise ModelError(f"prompt {prompt.id!r} has no audio, which this model needs")
-            text = self.family.request(self.processor, prompt)
-            inputs = self.processor(text=[text], audio=[prompt.waveform], sampling_rate=prompt.rate)
-            self._require_room(prompt, len(inputs["input_ids"][0]))
-            names = ("input_ids", *self.family.audio_inputs)
-            self._prepared[key] = (prompt, {name: inputs[name][0] for name in names})
-            if len(self._prepared) > PREPARED_PROMPTS:
-                self._prepared.popitem(last=False)
-        return self._prepared[key][1]
+        prepared = self._prepared.get(prompt)
+        if prepared is not None:
+            return prepared
+        if prompt.waveform is None:
+            raise ModelError(f"prompt {prompt.id!r} has no audio, which this model needs")
+        text = self.family.request(self.processor, prompt)
+        inputs = self.processor(text=[text], audio=[prompt.waveform], sampling_rate=prompt.rate)
+        self._require_room(prompt, len(inputs["input_ids"][0]))
+        return self._prepared.put(prompt, {name: inputs[name][0] for name in ("input_ids", *self.family.audio_inputs)})
 
     def _require_room(self, prompt: Prompt, tokens: int) -> None:
         limit = self.model.config.get_text_config().max_position_embeddings

@@ -41,9 +41,19 @@ class Autoregressive:
     """The part of a `Policy` that does not depend on what the prompt is made of. The model stays in eval mode."""
 
     def __init__(
-        self, model: Any, head: nn.Module, tokenizer: Any, block_tokens: Sequence[int] | str, never: Sequence[int] = ()
+        self,
+        model: Any,
+        head: nn.Module,
+        tokenizer: Any,
+        block_tokens: Sequence[int] | str,
+        never: Sequence[int] = (),
+        never_first: Sequence[int] = (),
     ) -> None:
-        """`head` turns hidden states into logits; `never` are tokens that may not be sampled whatever is asked."""
+        """`head` turns hidden states into logits.
+
+        `never` are tokens that may not be sampled whatever is asked, `never_first` those that may not open a
+        completion, be they stop tokens.
+        """
         self.model: Any = model.eval()
         self.head: Any = head
         self.tokenizer = tokenizer
@@ -52,6 +62,8 @@ class Autoregressive:
         self.device, self.vocabulary = weight.device, weight.shape[0]
         self.stop_ids = _stop_ids(model)
         self.blocked = self._blocked(block_tokens, never).to(self.device)
+        self.blocked_first = self.blocked.clone()
+        self.blocked_first[list(never_first)] = True
 
     def _blocked(self, block_tokens: Sequence[int] | str, never: Sequence[int]) -> Tensor:
         """[V], True for tokens that are never sampled: by default every special token but the stop tokens."""
@@ -66,23 +78,31 @@ class Autoregressive:
         blocked[sorted(self.stop_ids)] = False
         return blocked
 
+    def _repeat(self, cache: Any, n: int) -> Any:
+        """A cache whose every prompt serves `n` rows in a row; the original is left as it was, gradients flow."""
+        return repeat(cache, n)
+
     def _extend(self, cache: Any, mask: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
         """Hidden states [N, S, D] of `tokens` [N, S] after the cache; `mask` [N, cached + S]."""
         raise NotImplementedError
 
     def logprobs(self, prefix: Prefix, tokens: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
         group = len(tokens) // len(prefix.mask)
-        first = prefix.hidden.repeat_interleave(group, 0)[:, None]
-        states = first
-        if tokens.shape[1] > 1:
-            cache = _repeat(prefix.cache, group)
-            prompt_mask = prefix.mask.repeat_interleave(group, 0)
-            inputs = tokens[:, :-1]
-            positions = prompt_mask.sum(-1, keepdim=True) + torch.arange(inputs.shape[1], device=self.device)
-            full_mask = torch.cat([prompt_mask, mask[:, :-1].to(prompt_mask)], 1)
-            states = torch.cat([first, self._extend(cache, full_mask, inputs, positions)], 1)
+        hidden = prefix.hidden.repeat_interleave(group, 0)[:, None]
+        first = self._score(hidden, tokens[:, :1], mask[:, :1], self.blocked_first, temperature)
+        if tokens.shape[1] == 1:
+            return first
+        prompt_mask = prefix.mask.repeat_interleave(group, 0)
+        inputs = tokens[:, :-1]
+        positions = prompt_mask.sum(-1, keepdim=True) + torch.arange(inputs.shape[1], device=self.device)
+        full_mask = torch.cat([prompt_mask, mask[:, :-1].to(prompt_mask)], 1)
+        states = self._extend(self._repeat(prefix.cache, group), full_mask, inputs, positions)
+        return torch.cat([first, self._score(states, tokens[:, 1:], mask[:, 1:], self.blocked, temperature)], 1)
+
+    def _score(self, states: Tensor, tokens: Tensor, mask: Tensor, blocked: Tensor, temperature: float) -> Tensor:
+        """Log-probabilities [N, S] of `tokens` [N, S] given `states` [N, S, D], 0 off the mask."""
         taken = mask.bool()
-        values = token_logprobs(self.head, states[taken], tokens[taken], self.blocked, temperature)
+        values = token_logprobs(self.head, states[taken], tokens[taken], blocked, temperature)
         return torch.zeros(mask.shape, device=self.device).masked_scatter(taken, values)
 
     @torch.no_grad()
@@ -101,10 +121,11 @@ class Autoregressive:
         draws = None if greedy else torch.from_numpy(uniforms).to(self.device)
 
         rows = torch.arange(total, device=self.device)
-        cache, mask = _repeat(prefix.cache, n), prefix.mask.repeat_interleave(n, 0)
+        cache, mask = self._repeat(prefix.cache, n), prefix.mask.repeat_interleave(n, 0)
         hidden, positions = prefix.hidden.repeat_interleave(n, 0), mask.sum(-1, keepdim=True)
         for t in range(limit):
-            scores = log_softmax(self.head, hidden, self.blocked, sampling.temperature or 1.0)
+            blocked = self.blocked if t else self.blocked_first
+            scores = log_softmax(self.head, hidden, blocked, sampling.temperature or 1.0)
             chosen = scores.argmax(-1) if draws is None else inverse_cdf_sample(scores, draws[rows, t])
             tokens[rows, t] = chosen
             logprobs[rows, t] = scores.gather(-1, chosen[:, None]).squeeze(-1)
@@ -135,7 +156,7 @@ class Autoregressive:
         return [completions[i : i + n] for i in range(0, len(completions), n)]
 
 
-def _repeat(cache: Any, n: int) -> DynamicCache:
+def repeat(cache: Any, n: int) -> DynamicCache:
     """A cache whose every prompt appears `n` times in a row; the original is left as it was, gradients flow."""
     layers = [(layer.keys.repeat_interleave(n, 0), layer.values.repeat_interleave(n, 0)) for layer in cache.layers]
     return DynamicCache(layers)
