@@ -120,10 +120,11 @@ def train(
         run, done = RunFolder.create(config, command or sys.argv), 0
     else:
         run, done = found
-        run.claim()
+        run.require_free()
         parts = _Parts(config, str(run.checkpoints.at(done).path) if done else config.model, reporter)
         if done:
             load_optimizer(run.checkpoints.at(done).path, parts.trainer)
+        run.claim()
         run.write_config(config)
         run.truncate_after(done)
         run.log(f"resumed from step {done}")

@@ -70,12 +70,13 @@ def load_policy(
     Raises `ModelError` when the folder or hub id holds no model that transformers can load, or one of a family
     that antiphon does not know.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForMultimodalLM, AutoProcessor
 
     place = locate(spec, output)
     try:
         processor = AutoProcessor.from_pretrained(place)
         model = AutoModelForMultimodalLM.from_pretrained(place, dtype=dtype)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"cannot load model {spec!r}: {str(error).splitlines()[0]} ({FORMS})") from error
     return AudioPrefixLM(model.to(device), processor, block_tokens)

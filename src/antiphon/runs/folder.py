@@ -92,14 +92,18 @@ class RunFolder:
         done = before.step if step is None else step
         self._write_status(Status(state, done, self.config.train.steps, before.started, error=error))
 
-    def claim(self) -> None:
-        """Makes this process the run's writer, and clears away what a crash left half-written.
-
-        Raises `RunError` while another process on this machine is training it.
-        """
+    def require_free(self) -> None:
+        """Raises `RunError` while another process on this machine is training the run."""
         status = self.status
         if status.seen_state in ("starting", "running") and status.pid != os.getpid():
             raise RunError(f"the run {self.path} is in use by process {status.pid}; stop that one first")
+
+    def claim(self) -> None:
+        """Makes this process the run's writer, and clears away what a crash left half-written.
+
+        Raises as `require_free` does.
+        """
+        self.require_free()
         for folder in (self.path, *(self.path / name for name in _FOLDERS)):
             atomic.clean(folder)
         self.update("starting")

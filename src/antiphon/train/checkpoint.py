@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from antiphon.errors import RunError
@@ -27,7 +28,7 @@ def load_optimizer(folder: Path, trainer: Trainer) -> int:
     try:
         step = json.loads((folder / STATE).read_text())["step"]
         trainer.optimizer.load_state_tensors(load_file(folder / OPTIMIZER))
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise RunError(
             f"{folder} cannot be resumed from: {error}; resume from another step (antiphon checkpoints RUN)"
         ) from error
