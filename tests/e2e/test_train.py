@@ -81,7 +81,7 @@ def test_every_documented_file_of_the_run_folder_is_there(trained):
     for entry in re.findall(r"^ {4}(\S+)", block[1], flags=re.MULTILINE):
         pattern = entry.rstrip(",").replace("NNNNNN", "0000*").replace("NAME", "*").replace("SET", "*")
         assert list(run.path.glob(pattern.rstrip("/"))), entry
-    assert not [path for path in run.path.rglob(".*")], "unfinished files"
+    assert not list(run.path.rglob(".*")), "unfinished files"
     assert {path.name for path in run.path.iterdir()} <= set(re.findall(r"[\w.]+", block[1]))
 
 

@@ -1,0 +1,138 @@
+"""`antiphon eval` and `antiphon transcribe`: figures, rows, formats, and results that batches do not change."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import write_rows
+
+from antiphon.audio.decode import read_audio
+from antiphon.data.corpora.sets import builtin_set
+from antiphon.evaluate.metrics import measure, summarise
+
+FORMATS = (("wav", 8000), ("flac", 44100), ("ogg", 48000), ("mp3", 22050), ("wav", 96000), ("flac", 16000))
+ROW_COLUMNS = ("ref_text", "pred_text", "ref_clean", "pred_clean", "wer_errors", "cer_errors", "ref_words", "ref_chars")
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory) -> Path:
+    """The same kind of clean speech in every container, at many rates, mono and stereo; `rows.jsonl` lists it."""
+    folder = tmp_path_factory.mktemp("recordings")
+    rows = []
+    for number, (kind, rate) in enumerate(FORMATS):
+        example = builtin_set("digits-clean")[number]
+        assert example.clip is not None
+        waveform = example.clip.load(rate)
+        channels = np.stack([waveform, waveform], axis=1) if number % 2 else waveform
+        soundfile.write(folder / f"clip{number}.{kind}", channels, rate)
+        rows.append({"id": f"clip {number}", "wav": f"clip{number}.{kind}", "text": example.text, "take": number})
+    write_rows(folder / "rows.jsonl", rows)
+    return folder
+
+
+def test_files_of_every_format_and_rate_are_recognised(cli, recordings):
+    files = sorted(recordings.glob("clip?.*"))
+    payload = cli("transcribe", "builtin:student", *files, "--json").json
+    assert payload["model"] == "builtin:student"
+    assert [row["audio"] for row in payload["results"]] == [str(file) for file in files]
+    scored = [
+        measure(str(number), builtin_set("digits-clean")[number].text, row["pred_text"])
+        for number, row in enumerate(payload["results"])
+    ]
+    assert summarise(scored)["wer"] < 0.25, scored
+    for number, row in enumerate(payload["results"]):
+        whole = len(read_audio(files[number], 16000)) / 16000
+        assert row["seconds"] == pytest.approx(whole)
+        assert row["finish_reason"] == "stop"
+
+
+def test_people_get_plain_text(cli, recordings):
+    one = cli("transcribe", "builtin:student", recordings / "clip0.wav")
+    assert one.status == 0
+    assert one.out.count("\n") == 1
+    assert "\t" not in one.out
+    two = cli("transcribe", "builtin:student", recordings / "clip0.wav", recordings / "clip1.flac")
+    assert two.out.splitlines()[0] == f"{recordings}/clip0.wav\t{one.out.strip()}"
+    assert one.err == two.err == ""
+
+
+def test_rows_in_are_rows_out_with_their_own_columns(cli, recordings, tmp_path):
+    places = ("--input", recordings / "rows.jsonl", "--output", tmp_path / "texts.jsonl", "--columns", "audio=wav")
+    done = cli("transcribe", "builtin:student", *places)
+    assert done.out == ""
+    rows = [json.loads(line) for line in (tmp_path / "texts.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in rows] == [f"clip {number}" for number in range(len(FORMATS))]
+    assert [row["take"] for row in rows] == list(range(len(FORMATS)))
+    assert all({"audio", "text", "pred_text", "seconds", "finish_reason"} <= set(row) for row in rows)
+
+
+def test_rows_without_text_can_be_transcribed(cli, recordings, tmp_path):
+    data = write_rows(tmp_path / "untold.jsonl", [{"audio": str(recordings / "clip0.wav")}])
+    (row,) = cli("transcribe", "builtin:student", "--input", data, "--json").json["results"]
+    assert row["pred_text"]
+    assert "text" not in row
+
+
+def test_a_transcript_that_was_cut_is_said_to_be(cli, recordings):
+    done = cli("transcribe", "builtin:student", recordings / "clip0.wav", "--max-new-tokens", 2, "--json")
+    assert done.json["results"][0]["finish_reason"] == "length"
+    assert "1 transcript(s) reached --max-new-tokens=2 and are cut off" in done.err
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "dev.jsonl"])
+def test_batch_size_does_not_change_a_transcript(cli, speech, name):
+    def texts(size: int) -> list[str]:
+        arguments = ("--input", speech / name, "--batch-size", size, "--json")
+        return [row["pred_text"] for row in cli("transcribe", "builtin:student", *arguments).json["results"]]
+
+    alone = texts(1)
+    assert len(set(alone)) > 1
+    assert texts(3) == alone
+    assert texts(64) == alone
+
+
+def test_eval_reports_each_set_with_its_figures(cli, speech):
+    sets = ("--data", speech / "train.jsonl", "--data", "builtin:digits-clean", "--limit", 5)
+    payload = cli("eval", "builtin:student", *sets, "--json").json
+    assert set(payload) == {"train", "digits-clean"}
+    for figures in payload.values():
+        assert {"wer", "ci", "n", "cer", "sub", "del", "ins", "rtfx"} <= set(figures)
+        assert figures["n"] == 5
+        assert figures["wer"] == pytest.approx(figures["sub"] + figures["del"] + figures["ins"])
+        assert figures["ci"][0] <= figures["wer"] <= figures["ci"][1]
+        assert figures["rtfx"] > 0
+        assert figures["skipped"] == 0
+    assert payload["digits-clean"]["wer"] < payload["train"]["wer"], "rooms are harder than clean speech"
+
+
+def test_eval_writes_its_rows_worst_first(cli, speech, tmp_path):
+    output = tmp_path / "results"
+    payload = cli("eval", "builtin:student", "--data", speech / "train.jsonl", "--output", output, "--json").json
+    rows = [json.loads(line) for line in (output / "train.jsonl").read_text().splitlines()]
+    assert len(rows) == 8
+    assert all(set(ROW_COLUMNS) <= set(row) for row in rows)
+    order = [(-row["wer_errors"], -row["cer_errors"], row["id"]) for row in rows]
+    assert order == sorted(order)
+    assert order[0] < order[-1], "some clips are harder than others"
+    errors, words = (sum(row[key] for row in rows) for key in ("wer_errors", "ref_words"))
+    assert payload["train"]["wer"] == pytest.approx(errors / words)
+    for row in rows:
+        assert row["wer_errors"] == row["sub"] + row["del"] + row["ins"]
+
+
+def test_limit_takes_the_first_rows(cli, speech, tmp_path):
+    cli("eval", "builtin:student", "--data", speech / "dev.jsonl", "--limit", 2, "--output", tmp_path)
+    ids = {json.loads(line)["id"] for line in (tmp_path / "dev.jsonl").read_text().splitlines()}
+    assert ids == {"digits-clean-00000", "digits-clean-00001"}
+
+
+def test_eval_shows_people_a_table_and_the_worst_rows(cli, speech, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    shown = cli("eval", "builtin:student", "--data", speech / "train.jsonl")
+    for heading in ("set", "WER [95%]", "CER", "sub", "del", "ins", "rows", "RTFx", "worst of train:", "said", "heard"):
+        assert heading in shown.out
+    assert shown.err == ""
