@@ -85,7 +85,7 @@ class Completion:
     """Decoded without special tokens, before the task parses it."""
     finish_reason: FinishReason
     version: int = 0
-    """Number of optimiser steps the weights had seen when this was sampled."""
+    """Steps of the loop that the weights had learnt from when this was sampled."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from antiphon.algorithms.terms import KLEstimator, Normalisation, kl_estimate
+from antiphon.algorithms.terms import KLEstimator, Normalisation, has_spread, kl_estimate
 
 
 class Settings(BaseModel):
@@ -22,12 +22,12 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Literal["grpo"] = "grpo"
-    clip_low: float = Field(0.2, ge=0, lt=1, description="the ratio's lower bound is 1 − clip_low")
-    clip_high: float = Field(0.28, ge=0, description="the ratio's upper bound is 1 + clip_high")
-    normalisation: Normalisation = Field("token", description="what one unit of the mean is")
-    std_normalisation: bool = Field(False, description="divide advantages by the group's standard deviation")
-    beta: float = Field(0.0, ge=0, description="weight of the KL to the initial model; 0 keeps no reference")
-    kl: KLEstimator = Field("k3", description="estimator of that KL")
+    clip_low: float = Field(default=0.2, ge=0, lt=1, description="the ratio's lower bound is 1 − clip_low")
+    clip_high: float = Field(default=0.28, ge=0, description="the ratio's upper bound is 1 + clip_high")
+    normalisation: Normalisation = Field(default="token", description="what one unit of the mean is")
+    std_normalisation: bool = Field(default=False, description="divide advantages by the group's standard deviation")
+    beta: float = Field(default=0.0, ge=0, description="weight of the KL to the initial model; 0 keeps no reference")
+    kl: KLEstimator = Field(default="k3", description="estimator of that KL")
 
 
 def needs_reference(settings: Settings) -> bool:
@@ -36,11 +36,11 @@ def needs_reference(settings: Settings) -> bool:
 
 
 def advantages(rewards: Tensor, settings: Settings) -> Tensor:
-    """Rewards [P, G] to advantages [P, G]: centred on the group's mean."""
+    """Rewards [P, G] to advantages [P, G]: centred on the group's mean, exactly 0 in a constant group."""
     centred = rewards - rewards.mean(-1, keepdim=True)
     if settings.std_normalisation:
         centred = centred / (rewards.std(-1, keepdim=True, correction=0) + 1e-6)
-    return centred
+    return torch.where(has_spread(rewards)[:, None], centred, 0.0)
 
 
 def loss(
@@ -54,7 +54,8 @@ def loss(
     """The clipped surrogate of one micro-batch, and its metrics as weighted sums.
 
     All inputs are [N, T]; `weights` come from `token_weights` over the whole minibatch and are 0 on padding, so
-    micro-batches add up. Only `logprobs` carries gradients. Metrics add up too: each is Σ weight × value.
+    micro-batches add up. Only `logprobs` carries gradients. Metrics add up too: each is Σ weight × value, which the
+    trainer divides by Σ weight.
     """
     log_ratio = logprobs - old_logprobs
     ratio = log_ratio.exp()

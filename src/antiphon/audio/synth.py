@@ -9,6 +9,7 @@ import _ctypes
 import ctypes
 import threading
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import soxr
@@ -18,6 +19,7 @@ from antiphon.types import Hertz
 
 _SYNCHRONOUS = 2
 _CHARS_UTF8 = 1
+_DO_NOT_EXIT = 0x8000
 _RATE, _PITCH = 1, 3
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 _lock = threading.Lock()
@@ -54,10 +56,12 @@ def synthesise(text: str, voice: str, rate: Hertz, words_per_minute: int = 170, 
     with _lock:
         library = ctypes.CDLL(library_path)
         try:
-            native_rate = library.espeak_Initialize(_SYNCHRONOUS, 0, data_path, 0)
+            native_rate = library.espeak_Initialize(_SYNCHRONOUS, 0, data_path, _DO_NOT_EXIT)
+            if native_rate <= 0:
+                raise AudioError("the synthesiser does not start; reinstall it: pip install 'antiphon[synth]'")
             library.espeak_SetSynthCallback(collect)
             library.espeak_ng_SetRandSeed(ctypes.c_long(1))
-            if library.espeak_SetVoiceByName(voice.encode()) != 0:
+            if not _has_variant(data_path, voice) or library.espeak_SetVoiceByName(voice.encode()) != 0:
                 raise AudioError(f"the synthesiser has no voice {voice!r}; see antiphon.audio.voices.VOICES")
             library.espeak_SetParameter(_RATE, words_per_minute, 0)
             library.espeak_SetParameter(_PITCH, pitch, 0)
@@ -67,10 +71,16 @@ def synthesise(text: str, voice: str, rate: Hertz, words_per_minute: int = 170, 
             library.espeak_Terminate()
         finally:
             _unload(library)
-    if not pieces:
+    if not any(piece.any() for piece in pieces):
         raise AudioError(f"the synthesiser made no sound for {text!r}; the text must hold something to say")
     speech = np.concatenate(pieces).astype(np.float32) / 32768.0
     return soxr.resample(speech, native_rate, rate).astype(np.float32)
+
+
+def _has_variant(data_path: bytes, voice: str) -> bool:
+    """Whether the part after "+" exists; the library itself ignores one that does not."""
+    variant = voice.partition("+")[2]
+    return not variant or (Path(data_path.decode()) / "voices" / "!v" / variant).is_file()
 
 
 def _unload(library: ctypes.CDLL) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache
 
 from antiphon.errors import ModelError
 from antiphon.models.logits import log_softmax, token_logprobs
@@ -25,7 +25,7 @@ from antiphon.types import Completion, FinishReason
 class Prefix:
     """P prompts after one pass: keys and values, and what the next token is predicted from."""
 
-    cache: DynamicCache
+    cache: Cache
     mask: Tensor
     """[P, L], 1 where a prompt token stands; prompts are padded on the left."""
     hidden: Tensor
@@ -146,6 +146,11 @@ class Autoregressive:
     def _completions(
         self, n: int, tokens: Tensor, logprobs: Tensor, lengths: Tensor, stopped: Tensor
     ) -> list[list[Completion]]:
+        if logprobs.isnan().any():
+            raise ModelError(
+                "the model's probabilities are not numbers (NaN): training has diverged, or the checkpoint is damaged; "
+                "lower optimizer.lr, or take an earlier checkpoint"
+            )
         ids, values, ended = tokens.tolist(), logprobs.tolist(), stopped.tolist()
         rows = [ids[i][:length] for i, length in enumerate(lengths.tolist())]
         texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True)

@@ -38,7 +38,7 @@ class Policy(Protocol):
     """The transformers model whose parameters are trained."""
     device: torch.device
     version: int
-    """Optimiser steps the weights have seen."""
+    """Steps of the loop that the weights have learnt from."""
 
     @property
     def rate(self) -> int:

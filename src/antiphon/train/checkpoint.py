@@ -28,7 +28,7 @@ def load_optimizer(folder: Path, trainer: Trainer) -> int:
     try:
         step = json.loads((folder / STATE).read_text())["step"]
         trainer.optimizer.load_state_tensors(load_file(folder / OPTIMIZER))
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise RunError(
             f"{folder} cannot be resumed from: {error}; resume from another step (antiphon checkpoints RUN)"
         ) from error

@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from antiphon.errors import ModelError
+
 
 def schedule_factor(step: int, steps: int, warmup: int, schedule: Literal["constant", "cosine"], floor: float) -> float:
     """The learning rate's factor at `step` (0-based): linear warm-up, then constant, or cosine down to `floor`."""
@@ -60,7 +62,12 @@ class MasterAdamW:
 
     def step(self, factor: float, max_norm: float) -> float:
         """One update at `base_lr × factor`; returns the gradient norm before clipping."""
-        norm = nn.utils.clip_grad_norm_(self.masters.values(), max_norm if max_norm > 0 else math.inf)
+        norm = float(nn.utils.clip_grad_norm_(self.masters.values(), max_norm if max_norm > 0 else math.inf))
+        if not math.isfinite(norm):
+            raise ModelError(
+                f"the gradient is {norm}: training has diverged; lower optimizer.lr, or resume from an earlier "
+                "checkpoint (antiphon checkpoints RUN)"
+            )
         for group in self.adam.param_groups:
             group["lr"] = self.base_lr * factor
         self.adam.step()
@@ -69,7 +76,7 @@ class MasterAdamW:
             for name, parameter in self.parameters.items():
                 if parameter is not self.masters[name]:
                     parameter.copy_(self.masters[name])
-        return float(norm)
+        return norm
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Everything a resumed run needs, by name: masters that are not the weights themselves, and moments."""
@@ -82,7 +89,12 @@ class MasterAdamW:
         return tensors
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """The inverse of `state_tensors`."""
+        """The inverse of `state_tensors`. Raises `KeyError` or `RuntimeError` when they are of another model."""
+        started = any(name.startswith("step.") for name in tensors)
+        expected = [f"{key}.{name}" for name in self.masters for key in ("step", "exp_avg", "exp_avg_sq") if started]
+        expected += [f"master.{name}" for name, master in self.masters.items() if master is not self.parameters[name]]
+        if set(expected) != set(tensors):
+            raise KeyError(f"they are of other parameters, such as {min(set(expected) ^ set(tensors))!r}")
         with torch.no_grad():
             for name, master in self.masters.items():
                 if master is not self.parameters[name]:
@@ -90,7 +102,7 @@ class MasterAdamW:
                 state = {
                     key: tensors[f"{key}.{name}"].to(master.device if key != "step" else "cpu")
                     for key in ("step", "exp_avg", "exp_avg_sq")
-                    if f"{key}.{name}" in tensors
+                    if started
                 }
                 if state:
                     self.adam.state[master] = state

@@ -46,30 +46,35 @@ class Trainer:
         rewards = torch.tensor([[reward.value for reward in group.rewards] for group in groups])
         advantages = self.algorithm.advantages(rewards, self.settings)
         teaches = has_spread(rewards)
-        metrics = {"zero_variance_share": 1 - float(teaches.float().mean())}
+        optimizer = self.config.optimizer
+        factor = schedule_factor(
+            step, self.config.train.steps, optimizer.warmup_steps, optimizer.schedule, optimizer.min_lr_ratio
+        )
+        metrics = {"zero_variance_share": 1 - float(teaches.float().mean()), "loss": 0.0, "grad_norm": 0.0}
+        metrics["lr"] = optimizer.lr * factor
         kept = teaches if self.reference is None else torch.ones_like(teaches)
         if kept.any():
             chosen = [group for group, keep in zip(groups, kept.tolist(), strict=True) if keep]
-            metrics |= self._learn(make_batch(chosen, advantages[kept], self.policy.device), step)
+            metrics |= self._learn(make_batch(chosen, advantages[kept], self.policy.device), factor)
         self.policy.version = step + 1
         return advantages, metrics
 
-    def _learn(self, batch: Batch, step: int) -> dict[str, float]:
-        optimizer, train = self.config.optimizer, self.config.train
-        factor = schedule_factor(step, train.steps, optimizer.warmup_steps, optimizer.schedule, optimizer.min_lr_ratio)
+    def _learn(self, batch: Batch, factor: float) -> dict[str, float]:
+        train = self.config.train
         totals: dict[str, list[float]] = defaultdict(list)
         for _ in range(train.epochs):
             for minibatch in batch.split(train.minibatches):
                 for name, value in self._backward(minibatch).items():
                     totals[name].append(value)
-                totals["grad_norm"].append(self.optimizer.step(factor, optimizer.max_grad_norm))
+                totals["grad_norm"].append(self.optimizer.step(factor, self.config.optimizer.max_grad_norm))
         metrics = {name: sum(values) / len(values) for name, values in totals.items()}
         metrics["engine_difference_max"] = totals["engine_difference_max"][0]
-        return metrics | {"lr": optimizer.lr * factor}
+        return metrics
 
     def _backward(self, minibatch: Batch) -> dict[str, float]:
         """Accumulate the minibatch's gradients; its weights are global, so micro-batches add up exactly."""
         weights = token_weights(minibatch.mask, self.settings.normalisation, self.config.rollout.max_new_tokens)
+        total = float(weights.sum())
         size = self.config.train.max_prompts_per_batch
         parts = -(-len(minibatch.prompts) // size)
         done, sums, worst = 0, defaultdict(float), 0.0
@@ -91,7 +96,7 @@ class Trainer:
             loss.backward()
             sums["loss"] += float(loss.detach())
             for name, value in metrics.items():
-                sums[name] += float(value)
+                sums[name] += float(value) / total
             worst = max(worst, float((logprobs.detach() - micro.old_logprobs).abs().max()))
         return {**sums, "engine_difference_max": worst}
 
