@@ -132,6 +132,10 @@ def train(
         return _Experiment(run, parts, done, reporter).run_to_end(began)
     except KeyboardInterrupt:
         run.update("interrupted")
+        kept = run.checkpoints.latest()
+        message = f"interrupted after step {run.status.step}"
+        run.log(message)
+        reporter.note(f"{message}; resuming {run.id} starts from step {kept.step if kept else 0}")
         raise
     except BaseException as error:
         run.update("failed", error=f"{type(error).__name__}: {error}")

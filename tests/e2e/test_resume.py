@@ -74,6 +74,10 @@ class Interrupted(Silent):
 
     def __init__(self, at: int) -> None:
         self.at = at
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
 
     def stepped(self, step, steps) -> None:
         if step.number == self.at:
@@ -81,10 +85,14 @@ class Interrupted(Silent):
 
 
 def train_and_interrupt(config, at: int) -> RunFolder:
+    reporter = Interrupted(at)
     with pytest.raises(KeyboardInterrupt):
-        train(config, reporter=Interrupted(at))
+        train(config, reporter=reporter)
     run = max(map(RunFolder, Path(config.output).iterdir()), key=lambda run: run.status.started)
     assert run.status.state == "interrupted"
+    kept = run.checkpoints.latest()
+    said = f"interrupted after step {at}; resuming {run.id} starts from step {kept.step if kept else 0}"
+    assert reporter.notes[-1] == said
     return run
 
 

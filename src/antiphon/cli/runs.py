@@ -98,15 +98,15 @@ def _mean_wers(summaries: Sequence[Mapping[str, Any]]) -> dict[int, float]:
 
 
 def _runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
     table.add_column("run", no_wrap=True, overflow="fold", min_width=max(len(row["run"]) for row in rows))
-    table.add_column("state")
-    table.add_column("steps", justify="right")
+    table.add_column("state", no_wrap=True)
+    table.add_column("steps", justify="right", no_wrap=True)
     table.add_column("model")
     table.add_column("algorithm")
-    table.add_column("best WER", justify="right")
-    table.add_column("last WER", justify="right")
-    table.add_column("age", justify="right")
+    table.add_column("best WER", justify="right", min_width=6)
+    table.add_column("last WER", justify="right", min_width=6)
+    table.add_column("age", justify="right", no_wrap=True, min_width=5)
     for row in rows:
         cells = (row["run"], row["state"], f"{row['step']}/{row['steps']}", row["model"], row["algorithm"])
         rates = (_percent(row["best_wer"]), _percent(row["last_wer"]))
@@ -134,5 +134,5 @@ def _age(started: str) -> str:
     seconds = (datetime.now(UTC) - datetime.fromisoformat(started)).total_seconds()
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"
+            return f"{seconds / length:.0f}{unit}"
+    return f"{max(seconds, 0):.0f}s"
