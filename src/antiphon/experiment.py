@@ -20,9 +20,8 @@ from antiphon.device import prepare_cpu, resolve_device, resolve_dtype
 from antiphon.errors import ConfigError, RunError
 from antiphon.evaluate.recognise import evaluate
 from antiphon.loop import Step, run_loop
-from antiphon.models.audio_lm import AudioPrefixLM
 from antiphon.models.load import load_policy, pin
-from antiphon.models.policy import Sampling
+from antiphon.models.policy import Policy, Sampling
 from antiphon.recorder import record_step
 from antiphon.report import plot_run
 from antiphon.rewards import load_reward
@@ -183,7 +182,7 @@ class _Parts:
         device = resolve_device(config.device)
         dtype = resolve_dtype(config.dtype, device)
 
-        def policy(spec: str) -> AudioPrefixLM:
+        def policy(spec: str) -> Policy:
             return load_policy(spec, device, dtype, config.rollout.block_tokens, config.output)
 
         reporter.phase("loading the model")

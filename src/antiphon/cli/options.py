@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from antiphon.models.audio_lm import AudioPrefixLM
+    from antiphon.models.policy import Policy
     from antiphon.rollout.engine import InProcessEngine
 
 
@@ -58,7 +58,7 @@ OnBadAudioOption = Annotated[
 class Loaded:
     """A model ready to recognise."""
 
-    policy: AudioPrefixLM
+    policy: Policy
     engine: InProcessEngine
 
 

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from antiphon.errors import ModelError
-from antiphon.models.audio_lm import AudioPrefixLM
+from antiphon.models import audio_lm, encoder_decoder
+from antiphon.models.policy import Policy
 from antiphon.runs.find import find_run, list_runs
 
 BUILTIN = "builtin:"
 FORMS = "give a folder in save_pretrained form, a hub id, RUN, RUN@STEP or builtin:NAME"
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+_HEADS: list[tuple[str, str, Sequence[str], Callable[..., Policy]]] = [
+    ("ForConditionalGeneration", "AutoModelForMultimodalLM", list(audio_lm.FAMILIES), audio_lm.AudioPrefixLM),
+    (
+        "ForConditionalGeneration",
+        "AutoModelForSpeechSeq2Seq",
+        list(encoder_decoder.FAMILIES),
+        encoder_decoder.EncoderDecoder,
+    ),
+]
+"""How the names of a family's classes end, transformers' loader of them, model types, policy."""
 CHECKPOINTS = Path(str(files("antiphon.builtin"))) / "checkpoints"
 
 
@@ -64,19 +76,33 @@ def load_policy(
     dtype: torch.dtype,
     block_tokens: Sequence[int] | str = "special",
     output: str | Path = "runs",
-) -> AudioPrefixLM:
+) -> Policy:
     """The policy for a model and its processor, in eval mode.
 
     Raises `ModelError` when the folder or hub id holds no model that transformers can load, or one of a family
     that antiphon does not know.
     """
+    import transformers
     from safetensors import SafetensorError
-    from transformers import AutoModelForMultimodalLM, AutoProcessor
 
     place = locate(spec, output)
     try:
-        processor = AutoProcessor.from_pretrained(place)
-        model = AutoModelForMultimodalLM.from_pretrained(place, dtype=dtype)
+        loader, family = _family(transformers.AutoConfig.from_pretrained(place), spec)
+        processor = transformers.AutoProcessor.from_pretrained(place)
+        model = getattr(transformers, loader).from_pretrained(place, dtype=dtype)
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"cannot load model {spec!r}: {str(error).splitlines()[0]} ({FORMS})") from error
-    return AudioPrefixLM(model.to(device), processor, block_tokens)
+    return family(model.to(device), processor, block_tokens)
+
+
+def _family(config: Any, spec: str) -> tuple[str, Callable[..., Policy]]:
+    """The name of transformers' loader of a model with this configuration, and the policy over it."""
+    names = config.architectures or []
+    for ending, loader, types, family in _HEADS:
+        if config.model_type in types and (not names or names[0].endswith(ending)):
+            return loader, family
+    known = sorted({model_type for _, _, types, _ in _HEADS for model_type in types})
+    raise ModelError(
+        f"model {spec!r} is a {names[0] if names else config.model_type}, of a family that antiphon does not know; "
+        f"known model types: {', '.join(known)}"
+    )

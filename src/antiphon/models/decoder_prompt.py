@@ -1,0 +1,121 @@
+"""What an encoder-decoder's decoder is prompted with: the tokens that the model's own `generate` would use.
+
+- Whisper: `<|startoftranscript|><|LANGUAGE|><|transcribe|><|notimestamps|>`, after `<|startofprev|>` and the context
+  if there is one. The language is the prompt's, else the generation config's, else the one that the model itself
+  finds in the clip. English-only models have neither language nor task token.
+- Moonshine: its start token. Each model knows one language, so a prompt's language is left out.
+- Cohere-ASR: its processor's prompt, with punctuation. It cannot find the language, so the prompt must give it.
+
+Each function takes (model, processor, prompts, detect) and returns the tokens of each prompt; `detect` turns indices
+into `prompts` into language tokens. `ModelError` names the prompt that a model cannot be asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
+
+from antiphon.errors import ModelError
+from antiphon.types import Prompt
+
+Detect = Callable[[list[int]], list[int]]
+
+
+def start_id(model: Any) -> int:
+    """The token that the decoder starts from."""
+    settings = model.generation_config
+    return settings.bos_token_id if settings.decoder_start_token_id is None else settings.decoder_start_token_id
+
+
+def token_id(processor: Any, token: str) -> int:
+    """Raises `ModelError` where the tokenizer does not know the token."""
+    found = processor.tokenizer.get_vocab().get(token)
+    if found is None:
+        raise ModelError(f"the model's tokenizer has no {token}, which its decoder is prompted with")
+    return found
+
+
+def whisper(model: Any, processor: Any, prompts: Sequence[Prompt], detect: Detect) -> list[list[int]]:
+    settings = model.generation_config
+    before = [[*_whisper_context(processor, prompt), start_id(model)] for prompt in prompts]
+    after = token_id(processor, "<|notimestamps|>")
+    if not _multilingual(settings):
+        for prompt in prompts:
+            if prompt.language and _language_code(prompt.language) != "en":
+                raise ModelError(f"prompt {prompt.id!r} is in {prompt.language!r} and this Whisper knows English only")
+        return [[*tokens, after] for tokens in before]
+    task = settings.task_to_id[getattr(settings, "task", None) or "transcribe"]
+    languages = [_whisper_language(settings, prompt) for prompt in prompts]
+    unknown = [i for i, language in enumerate(languages) if language is None]
+    found = dict(zip(unknown, detect(unknown), strict=True)) if unknown else {}
+    return [
+        [*before[i], found[i] if language is None else language, task, after] for i, language in enumerate(languages)
+    ]
+
+
+def _multilingual(settings: Any) -> bool:
+    if getattr(settings, "lang_to_id", None):
+        return True
+    if getattr(settings, "is_multilingual", True):
+        raise ModelError(
+            "this Whisper's generation config names no languages (lang_to_id), nor says that it is English-only "
+            "(is_multilingual: false); put the generation_config.json of the model it was made from beside it"
+        )
+    return False
+
+
+def _whisper_language(settings: Any, prompt: Prompt) -> int | None:
+    """The language token to prompt with, None where the model is to find it."""
+    language = prompt.language or getattr(settings, "language", None)
+    if language is None:
+        return None
+    found = settings.lang_to_id.get(f"<|{_language_code(language)}|>")
+    if found is None:
+        known = ", ".join(sorted(token.strip("<|>") for token in settings.lang_to_id))
+        raise ModelError(f"prompt {prompt.id!r} is in {language!r}, which this model does not know; it knows {known}")
+    return found
+
+
+def _whisper_context(processor: Any, prompt: Prompt) -> list[int]:
+    if not prompt.context:
+        return []
+    try:
+        return processor.get_prompt_ids(prompt.context).tolist()
+    except ValueError as error:
+        raise ModelError(f"prompt {prompt.id!r} has a context that Whisper cannot take: {error}") from error
+
+
+def moonshine(model: Any, processor: Any, prompts: Sequence[Prompt], detect: Detect) -> list[list[int]]:
+    for prompt in prompts:
+        _refuse_context(prompt)
+    return [[start_id(model)] for _ in prompts]
+
+
+def cohere_asr(model: Any, processor: Any, prompts: Sequence[Prompt], detect: Detect) -> list[list[int]]:
+    start = start_id(model)
+    rows = []
+    for prompt in prompts:
+        _refuse_context(prompt)
+        if prompt.language is None:
+            raise ModelError(
+                f"prompt {prompt.id!r} has no language, which this model must be given; "
+                "set language=given, or language=CODE for every clip"
+            )
+        try:
+            tokens = processor.get_decoder_prompt_ids(language=_language_code(prompt.language))
+        except ValueError as error:
+            raise ModelError(f"prompt {prompt.id!r}: {error}") from error
+        rows.append(tokens if tokens[0] == start else [start, *tokens])
+    return rows
+
+
+def _refuse_context(prompt: Prompt) -> None:
+    if prompt.context:
+        raise ModelError(f"prompt {prompt.id!r} has a context, for which this model has no place; leave it out")
+
+
+def _language_code(language: str) -> str:
+    """ "English" -> "en"; codes stay as they are."""
+    return TO_LANGUAGE_CODE.get(language.lower(), language.lower())

@@ -1,0 +1,242 @@
+"""Encoder-decoder recognisers: an audio encoder, and a decoder that cross-attends to it (Whisper and its kin).
+
+Each distinct clip is encoded once, and its cross-attention keys and values are computed once: the decoder's prompt
+fills a `GroupCache`, from which every completion of the clip goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import DynamicCache
+
+from antiphon.errors import ModelError
+from antiphon.models import decoder_prompt
+from antiphon.models.autoregressive import Autoregressive, Prefix
+from antiphon.models.group_cache import GroupCache, share_clips
+from antiphon.models.policy import Sampling
+from antiphon.models.prompt_cache import PromptCache
+from antiphon.types import Completion, Prompt
+
+MOONSHINE_SHORTEST = 895
+"""Samples under which Moonshine's convolutions have no output."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """What differs from one encoder-decoder to the next."""
+
+    features: Callable[[Any, Prompt, np.ndarray], dict[str, Tensor]]
+    """(feature extractor, prompt, its waveform) -> the encoder's inputs, time first where lengths differ."""
+    decoder_prompts: Callable[[Any, Any, Sequence[Prompt], decoder_prompt.Detect], list[list[int]]]
+    """One of those in `decoder_prompt`."""
+    pads: bool
+    """Whether the encoder hears a padded clip as it hears the clip; if not, only clips of one length go together."""
+
+
+def _whisper_features(extractor: Any, prompt: Prompt, waveform: np.ndarray) -> dict[str, Tensor]:
+    """A window of fixed length: the clip, then silence."""
+    if len(waveform) > extractor.n_samples:
+        raise _too_long(prompt, extractor.n_samples / extractor.sampling_rate)
+    inputs = extractor(waveform, sampling_rate=prompt.rate, return_tensors="pt")
+    return {"input_features": inputs["input_features"][0]}
+
+
+def _moonshine_features(extractor: Any, prompt: Prompt, waveform: np.ndarray) -> dict[str, Tensor]:
+    if len(waveform) < MOONSHINE_SHORTEST:
+        raise _too_short(prompt)
+    inputs = extractor(waveform, sampling_rate=prompt.rate, return_attention_mask=True, return_tensors="pt")
+    return {name: inputs[name][0] for name in ("input_values", "attention_mask")}
+
+
+def _cohere_features(extractor: Any, prompt: Prompt, waveform: np.ndarray) -> dict[str, Tensor]:
+    inputs = extractor(waveform, sampling_rate=prompt.rate, return_tensors="pt")
+    if len(inputs["input_features"]) > 1:  # The extractor cuts a long clip into several.
+        raise _too_long(prompt, extractor.max_audio_clip_s)
+    if not inputs["input_features"].isfinite().all():
+        raise _too_short(prompt)
+    return {name: inputs[name][0] for name in ("input_features", "attention_mask")}
+
+
+def _too_long(prompt: Prompt, limit: float) -> ModelError:
+    return ModelError(
+        f"prompt {prompt.id!r} has {prompt.seconds:.1f} s of audio and this model hears {limit:g} s at most; "
+        f"split or drop the clip"
+    )
+
+
+def _too_short(prompt: Prompt) -> ModelError:
+    return ModelError(f"prompt {prompt.id!r} has {prompt.seconds:.3f} s of audio, too little for this model; drop it")
+
+
+FAMILIES: dict[str, Family] = {
+    "whisper": Family(_whisper_features, decoder_prompt.whisper, pads=True),
+    # Its group norm runs over the whole clip, padding included.
+    "moonshine": Family(_moonshine_features, decoder_prompt.moonshine, pads=False),
+    "cohere_asr": Family(_cohere_features, decoder_prompt.cohere_asr, pads=True),
+}
+
+
+@dataclass
+class _Prepared:
+    """What was computed from one prompt, on the CPU.
+
+    A language that the model found is kept with it, so that rollout and loss agree whatever the weights do between.
+    """
+
+    features: dict[str, Tensor]
+    decoder_prompt: list[int] | None = None
+
+
+class EncoderDecoder(Autoregressive):
+    """A `Policy` over a transformers speech encoder-decoder and its processor.
+
+    The generation config's `suppress_tokens` and `begin_suppress_tokens` have no probability, in sampling and in
+    the loss, the latter at the first position only; nor have Whisper's timestamps.
+    """
+
+    def __init__(self, model: Any, processor: Any, block_tokens: Sequence[int] | str = "special") -> None:
+        model_type = model.config.model_type
+        if model_type not in FAMILIES:
+            raise ModelError(
+                f"model type {model_type!r} is not an encoder-decoder that antiphon knows; "
+                f"known: {', '.join(sorted(FAMILIES))}"
+            )
+        head, settings = model.get_output_embeddings(), model.generation_config
+        never = list(settings.suppress_tokens or [])
+        if model_type == "whisper":  # Timestamps end its vocabulary.
+            never += range(decoder_prompt.token_id(processor, "<|notimestamps|>") + 1, head.weight.shape[0])
+        never_first = settings.begin_suppress_tokens or []
+        super().__init__(model, head, processor.tokenizer, block_tokens, never, never_first)
+        self.family = FAMILIES[model_type]
+        self.processor = processor
+        self.encoder, self.decoder = model.get_encoder(), model.get_decoder()
+        share_clips(self.decoder)
+        self._prepared: PromptCache[_Prepared] = PromptCache()
+        # Decoders want encoder states even where the cache holds all that they would read from them.
+        width = getattr(model.config, "encoder_config", model.config).hidden_size
+        self._unread = torch.zeros(1, 1, width, dtype=head.weight.dtype, device=self.device)
+
+    @property
+    def rate(self) -> int:
+        return self.processor.feature_extractor.sampling_rate
+
+    def _prepare(self, prompt: Prompt) -> _Prepared:
+        prepared = self._prepared.get(prompt)
+        if prepared is not None:
+            return prepared
+        if prompt.waveform is None:
+            raise ModelError(f"prompt {prompt.id!r} has no audio, which this model needs")
+        features = self.family.features(self.processor.feature_extractor, prompt, prompt.waveform)
+        return self._prepared.put(prompt, _Prepared(features))
+
+    def encode(self, prompts: Sequence[Prompt]) -> Prefix:
+        rows = [self._prepare(prompt) for prompt in prompts]
+        states, audio_mask = self._hear([row.features for row in rows])
+        tokens, mask = self._pad_left(self._decoder_prompts(prompts, rows, states.detach()))
+        clip = torch.arange(len(rows), device=self.device)
+        cache = GroupCache(DynamicCache(), DynamicCache(), clip, audio_mask)
+        hidden = self._decode(cache, mask, tokens, (mask.cumsum(-1) - 1).clamp(min=0), states)
+        return Prefix(cache, mask, hidden[:, -1])
+
+    def _hear(self, features: Sequence[dict[str, Tensor]]) -> tuple[Tensor, Tensor | None]:
+        """Encoder states [P, S, D], and what is added to cross-attention scores [P, 1, 1, S] if the encoder masks."""
+        lengths = [0 if self.family.pads else len(next(iter(clip.values()))) for clip in features]
+        states: dict[int, Tensor] = {}
+        masks: dict[int, Tensor] = {}
+        for length in sorted(set(lengths)):
+            chosen = [i for i in range(len(features)) if lengths[i] == length]
+            inputs = {name: self._batch([features[i][name] for i in chosen]) for name in features[0]}
+            output = self.encoder(**inputs)
+            states.update(zip(chosen, output.last_hidden_state, strict=True))
+            if getattr(output, "attention_mask", None) is not None:
+                masks.update(zip(chosen, output.attention_mask.bool(), strict=True))
+        padded = pad_sequence([states[i] for i in range(len(features))], batch_first=True)
+        if not masks:
+            return padded, None
+        mask = pad_sequence([masks[i] for i in range(len(features))], batch_first=True)[:, None, None]
+        return padded, torch.zeros_like(mask, dtype=padded.dtype).masked_fill(~mask, torch.finfo(padded.dtype).min)
+
+    def _batch(self, rows: list[Tensor]) -> Tensor:
+        batch = pad_sequence(rows, batch_first=True)
+        return batch.to(self.device, self._unread.dtype if batch.is_floating_point() else None, non_blocking=True)
+
+    def _decoder_prompts(self, prompts: Sequence[Prompt], rows: Sequence[_Prepared], states: Tensor) -> list[list[int]]:
+        new = [i for i, row in enumerate(rows) if row.decoder_prompt is None]
+        if new:
+            found = self.family.decoder_prompts(
+                self.model,
+                self.processor,
+                [prompts[i] for i in new],
+                lambda chosen: self._detect_language(states[[new[i] for i in chosen]]),
+            )
+            for i, tokens in zip(new, found, strict=True):
+                rows[i].decoder_prompt = tokens
+        return [row.decoder_prompt or [] for row in rows]
+
+    @torch.no_grad()
+    def _detect_language(self, states: Tensor) -> list[int]:
+        """The language token that Whisper finds most probable for each clip; `states` [P, S, D]."""
+        start = torch.full((len(states), 1), decoder_prompt.start_id(self.model), device=self.device)
+        hidden = self.decoder(input_ids=start, encoder_hidden_states=states, use_cache=False).last_hidden_state
+        languages = torch.tensor(sorted(self.model.generation_config.lang_to_id.values()), device=self.device)
+        return languages[self.head(hidden[:, -1])[:, languages].argmax(-1)].tolist()
+
+    def _pad_left(self, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+        """Tokens [P, L] and their mask [P, L]."""
+        gaps = [max(len(row) for row in rows) - len(row) for row in rows]
+        tokens = torch.tensor([[0] * gap + row for gap, row in zip(gaps, rows, strict=True)])
+        mask = torch.tensor([[0] * gap + [1] * len(row) for gap, row in zip(gaps, rows, strict=True)])
+        return tokens.to(self.device), mask.to(self.device)
+
+    def _decode(self, cache: GroupCache, mask: Tensor, tokens: Tensor, positions: Tensor, states: Tensor) -> Tensor:
+        """Hidden states [N, S, D] of `tokens` [N, S] after the cache; `mask` [N, cached + S]."""
+        audio = {} if cache.audio_mask is None else {"encoder_attention_mask": cache.audio_mask}
+        return self.decoder(
+            input_ids=tokens,
+            attention_mask=mask,
+            position_ids=positions,
+            encoder_hidden_states=states,
+            past_key_values=cache,
+            use_cache=True,
+            **audio,
+        ).last_hidden_state
+
+    def _repeat(self, cache: GroupCache, n: int) -> GroupCache:
+        return cache.repeat(n)
+
+    def _extend(self, cache: GroupCache, mask: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
+        return self._decode(cache, mask, tokens, positions, self._unread)
+
+    def logprobs(self, prefix: Prefix, tokens: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
+        self._require_room(prefix, tokens.shape[1])
+        return super().logprobs(prefix, tokens, mask, temperature)
+
+    def sample(
+        self, prefix: Prefix, n: int, sampling: Sampling, uniforms: np.ndarray | None = None
+    ) -> list[list[Completion]]:
+        self._require_room(prefix, sampling.max_new_tokens)
+        return super().sample(prefix, n, sampling, uniforms)
+
+    def _require_room(self, prefix: Prefix, new_tokens: int) -> None:
+        config, prompt_tokens = self.model.config, prefix.mask.shape[1]
+        limit = getattr(config, "max_target_positions", None) or config.max_position_embeddings
+        if prompt_tokens + new_tokens > limit:
+            raise ModelError(
+                f"{new_tokens} new tokens after a decoder prompt of {prompt_tokens} do not fit this model's "
+                f"{limit} positions; let max_new_tokens be {limit - prompt_tokens} at most"
+            )
+
+    def answer(self, text: str) -> str:
+        return text.strip()
+
+    def save(self, folder: Path) -> None:
+        self.model.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
