@@ -2,57 +2,28 @@
 
 The audio encoder and the prompt run once for each distinct clip. Completions then attend to that prefix through
 the key-value cache, which carries gradients, so a shared prefix gives the values and gradients of the expanded
-batch to rounding.
+batch to rounding. `audio_families` says what differs from one model to the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache
 
 from antiphon.errors import ModelError
-from antiphon.models.autoregressive import Autoregressive, Prefix
+from antiphon.models.audio_families import FAMILIES, extractor
+from antiphon.models.autoregressive import Prefix
+from antiphon.models.decoder_only import DecoderOnly, pad_left
 from antiphon.models.prompt_cache import PromptCache
 from antiphon.types import Prompt
 
 
-@dataclass(frozen=True)
-class Family:
-    """What differs from one audio-prefix model to the next."""
-
-    request: Callable[[Any, Prompt], str]
-    """(processor, prompt) -> the prompt's text with one unexpanded audio placeholder."""
-    answer: Callable[[str], str]
-    """A decoded completion -> the answer without the model's framing."""
-    audio_inputs: tuple[str, ...]
-    """The processor's outputs that belong to the audio, all with time as their last axis."""
-
-
-def _qwen3_asr_request(processor: Any, prompt: Prompt) -> str:
-    silence = np.zeros(1, np.float32)
-    return processor.apply_transcription_request(
-        silence, language=prompt.language, prompt=prompt.context or None, tokenize=False
-    )[0]
-
-
-def _qwen3_asr_answer(text: str) -> str:
-    """ "language English<asr_text>hello" -> "hello". Unlike the processor's parser it hides no repetitions."""
-    return text.split("<asr_text>", 1)[-1].strip()
-
-
-FAMILIES: dict[str, Family] = {
-    "qwen3_asr": Family(_qwen3_asr_request, _qwen3_asr_answer, ("input_features", "input_features_mask")),
-}
-
-
-class AudioPrefixLM(Autoregressive):
+class AudioPrefixLM(DecoderOnly):
     """A `Policy` over a transformers audio-prefix model and its processor."""
 
     def __init__(self, model: Any, processor: Any, block_tokens: Sequence[int] | str = "special") -> None:
@@ -62,79 +33,97 @@ class AudioPrefixLM(Autoregressive):
                 f"model type {model_type!r} is not an audio-prefix LM that antiphon knows; "
                 f"known: {', '.join(sorted(FAMILIES))}"
             )
-        super().__init__(model, model.lm_head, processor.tokenizer, block_tokens, never=[processor.audio_token_id])
         self.family = FAMILIES[model_type]
         self.processor = processor
+        self.audio_token = model.config.audio_token_id
+        head, tokenizer = model.lm_head, processor.tokenizer
+        if block_tokens == "special" and callable(tokenizer.added_tokens_decoder):
+            # Voxtral's, from mistral-common: it adds no tokens and has a list of its special ones instead.
+            block_tokens = [*tokenizer.all_special_ids, *range(len(tokenizer), len(head.weight))]
+        never = [self.audio_token] if self.audio_token < len(head.weight) else []
+        super().__init__(model, model.model.language_model, head, tokenizer, block_tokens, never)
         self._prepared: PromptCache[dict[str, Tensor]] = PromptCache()
 
     @property
     def rate(self) -> int:
-        return self.processor.feature_extractor.sampling_rate
+        return extractor(self.processor).sampling_rate
 
     def prepare(self, prompt: Prompt) -> dict[str, Tensor]:
-        """One prompt's model inputs, on the CPU, without padding.
+        """One prompt's token ids [L] and audio [windows, ..., time], on the CPU, without padding.
 
         Each clip goes through the feature extractor alone: in a batch, the spectrogram's last frames would see
         the padding, and a clip's log-probabilities would depend on its neighbours.
+
+        Raises `ModelError` for a prompt without audio, or with audio that the model has no room for.
         """
         prepared = self._prepared.get(prompt)
         if prepared is not None:
             return prepared
         if prompt.waveform is None:
             raise ModelError(f"prompt {prompt.id!r} has no audio, which this model needs")
-        text = self.family.request(self.processor, prompt)
-        inputs = self.processor(text=[text], audio=[prompt.waveform], sampling_rate=prompt.rate)
-        self._require_room(prompt, len(inputs["input_ids"][0]))
-        return self._prepared.put(prompt, {name: inputs[name][0] for name in ("input_ids", *self.family.audio_inputs)})
-
-    def _require_room(self, prompt: Prompt, tokens: int) -> None:
-        limit = self.model.config.get_text_config().max_position_embeddings
-        if tokens >= limit:
+        limit = self.family.max_seconds(self.processor)
+        if prompt.seconds > limit:
             raise ModelError(
-                f"prompt {prompt.id!r} takes {tokens} tokens ({prompt.seconds:.0f} s of audio) and this model "
+                f"prompt {prompt.id!r} has {prompt.seconds:.1f} s of audio, and this model hears the first "
+                f"{limit:g} s at most; split the clip"
+            )
+        try:
+            inputs = self.family.inputs(self.processor, prompt)
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"prompt {prompt.id!r} ({prompt.seconds:.2f} s of audio): the model's processor refuses it: {error}"
+            ) from error
+        self._require_room(prompt, inputs["input_ids"][0])
+        audio = {name: inputs[name] for name in self.family.audio}
+        return self._prepared.put(prompt, {"input_ids": inputs["input_ids"][0], **audio})
+
+    def _require_room(self, prompt: Prompt, ids: Tensor) -> None:
+        limit = self.model.config.get_text_config().max_position_embeddings
+        if len(ids) >= limit:
+            raise ModelError(
+                f"prompt {prompt.id!r} takes {len(ids)} tokens ({prompt.seconds:.0f} s of audio) and this model "
                 f"has {limit} positions; split the clip"
             )
-
-    def _collate(self, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
-        rows = [self.prepare(prompt) for prompt in prompts]
-        length = max(len(row["input_ids"]) for row in rows)
-        ids = torch.full((len(rows), length), self.processor.tokenizer.pad_token_id)
-        mask = torch.zeros_like(ids)
-        for i, row in enumerate(rows):
-            ids[i, length - len(row["input_ids"]) :] = row["input_ids"]
-            mask[i, length - len(row["input_ids"]) :] = 1
-        batch = {"input_ids": ids, "attention_mask": mask}
-        for name in self.family.audio_inputs:
-            width = max(row[name].shape[-1] for row in rows)
-            padded = [nn.functional.pad(row[name], (0, width - row[name].shape[-1])) for row in rows]
-            batch[name] = torch.stack(padded)
-        dtype = self.head.weight.dtype
-        return {
-            name: value.to(self.device, dtype if value.is_floating_point() else None, non_blocking=True)
-            for name, value in batch.items()
-        }
+        if not (ids == self.audio_token).any():
+            raise ModelError(
+                f"prompt {prompt.id!r} has {prompt.seconds:.3f} s of audio, too little for one audio token"
+            )
 
     def encode(self, prompts: Sequence[Prompt]) -> Prefix:
-        inputs = self._collate(prompts)
-        mask = inputs["attention_mask"]
-        output = self.model.model(
-            **inputs,
-            position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-            past_key_values=DynamicCache(config=self.model.config.get_text_config()),
-            use_cache=True,
-        )
-        return Prefix(output.past_key_values, mask, output.last_hidden_state[:, -1])
+        rows = [self.prepare(prompt) for prompt in prompts]
+        ids, mask = pad_left([row["input_ids"] for row in rows], self.device)
+        places = ids == self.audio_token
+        # The placeholder may lie outside the vocabulary, so it is never looked up.
+        embeddings = self.backbone.get_input_embeddings()(ids.masked_fill(places, 0))
+        features = self._hear(rows).to(embeddings.dtype)
+        return self._prefill(embeddings.masked_scatter(places[..., None], features), mask)
 
-    def _extend(self, cache: DynamicCache, mask: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Hidden states [N, S, D] of `tokens` [N, S] after the cache; `mask` [N, cached + S]."""
-        output = self.model.model(
-            input_ids=tokens,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-        )
-        return output.last_hidden_state
+    def _hear(self, rows: Sequence[dict[str, Tensor]]) -> Tensor:
+        """The audio features of every prompt, in order [audio tokens, D]; each clip is encoded once."""
+        batches: dict[Any, list[int]] = defaultdict(list)
+        for i, row in enumerate(rows):
+            batches[self.family.bucket(self.model, row[self.family.audio[0]])].append(i)
+        heard: dict[int, Tensor] = {}
+        for members in batches.values():
+            features = self.family.hear(self.model, self._audio([rows[i] for i in members]))
+            tokens = [int((rows[i]["input_ids"] == self.audio_token).sum()) for i in members]
+            if sum(tokens) != len(features):
+                raise ModelError(
+                    f"the processor makes {sum(tokens)} audio tokens where the encoder makes {len(features)}; "
+                    "the model and its processor do not belong together"
+                )
+            heard.update(zip(members, features.split(tokens), strict=True))
+        return torch.cat([heard[i] for i in range(len(rows))])
+
+    def _audio(self, rows: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """The audio of several prompts as one batch [windows, ..., time], time padded with zeros."""
+        batch = {}
+        for name in self.family.audio:
+            width = max(row[name].shape[-1] for row in rows)
+            padded = [nn.functional.pad(row[name], (0, width - row[name].shape[-1])) for row in rows]
+            dtype = self.head.weight.dtype if rows[0][name].is_floating_point() else None
+            batch[name] = torch.cat(padded).to(self.device, dtype, non_blocking=True)
+        return batch
 
     def answer(self, text: str) -> str:
         return self.family.answer(text)

@@ -1,0 +1,54 @@
+"""What every causal language model shares, whether its prompt is text alone or carries audio: prefill and extend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from antiphon.models.autoregressive import Autoregressive, Prefix
+
+
+class DecoderOnly(Autoregressive):
+    """A backbone that reads embeddings after a key-value cache, and a head that turns its states into logits."""
+
+    def __init__(
+        self,
+        model: Any,
+        backbone: Any,
+        head: nn.Module,
+        tokenizer: Any,
+        block_tokens: Sequence[int] | str,
+        never: Sequence[int] = (),
+    ) -> None:
+        super().__init__(model, head, tokenizer, block_tokens, never)
+        self.backbone = backbone
+
+    def _prefill(self, embeddings: Tensor, mask: Tensor) -> Prefix:
+        """The prefix of prompts given as `embeddings` [P, L, D], padded on the left; `mask` [P, L].
+
+        The cache keeps every position, in layers with a sliding window too: their mask does the windowing, which
+        stays exact for rows of unequal length.
+        """
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        output = self._read(DynamicCache(), mask, positions, inputs_embeds=embeddings)
+        return Prefix(output.past_key_values, mask, output.last_hidden_state[:, -1])
+
+    def _extend(self, cache: Any, mask: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
+        return self._read(cache, mask, positions, input_ids=tokens).last_hidden_state
+
+    def _read(self, cache: Any, mask: Tensor, positions: Tensor, **inputs: Tensor) -> Any:
+        return self.backbone(
+            attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, **inputs
+        )
+
+
+def pad_left(rows: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids [P, L] of `rows` of unequal length, 0 on padding, and their mask."""
+    length = max(len(row) for row in rows)
+    ids = torch.stack([nn.functional.pad(row, (length - len(row), 0)) for row in rows])
+    mask = torch.stack([nn.functional.pad(torch.ones_like(row), (length - len(row), 0)) for row in rows])
+    return ids.to(device), mask.to(device)
