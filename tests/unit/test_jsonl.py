@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from antiphon.audio.decode import FileClip
-from antiphon.data.jsonl import BadRow, load_jsonl, read_jsonl
+from antiphon.data.jsonl import KNOWN_TASKS, BadRow, load_jsonl, read_jsonl
 from antiphon.errors import ConfigError, DataError
+
+KNOWN = f"(known: {', '.join(sorted(KNOWN_TASKS))})"
 
 
 def write(folder: Path, *lines: str | dict) -> Path:
@@ -152,9 +154,9 @@ def test_missing_text_key(tmp_path: Path):
         ({"begin_time": -2}, '"begin_time" is -2; give seconds from 0 up, or -1 for the whole file'),
         ({"end_time": float("nan")}, '"end_time" is nan; give seconds from 0 up, or -1 for the whole file'),
         ({"end_time": "3"}, '"end_time" is a string; give seconds from 0 up, or -1 for the whole file'),
-        ({"task": "ars"}, 'unknown task "ars"; did you mean "asr"? (known: asr)'),
-        ({"task": "translate"}, 'unknown task "translate"; (known: asr)'),
-        ({"task": "\ud83d"}, r'unknown task "\ud83d"; (known: asr)'),
+        ({"task": "ars"}, f'unknown task "ars"; did you mean "asr"? {KNOWN}'),
+        ({"task": "translate"}, f'unknown task "translate"; {KNOWN}'),
+        ({"task": "\ud83d"}, rf'unknown task "\ud83d"; {KNOWN}'),
     ],
 )
 def test_fields_of_the_wrong_kind(tmp_path: Path, fields: dict, message: str):

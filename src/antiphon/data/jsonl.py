@@ -17,7 +17,7 @@ from antiphon.types import Example, Seconds
 
 FIELDS = ("audio", "text", "id", "task", "begin_time", "end_time", "language", "speaker")
 """The keys that a row may have for us; all others are kept in `Example.columns`."""
-KNOWN_TASKS = ("asr",)
+KNOWN_TASKS = ("asr", "classify")
 
 
 @dataclass(frozen=True)

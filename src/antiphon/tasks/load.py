@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from antiphon.audio.cache import ClipCache
 from antiphon.config import Config
+from antiphon.data.jsonl import KNOWN_TASKS
 from antiphon.errors import ConfigError, DataError
 from antiphon.types import Example, Hertz, Prompt
 
@@ -17,7 +18,7 @@ def prompter(config: Config, rate: Hertz) -> Callable[[Example], Prompt]:
         task = importlib.import_module(f"antiphon.tasks.{config.task}")
         make = task.prompt
     except (ModuleNotFoundError, AttributeError) as error:
-        raise ConfigError(f"unknown task {config.task!r}; there is: asr") from error
+        raise ConfigError(f"unknown task {config.task!r}; there are: {', '.join(KNOWN_TASKS)}") from error
     clips = ClipCache(rate)
 
     def prompt(example: Example) -> Prompt:

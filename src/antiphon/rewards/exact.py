@@ -1,0 +1,58 @@
+"""Whether the answer is the right one: 1 or 0. For labels, commands and short answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import Field
+from rapidfuzz.distance import Levenshtein
+
+from antiphon.config import Settings as StrictSettings
+from antiphon.rewards.sample import Sample
+from antiphon.text.normalise import NormaliserName, normaliser
+from antiphon.types import Reward
+
+
+class Settings(StrictSettings):
+    """Settings of the reward `exact`."""
+
+    normaliser: NormaliserName = Field(default="default", description="What is made equal before comparing.")
+    aliases: Mapping[str, str] = Field(
+        default={}, description="Other wordings and what they stand for, such as {yeah: yes}."
+    )
+    fuzzy: float | None = Field(
+        default=None, gt=0, le=1, description="Least edit similarity that counts as equal; null for none but equality."
+    )
+
+
+def build(settings: Settings) -> ExactReward:
+    """The reward with these settings."""
+    return ExactReward(settings)
+
+
+class ExactReward:
+    """1 where answer and reference are equal once normalised and put in their aliases' place, else 0.
+
+    With `fuzzy`, 1 where their edit similarity, 1 − edits / length of the longer in characters (Levenshtein), is at
+    least that; it is the part "similarity". Choose it so that no label passes for another.
+    """
+
+    name = "exact"
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def score(self, samples: Sequence[Sample]) -> list[Reward | None]:
+        return [self._score(sample) for sample in samples]
+
+    def _score(self, sample: Sample) -> Reward:
+        label, response = (self._canonical(text, sample.language) for text in (sample.label, sample.response))
+        if self._settings.fuzzy is None:
+            return Reward(float(label == response))
+        similarity = Levenshtein.normalized_similarity(label, response)
+        return Reward(float(similarity >= self._settings.fuzzy), {"similarity": similarity})
+
+    def _canonical(self, text: str, language: str | None) -> str:
+        clean = normaliser(language, self._settings.normaliser)
+        aliases = {clean(other): clean(meant) for other, meant in self._settings.aliases.items()}
+        return aliases.get(clean(text), clean(text))
