@@ -40,6 +40,8 @@ class Prefix:
 class Autoregressive:
     """The part of a `Policy` that does not depend on what the prompt is made of. The model stays in eval mode."""
 
+    token_level = True
+
     def __init__(
         self,
         model: Any,

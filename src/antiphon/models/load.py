@@ -4,32 +4,55 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from antiphon.errors import ModelError
-from antiphon.models import audio_lm, encoder_decoder
+from antiphon.models import audio_lm, classifier, ctc, encoder_decoder, text_lm
 from antiphon.models.policy import Policy
 from antiphon.runs.find import find_run, list_runs
 
 BUILTIN = "builtin:"
 FORMS = "give a folder in save_pretrained form, a hub id, RUN, RUN@STEP or builtin:NAME"
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
-_HEADS: list[tuple[str, str, Sequence[str], Callable[..., Policy]]] = [
-    ("ForConditionalGeneration", "AutoModelForMultimodalLM", list(audio_lm.FAMILIES), audio_lm.AudioPrefixLM),
-    (
+CHECKPOINTS = Path(str(files("antiphon.builtin"))) / "checkpoints"
+
+
+class _Head(NamedTuple):
+    """Which models a policy is for, and how transformers loads them."""
+
+    endings: str | tuple[str, ...]
+    """How the names of their classes end."""
+    loader: str
+    """An auto class, or the very class."""
+    types: Collection[str]
+    """Of their configurations."""
+    policy: Callable[..., Policy]
+    processor: str = "AutoProcessor"
+
+
+_HEADS = [
+    *(_Head("", family.architecture, [name], audio_lm.AudioPrefixLM) for name, family in audio_lm.FAMILIES.items()),
+    _Head(
         "ForConditionalGeneration",
         "AutoModelForSpeechSeq2Seq",
-        list(encoder_decoder.FAMILIES),
+        encoder_decoder.FAMILIES,
         encoder_decoder.EncoderDecoder,
     ),
+    _Head("ForCTC", "AutoModelForCTC", ctc.FAMILIES, ctc.CTC),
+    _Head(
+        ("ForSequenceClassification", "ForAudioClassification"),
+        "AutoModelForAudioClassification",
+        classifier.FAMILIES,
+        classifier.Classifier,
+        "AutoFeatureExtractor",
+    ),
+    _Head(("ForCausalLM", "LMHeadModel"), "AutoModelForCausalLM", text_lm.MODEL_TYPES, text_lm.TextLM),
 ]
-"""How the names of a family's classes end, transformers' loader of them, model types, policy."""
-CHECKPOINTS = Path(str(files("antiphon.builtin"))) / "checkpoints"
 
 
 def builtin_names() -> list[str]:
@@ -87,22 +110,24 @@ def load_policy(
 
     place = locate(spec, output)
     try:
-        loader, family = _family(transformers.AutoConfig.from_pretrained(place), spec)
-        processor = transformers.AutoProcessor.from_pretrained(place)
-        model = getattr(transformers, loader).from_pretrained(place, dtype=dtype)
+        head = _head(transformers.AutoConfig.from_pretrained(place), spec)
+        processor = getattr(transformers, head.processor).from_pretrained(place)
+        model = getattr(transformers, head.loader).from_pretrained(place, dtype=dtype)
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"cannot load model {spec!r}: {str(error).splitlines()[0]} ({FORMS})") from error
-    return family(model.to(device), processor, block_tokens)
+    except ImportError as error:
+        raise ModelError(f"cannot load model {spec!r}: {' '.join(str(error).split())}") from error
+    return head.policy(model.to(device), processor, block_tokens)
 
 
-def _family(config: Any, spec: str) -> tuple[str, Callable[..., Policy]]:
-    """The name of transformers' loader of a model with this configuration, and the policy over it."""
+def _head(config: Any, spec: str) -> _Head:
+    """What loads a model with this configuration."""
     names = config.architectures or []
-    for ending, loader, types, family in _HEADS:
-        if config.model_type in types and (not names or names[0].endswith(ending)):
-            return loader, family
-    known = sorted({model_type for _, _, types, _ in _HEADS for model_type in types})
+    for head in _HEADS:
+        if config.model_type in head.types and (not names or names[0].endswith(head.endings)):
+            return head
+    known = sorted({model_type for head in _HEADS if head.policy is not text_lm.TextLM for model_type in head.types})
     raise ModelError(
         f"model {spec!r} is a {names[0] if names else config.model_type}, of a family that antiphon does not know; "
-        f"known model types: {', '.join(known)}"
+        f"known model types: {', '.join(known)} and transformers' causal LMs"
     )

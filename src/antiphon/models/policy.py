@@ -39,6 +39,8 @@ class Policy(Protocol):
     device: torch.device
     version: int
     """Steps of the loop that the weights have learnt from."""
+    token_level: bool
+    """Whether an action is a token; otherwise it is the whole sequence, and what needs per-token terms must refuse."""
 
     @property
     def rate(self) -> int:

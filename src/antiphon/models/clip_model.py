@@ -1,0 +1,142 @@
+"""Models that turn a whole clip into logits in one pass: what CTC recognisers and classifiers share.
+
+Features are extracted clip by clip, and a clip's numbers do not depend on its neighbours: clips of unequal length
+share a batch only where the model masks every layer that looks along time; elsewhere a batch has one length.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from antiphon.errors import ModelError
+from antiphon.models.prompt_cache import PromptCache
+from antiphon.types import Prompt, Seconds
+
+SHORTEST: Seconds = 0.025
+"""One analysis window of every feature extractor in use here."""
+_MASK = "attention_mask"
+
+
+@dataclass(frozen=True)
+class ClipInput:
+    """How a model takes its clips."""
+
+    name: str
+    """The feature extractor's output and the model's argument, with time first where lengths differ."""
+    masks: Callable[[Any], bool] = lambda config: False
+    """Model configuration -> whether clips padded under a mask give the numbers they give alone."""
+    limit: Callable[[Any], int] | None = None
+    """Feature extractor -> the samples that fit its fixed window; it cuts a longer clip without a word."""
+
+
+def _waveform_masks(config: Any) -> bool:
+    # A group norm averages over the padding. An adapter's convolutions, and a batch norm before the positional
+    # convolution, see padding that is not zero.
+    adapter, batch_norm = (getattr(config, name, False) for name in ("add_adapter", "conv_pos_batch_norm"))
+    return config.feat_extract_norm == "layer" and not adapter and not batch_norm
+
+
+WAVEFORM = ClipInput("input_values", _waveform_masks)
+"""wav2vec2 and HuBERT."""
+FBANK = ClipInput("input_features", lambda config: not config.add_adapter)
+"""wav2vec2-BERT."""
+
+
+class ClipModel:
+    """The part of a `Policy` that hears clips. The model stays in eval mode."""
+
+    token_level = False
+
+    def __init__(self, model: Any, processor: Any, clip_input: ClipInput) -> None:
+        """`processor` is a feature extractor, or has one."""
+        self.model: Any = model.eval()
+        self.processor = processor
+        self.feature_extractor = getattr(processor, "feature_extractor", processor)
+        self.clip_input = clip_input
+        self.version = 0
+        self.stop_ids: frozenset[int] = frozenset()
+        parameter = next(model.parameters())
+        self.device, self._dtype = parameter.device, parameter.dtype
+        self._prepared: PromptCache[dict[str, Tensor]] = PromptCache()
+
+    @property
+    def rate(self) -> int:
+        return self.feature_extractor.sampling_rate
+
+    def prepare(self, prompt: Prompt) -> dict[str, Tensor]:
+        """One clip's features, and their mask where the extractor makes one, on the CPU, without padding.
+
+        Raises `ModelError` for a prompt without audio or with a context, and for a clip too short or too long for
+        the model.
+        """
+        prepared = self._prepared.get(prompt)
+        if prepared is not None:
+            return prepared
+        if prompt.waveform is None:
+            raise ModelError(f"prompt {prompt.id!r} has no audio, which this model needs")
+        if prompt.context:
+            raise ModelError(f"prompt {prompt.id!r} has a context, for which this model has no place; leave it out")
+        if prompt.seconds < SHORTEST:
+            raise _too_short(prompt)
+        limit = self.clip_input.limit(self.feature_extractor) if self.clip_input.limit else None
+        if limit is not None and len(prompt.waveform) > limit:
+            raise ModelError(
+                f"prompt {prompt.id!r} is {prompt.seconds:.2f} s long and this model hears at most "
+                f"{limit / prompt.rate:.2f} s; split the clip, or leave such clips out with data.max_seconds"
+            )
+        inputs = self.feature_extractor([prompt.waveform], sampling_rate=prompt.rate)
+        names = [name for name in (self.clip_input.name, _MASK) if name in inputs]
+        features = {name: torch.as_tensor(np.asarray(inputs[name][0])) for name in names}
+        if not features[self.clip_input.name].isfinite().all():
+            raise _too_short(prompt)
+        return self._prepared.put(prompt, features)
+
+    def _passes(self, prompts: Sequence[Prompt]) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """Forward passes over all prompts, each once: which prompts, their logits, and their lengths before it.
+
+        Lengths [batch] count what the model's mask counts: samples, or feature frames.
+        """
+        clips = [self.prepare(prompt) for prompt in prompts]
+        lengths = [int(clip[_MASK].sum()) if _MASK in clip else len(clip[self.clip_input.name]) for clip in clips]
+        together = self.clip_input.masks(self.model.config) and all(_MASK in clip for clip in clips)
+        batches: dict[int, list[int]] = defaultdict(list)
+        for i, clip in enumerate(clips):
+            batches[0 if together else len(clip[self.clip_input.name])].append(i)
+        for rows in batches.values():
+            inputs = {}
+            for name in clips[rows[0]]:
+                padded = pad_sequence([clips[i][name] for i in rows], batch_first=True)
+                inputs[name] = padded.to(self.device, self._dtype if padded.is_floating_point() else None)
+            yield rows, self.model(**inputs).logits, torch.tensor([lengths[i] for i in rows])
+
+    def answer(self, text: str) -> str:
+        return text.strip()
+
+    def save(self, folder: Path) -> None:
+        self.model.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+
+
+def require_numbers(logprobs: Tensor) -> None:
+    """Raises `ModelError` when one of the log-probabilities is NaN."""
+    if logprobs.isnan().any():
+        raise ModelError(
+            "the model's probabilities are not numbers (NaN): training has diverged, or the checkpoint is damaged; "
+            "lower optimizer.lr, or take an earlier checkpoint"
+        )
+
+
+def _too_short(prompt: Prompt) -> ModelError:
+    return ModelError(
+        f"prompt {prompt.id!r} is {prompt.seconds:.3f} s long, too short for this model to hear anything in; "
+        "leave such clips out with data.min_seconds"
+    )

@@ -1,0 +1,211 @@
+"""CTC recognisers (wav2vec2, HuBERT, wav2vec2-BERT, Parakeet): the action is the whole label sequence.
+
+A label sequence is sampled by drawing a label or the blank for every frame, each by itself, and collapsing the path
+(repeats merged, blanks dropped). Its log-probability is the exact marginal over all paths that collapse to it, so
+many paths of one answer are one action. The encoder runs once for a clip; its G label sequences share the frame-wise
+log-probabilities.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import ctc_loss
+from torch.nn.utils.rnn import pad_sequence
+
+from antiphon.errors import ModelError
+from antiphon.models.clip_model import FBANK, WAVEFORM, ClipInput, ClipModel, require_numbers
+from antiphon.models.ctc_beam import Labels, prefix_beam_search
+from antiphon.models.policy import Sampling, inverse_cdf_sample
+from antiphon.types import Completion, Prompt
+
+
+@dataclass(frozen=True)
+class Family:
+    """What differs from one CTC model to the next."""
+
+    clip_input: ClipInput
+    frames: Callable[[Any, Tensor], Tensor]
+    """(model, lengths of its input) -> frames it emits for each."""
+
+
+def _convolved(model: Any, lengths: Tensor) -> Tensor:
+    return model._get_feat_extract_output_lengths(lengths)
+
+
+def _subsampled(model: Any, lengths: Tensor) -> Tensor:
+    return model._get_subsampling_output_length(lengths)
+
+
+FAMILIES: dict[str, Family] = {
+    "wav2vec2": Family(WAVEFORM, _convolved),
+    "hubert": Family(WAVEFORM, _convolved),
+    "wav2vec2-bert": Family(FBANK, _convolved),
+    "parakeet_ctc": Family(ClipInput("input_features", lambda config: True), _subsampled),
+}
+
+
+@dataclass
+class Prefix:
+    """P clips after one encoder pass."""
+
+    logits: Tensor
+    """[P, T, V] fp32, frames at 0 on padding."""
+    frames: Tensor
+    """[P] frames of each clip."""
+
+
+class CTC(ClipModel):
+    """A `Policy` over a transformers CTC model and its processor. `logprobs` is [N, 1]."""
+
+    def __init__(self, model: Any, processor: Any, block_tokens: Sequence[int] | str = "special") -> None:
+        model_type = model.config.model_type
+        if model_type not in FAMILIES:
+            raise ModelError(
+                f"model type {model_type!r} is not a CTC model that antiphon knows; "
+                f"known: {', '.join(sorted(FAMILIES))}"
+            )
+        self.family = FAMILIES[model_type]
+        super().__init__(model, processor, self.family.clip_input)
+        self.tokenizer = processor.tokenizer
+        self.vocabulary: int = model.config.vocab_size
+        self.blank: int = model.config.pad_token_id
+        self.blocked = self._blocked(block_tokens).to(self.device)
+
+    def _blocked(self, block_tokens: Sequence[int] | str) -> Tensor:
+        """[V], True for labels that are never sampled: by default special tokens, save blank and word boundary."""
+        blocked = torch.zeros(self.vocabulary, dtype=torch.bool)
+        if block_tokens == "special":
+            # Wav2Vec2's tokenizer counts its word boundary among the special tokens.
+            boundary = getattr(self.tokenizer, "word_delimiter_token_id", None)
+            special = {i for i in self.tokenizer.all_special_ids if i < self.vocabulary} - {boundary}
+            blocked[sorted(special)] = True
+            blocked[len(self.tokenizer) :] = True
+        else:
+            blocked[[int(token) for token in block_tokens]] = True
+        blocked[self.blank] = False
+        return blocked
+
+    def encode(self, prompts: Sequence[Prompt]) -> Prefix:
+        rows: dict[int, Tensor] = {}
+        for batch, logits, lengths in self._passes(prompts):
+            for i, clip, frames in zip(batch, logits, self.family.frames(self.model, lengths).tolist(), strict=True):
+                rows[i] = clip[: int(frames)].float()
+        clips = [rows[i] for i in range(len(prompts))]
+        return Prefix(pad_sequence(clips, batch_first=True), torch.tensor([len(clip) for clip in clips]))
+
+    def _scores(self, prefix: Prefix, temperature: float) -> Tensor:
+        """Frame-wise log-softmax(logits / temperature) [P, T, V], blocked labels at −inf."""
+        return (prefix.logits / temperature).masked_fill(self.blocked, -torch.inf).log_softmax(-1)
+
+    def logprobs(self, prefix: Prefix, tokens: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
+        """Log-probabilities [N, 1] of the label sequences `tokens` [N, U] with `mask` [N, U]."""
+        scores = self._scores(prefix, temperature)
+        return labelling_logprobs(scores, prefix.frames, tokens, mask, self.blank, self.blocked)[:, None]
+
+    @torch.no_grad()
+    def sample(
+        self, prefix: Prefix, n: int, sampling: Sampling, uniforms: np.ndarray | None = None
+    ) -> list[list[Completion]]:
+        """`n` label sequences for each clip. A sequence is as long as its path makes it, up to a label a frame:
+        `max_new_tokens` cuts nothing, it is the width of `uniforms` alone (see `frame_uniforms`).
+
+        Temperature 0 takes the best label of each frame, with log-probabilities at temperature 1.
+        """
+        greedy = sampling.temperature == 0
+        if not greedy and uniforms is None:
+            raise ValueError("sampling at a temperature above 0 needs `uniforms`")
+        scores = self._scores(prefix, sampling.temperature or 1.0)
+        labels: list[Labels] = []
+        for p, frames in enumerate(prefix.frames.tolist()):
+            clip = scores[p, :frames]
+            if uniforms is None or greedy:
+                labels += [self._collapse(clip.argmax(-1).tolist())] * n
+                continue
+            draws = np.concatenate([frame_uniforms(row, frames) for row in uniforms[p * n : (p + 1) * n]])
+            paths = inverse_cdf_sample(clip.repeat(n, 1), torch.from_numpy(draws).to(self.device))
+            labels += [self._collapse(path) for path in paths.view(n, frames).tolist()]
+        return self._completions(scores, prefix.frames, labels, n)
+
+    @torch.no_grad()
+    def beam(self, prefix: Prefix, width: int = 8) -> list[Completion]:
+        """The most probable label sequence of each clip among those a prefix beam search of `width` ends with."""
+        scores = self._scores(prefix, 1.0)
+        frames = prefix.frames.tolist()
+        best = []
+        for p, length in enumerate(frames):
+            found = prefix_beam_search(scores[p, :length].double().cpu().numpy(), self.blank, width)
+            one = self._completions(scores[p : p + 1], prefix.frames[p : p + 1], found, len(found))[0]
+            best.append(max(one, key=lambda completion: completion.logprobs[0]))
+        return best
+
+    def _collapse(self, path: Sequence[int]) -> Labels:
+        return tuple(label for label, _ in groupby(path) if label != self.blank)
+
+    def _completions(self, scores: Tensor, frames: Tensor, labels: list[Labels], n: int) -> list[list[Completion]]:
+        width = max(1, *(len(row) for row in labels))
+        tokens = torch.tensor([[*row, *[0] * (width - len(row))] for row in labels], device=self.device)
+        lengths = torch.tensor([len(row) for row in labels], device=self.device)
+        mask = torch.arange(width, device=self.device) < lengths[:, None]
+        values = labelling_logprobs(scores, frames, tokens, mask, self.blank, self.blocked)
+        require_numbers(values)
+        completions = [
+            Completion(row, (value,), self._text(row), "stop", self.version)
+            for row, value in zip(labels, values.tolist(), strict=True)
+        ]
+        return [completions[i : i + n] for i in range(0, len(completions), n)]
+
+    def _text(self, labels: Labels) -> str:
+        return self.tokenizer.decode(list(labels), group_tokens=False, skip_special_tokens=True)
+
+
+def labelling_logprobs(
+    scores: Tensor, frames: Tensor, labels: Tensor, mask: Tensor, blank: int, blocked: Tensor
+) -> Tensor:
+    """log p [N] (fp32) of label sequences `labels` [N, U] with `mask` [N, U]; rows p·G … p·G+G−1 are of clip p.
+
+    p is the sum over all paths that collapse to the sequence of Π_t p_t(path_t), by the forward algorithm (Graves et
+    al. 2006, section 4.1) in fp64. `scores` [P, T, V] are the frames' log-probabilities, the first `frames` [P] of
+    them each clip's. A sequence with a `blocked` [V] label, or with more labels than frames (equal neighbours need a
+    blank between them), has −inf and no gradient.
+    """
+    group = len(labels) // len(scores)
+    taken, frames = mask.bool(), frames.to(labels.device).repeat_interleave(group)
+    no_label = blocked.clone()
+    no_label[blank] = True
+    blanks_between = ((labels[:, 1:] == labels[:, :-1]) & taken[:, 1:]).sum(-1)
+    possible = (taken.sum(-1) + blanks_between <= frames) & ~(no_label[labels] & taken).any(-1)
+    taken = taken & possible[:, None]
+
+    # Only the columns that occur are repeated for the group, the blank first. Blocked ones (−inf) would make
+    # ctc_loss's gradient NaN.
+    used = torch.cat([labels.new_tensor([blank]), labels[taken].unique()])
+    column = labels.new_zeros(scores.shape[-1]).index_copy_(0, used, torch.arange(len(used), device=labels.device))
+    columns = scores[:, :, used].double().transpose(0, 1).repeat_interleave(group, 1)
+    values = -ctc_loss(columns, column[labels] * taken, frames, taken.sum(-1), blank=0, reduction="none")
+
+    # ctc_loss counts on all classes being there to sum to one: as its gradient it gives exp(scores) minus the
+    # posterior of each label. Adding zero with the gradient exp(scores) leaves the posterior, the true gradient.
+    present = torch.arange(len(columns), device=labels.device)[:, None] < frames
+    mass = (columns.exp() * present[:, :, None]).sum((0, 2))
+    return (values + (mass - mass.detach())).masked_fill(~possible, -torch.inf).float()
+
+
+def frame_uniforms(row: np.ndarray, frames: int) -> np.ndarray:
+    """One uniform a frame [frames] from a sample's `row` [max_new_tokens].
+
+    A clip often has more frames than `max_new_tokens`: the row is then continued by a Philox generator whose key is
+    the BLAKE2b digest of the row's float64 bytes, so that the row remains all the randomness there is.
+    """
+    row = np.ascontiguousarray(row, dtype=np.float64)
+    if frames <= len(row):
+        return row[:frames]
+    key = np.frombuffer(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), dtype=np.uint64)
+    return np.concatenate([row, np.random.Generator(np.random.Philox(key=key)).random(frames - len(row))])
