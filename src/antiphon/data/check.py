@@ -96,8 +96,9 @@ def check(
             report.bad.append(BadRow(rows.lines[example.id], example.id, str(found)))
             continue
         good.append(example)
-        infos.append(found[0])
-        seconds.append(found[1])
+        if found is not None:
+            infos.append(found[0])
+            seconds.append(found[1])
     report.bad.sort(key=lambda row: row.line or 0)
     report.good = len(good)
     report.hours = sum(seconds) / 3600
@@ -153,7 +154,10 @@ def validate(
     return kept, bad
 
 
-def _scan(example: Example) -> tuple[AudioInfo, Seconds] | AudioError:
+def _scan(example: Example) -> tuple[AudioInfo, Seconds] | AudioError | None:
+    """None for a row without audio."""
+    if example.clip is None:
+        return None
     assert isinstance(example.clip, FileClip), "JSONL rows have file clips"
     try:
         return example.clip.scan()

@@ -17,7 +17,9 @@ from antiphon.types import Example, Seconds
 
 FIELDS = ("audio", "text", "id", "task", "begin_time", "end_time", "language", "speaker")
 """The keys that a row may have for us; all others are kept in `Example.columns`."""
-KNOWN_TASKS = ("asr", "classify")
+KNOWN_TASKS = ("asr", "classify", "text")
+WRITTEN_TASKS = ("text",)
+"""Tasks that are asked in the row's `prompt`; their rows need no `audio`."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,10 @@ def read_jsonl(
 
     A row has `audio` (a path, relative to the file's folder) and `text` (may be empty), and may have `id`,
     `task`, `begin_time` and `end_time` (seconds; -1 for the whole file), `language` and `speaker`. `columns`
-    maps any of these to the key that holds it in this file, e.g. {"audio": "wav"}. An example without an `id`
-    is called after its path and segment: 16 hexadecimal digits of their SHA-256. Blank lines are skipped.
-    Without `text_required`, a row may leave its text out, as audio that is yet to be transcribed does.
+    maps any of these to the key that holds it in this file, e.g. {"audio": "wav"}. Rows of `WRITTEN_TASKS` have
+    a `prompt`, which stays among the example's columns, and may leave the audio out. An example without an `id`
+    is called after its path and segment, or its prompt: 16 hexadecimal digits of their SHA-256. Blank lines are
+    skipped. Without `text_required`, a row may leave its text out, as audio that is yet to be transcribed does.
 
     Raises `DataError` when the file itself cannot be read, `ConfigError` when `columns` names an unknown
     field or `default_task` is not among `known_tasks`.
@@ -112,7 +115,8 @@ def read_jsonl(
             example = _example(row, keys, rows.path.parent, default_task, known_tasks)
             row_id = example.id
             if row_id in rows.lines:
-                raise DataError(_duplicate(row.get(keys["id"]) is not None, rows.lines[row_id]))
+                has_id, has_audio = row.get(keys["id"]) is not None, example.clip is not None
+                raise DataError(_duplicate(has_id, has_audio, rows.lines[row_id]))
         except DataError as error:
             rows.bad.append(BadRow(line, row_id, str(error)))
         else:
@@ -171,23 +175,37 @@ def _parse(raw: bytes) -> dict[str, Any]:
 def _example(
     row: Mapping[str, Any], keys: Mapping[str, str], folder: Path, default_task: str, tasks: Collection[str]
 ) -> Example:
-    audio = _text(row, "audio", keys)
-    if not audio or "\0" in audio:
-        raise DataError(f'"{keys["audio"]}" is not a path; give the path of an audio file')
     task = row.get(keys["task"])
     if task is not None and not (isinstance(task, str) and task in tasks):
         raise DataError(_unknown("task", task, tasks))
+    task = task or default_task
     begin, end = _time(row, "begin_time", keys), _time(row, "end_time", keys)
+    audio = None if task in WRITTEN_TASKS and row.get(keys["audio"]) is None else _path(row, keys)
+    prompt = _prompt(row) if task in WRITTEN_TASKS else None
     used = set(keys.values())
     return Example(
-        id=_name(row, "id", keys) or _hashed_id(folder, audio, begin, end),
-        task=task or default_task,
-        clip=FileClip(folder / audio, begin, end),
+        id=_name(row, "id", keys) or (_hashed_id(folder, audio, begin, end) if audio else _hash(f"{prompt}")),
+        task=task,
+        clip=FileClip(folder / audio, begin, end) if audio else None,
         text=_text(row, "text", keys),
         language=_name(row, "language", keys),
         speaker=_name(row, "speaker", keys),
         columns={key: value for key, value in row.items() if key not in used},
     )
+
+
+def _path(row: Mapping[str, Any], keys: Mapping[str, str]) -> str:
+    audio = _text(row, "audio", keys)
+    if not audio or "\0" in audio:
+        raise DataError(f'"{keys["audio"]}" is not a path; give the path of an audio file')
+    return audio
+
+
+def _prompt(row: Mapping[str, Any]) -> str:
+    prompt = row.get("prompt")
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise DataError('a row of task "text" needs a "prompt", the text to answer; add it as a string')
+    return _encodable(prompt, "prompt")
 
 
 def _text(row: Mapping[str, Any], name: str, keys: Mapping[str, str]) -> str:
@@ -234,13 +252,18 @@ def _encodable(value: str, key: str) -> str:
 
 def _hashed_id(folder: Path, audio: str, begin: Seconds | None, end: Seconds | None) -> str:
     relative = Path(os.path.relpath(folder / audio, folder)).as_posix()
-    return hashlib.sha256(f"{relative}\n{begin or 0.0}\n{end}".encode()).hexdigest()[:16]
+    return _hash(f"{relative}\n{begin or 0.0}\n{end}")
 
 
-def _duplicate(has_id: bool, first: int) -> str:
+def _hash(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _duplicate(has_id: bool, has_audio: bool, first: int) -> str:
     if has_id:
         return f"the same id as line {first}; ids must be unique"
-    return f'the same clip and segment as line {first}, and no "id" to tell them apart; add one or remove the row'
+    what = "clip and segment" if has_audio else "prompt"
+    return f'the same {what} as line {first}, and no "id" to tell them apart; add one or remove the row'
 
 
 def _kind(value: object) -> str:

@@ -79,9 +79,9 @@ def stats(path: str | Path, columns: Mapping[str, str] | None = None) -> Stats:
     bad = rows.bad
     said: list[_Utterance] = []
     for example in rows.examples:
-        assert isinstance(example.clip, FileClip), "JSONL rows have file clips"
+        assert example.clip is None or isinstance(example.clip, FileClip), "JSONL rows have file clips"
         try:
-            seconds = example.clip.seconds()
+            seconds = example.clip.seconds() if example.clip else 0.0
         except AudioError as error:
             bad.append(BadRow(rows.lines[example.id], example.id, str(error)))
             continue
@@ -95,7 +95,7 @@ def stats(path: str | Path, columns: Mapping[str, str] | None = None) -> Stats:
         hours=whole.hours,
         words=whole.words,
         chars=sum(len(utterance.example.text) for utterance in said),
-        durations=Spread.of([utterance.seconds for utterance in said]),
+        durations=Spread.of([utterance.seconds for utterance in said if utterance.example.clip]),
         words_per_utterance=Spread.of([len(utterance.words) for utterance in said]),
         chars_per_utterance=Spread.of([len(utterance.example.text) for utterance in said]),
         words_per_second=whole.words_per_second,
