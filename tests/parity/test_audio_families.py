@@ -208,6 +208,29 @@ def test_without_images_the_rotary_positions_of_omni_models_are_plain(omni, prom
     assert (deltas == 0).all()
 
 
+@pytest.mark.parametrize("name", ["Qwen2_5Omni", "Qwen3OmniMoe"])
+def test_the_thinker_is_loaded_from_a_whole_omni_model(name, tmp_path):
+    build = {"Qwen2_5Omni": tiny_audio.qwen2_5_omni_thinker, "Qwen3OmniMoe": tiny_audio.qwen3_omni_moe_thinker}
+    thinker = build[name]()[0]
+    config = getattr(transformers, f"{name}Config")(thinker_config=thinker.config.to_dict(), enable_audio_output=False)
+    whole = getattr(transformers, f"{name}ForConditionalGeneration")(config)
+    whole.save_pretrained(tmp_path)
+    architecture = FAMILIES[transformers.AutoConfig.from_pretrained(tmp_path).model_type].architecture
+    loaded = getattr(transformers, architecture).from_pretrained(tmp_path)
+    assert loaded.config.model_type in FAMILIES
+    expected = whole.thinker.state_dict()
+    assert loaded.state_dict().keys() == expected.keys()
+    assert all(weight.equal(expected[key]) for key, weight in loaded.state_dict().items())
+
+
+def test_an_adapter_that_was_not_loaded_is_missed(monkeypatch):
+    tiny_audio.without_torchaudio(monkeypatch)
+    model, processor = tiny_audio.granite_speech()
+    model.config.has_lora_adapter = True
+    with pytest.raises(ModelError, match="install peft"):
+        AudioPrefixLM(model, processor)
+
+
 def test_a_processor_of_another_model_is_told_by_its_token_count(prompts):
     model, processor = tiny_audio.qwen3_omni_moe_thinker()
     processor.n_window = 25

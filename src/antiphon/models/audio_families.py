@@ -71,7 +71,8 @@ def _ask(processor: Any, prompt: Prompt, text: str) -> Inputs:
     )
 
 
-def _instruction(prompt: Prompt) -> str:
+def instruction_of(prompt: Prompt) -> str:
+    """The request of general audio LMs, which are told the language in words."""
     return f"{prompt.instruction} The language is {prompt.language}." if prompt.language else prompt.instruction
 
 
@@ -88,7 +89,7 @@ def _render(template: Any, prompt: Prompt, content: Any, instruction: str) -> st
 
 def _chat(processor: Any, prompt: Prompt) -> Inputs:
     """General audio LMs: the clip, then the instruction."""
-    instruction = _instruction(prompt)
+    instruction = instruction_of(prompt)
     content = [{"type": "audio", "audio": prompt.waveform}, {"type": "text", "text": instruction}]
     return _ask(processor, prompt, _render(processor, prompt, content, instruction))
 
@@ -127,7 +128,7 @@ def _glm_asr(processor: Any, prompt: Prompt) -> Inputs:
 
 def _granite(processor: Any, prompt: Prompt) -> Inputs:
     """The tokenizer's chat template, where the processor has none; the placeholder is part of the text."""
-    instruction = _instruction(prompt)
+    instruction = instruction_of(prompt)
     template = processor if getattr(processor, "chat_template", None) else processor.tokenizer
     return _ask(processor, prompt, _render(template, prompt, processor.audio_token + instruction, instruction))
 
@@ -144,7 +145,7 @@ def _voxtral(processor: Any, prompt: Prompt) -> Inputs:
     assert prompt.waveform is not None
     file = io.BytesIO()
     soundfile.write(file, prompt.waveform, prompt.rate, format="WAV", subtype="FLOAT")
-    text = "\n\n".join(filter(None, (prompt.context, _instruction(prompt))))
+    text = "\n\n".join(filter(None, (prompt.context, instruction_of(prompt))))
     clip = {"type": "audio", "base64": base64.b64encode(file.getvalue()).decode()}
     return processor.apply_chat_template([{"role": "user", "content": [clip, {"type": "text", "text": text}]}])
 

@@ -33,6 +33,11 @@ class AudioPrefixLM(DecoderOnly):
                 f"model type {model_type!r} is not an audio-prefix LM that antiphon knows; "
                 f"known: {', '.join(sorted(FAMILIES))}"
             )
+        if getattr(model.config, "has_lora_adapter", False) and not getattr(model, "_hf_peft_config_loaded", False):
+            raise ModelError(
+                "this model hears through a LoRA adapter that was not loaded; install peft, or set has_lora_adapter "
+                "to false in its config.json if the adapter is merged"
+            )
         self.family = FAMILIES[model_type]
         self.processor = processor
         self.audio_token = model.config.audio_token_id

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from antiphon.errors import ModelError
-from antiphon.models import audio_lm, classifier, ctc, encoder_decoder, text_lm
+from antiphon.models import audio_lm, classifier, ctc, encoder_decoder, remote_lm, text_lm
 from antiphon.models.policy import Policy
 from antiphon.runs.find import find_run, list_runs
 
@@ -53,6 +53,8 @@ _HEADS = [
     ),
     _Head(("ForCausalLM", "LMHeadModel"), "AutoModelForCausalLM", text_lm.MODEL_TYPES, text_lm.TextLM),
 ]
+_REMOTE = _Head("", "AutoModelForCausalLM", (), remote_lm.RemoteAudioLM)
+"""For models of no known type that bring their own code."""
 
 
 def builtin_names() -> list[str]:
@@ -99,21 +101,30 @@ def load_policy(
     dtype: torch.dtype,
     block_tokens: Sequence[int] | str = "special",
     output: str | Path = "runs",
+    trust_remote_code: bool = False,
 ) -> Policy:
     """The policy for a model and its processor, in eval mode.
 
+    `trust_remote_code` runs Python code that comes with the weights, where the model needs it.
+
     Raises `ModelError` when the folder or hub id holds no model that transformers can load, or one of a family
-    that antiphon does not know.
+    that antiphon does not know, or when it needs code of its own that is not trusted.
     """
     import transformers
     from safetensors import SafetensorError
 
     place = locate(spec, output)
+    code = {"trust_remote_code": trust_remote_code}
     try:
-        head = _head(transformers.AutoConfig.from_pretrained(place), spec)
-        processor = getattr(transformers, head.processor).from_pretrained(place)
-        model = getattr(transformers, head.loader).from_pretrained(place, dtype=dtype)
+        head = _head(transformers.AutoConfig.from_pretrained(place, **code), spec)
+        processor = getattr(transformers, head.processor).from_pretrained(place, **code)
+        model = getattr(transformers, head.loader).from_pretrained(place, dtype=dtype, **code)
     except (OSError, ValueError, SafetensorError) as error:
+        if not trust_remote_code and "trust_remote_code" in str(error):
+            raise ModelError(
+                f"model {spec!r} comes with Python code that must run to load it; if you trust its author, "
+                "set trust_remote_code: true"
+            ) from error
         raise ModelError(f"cannot load model {spec!r}: {str(error).splitlines()[0]} ({FORMS})") from error
     except ImportError as error:
         raise ModelError(f"cannot load model {spec!r}: {' '.join(str(error).split())}") from error
@@ -126,6 +137,8 @@ def _head(config: Any, spec: str) -> _Head:
     for head in _HEADS:
         if config.model_type in head.types and (not names or names[0].endswith(head.endings)):
             return head
+    if "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {}):
+        return _REMOTE
     known = sorted({model_type for head in _HEADS if head.policy is not text_lm.TextLM for model_type in head.types})
     raise ModelError(
         f"model {spec!r} is a {names[0] if names else config.model_type}, of a family that antiphon does not know; "

@@ -1,0 +1,113 @@
+"""Audio LMs whose code comes with their weights: causal LMs that take their clip as `audios` (ARK-ASR's form).
+
+Nothing is known of such a model but how it is called, so each prompt is read alone, by the model's own forward, and
+the prefixes are joined afterwards: a prompt cannot depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import soundfile
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from antiphon.errors import ModelError
+from antiphon.models.audio_families import instruction_of
+from antiphon.models.autoregressive import Autoregressive, Prefix
+from antiphon.models.prompt_cache import PromptCache
+from antiphon.types import Hertz, Prompt
+
+TOLERANCE = 1e-2
+"""Of the model's own logits, relative to the largest; more means that its head is not all that makes them."""
+
+
+class RemoteAudioLM(Autoregressive):
+    """A `Policy` over a model loaded with `trust_remote_code`, and its processor.
+
+    The model takes `input_ids`, `attention_mask`, `position_ids`, `past_key_values` and `audios`, keeps keys and
+    values in a `DynamicCache`, and returns `logits` and `hidden_states`; its processor's `apply_chat_template` reads
+    an audio file by its path and returns `input_ids` and `audios`.
+    """
+
+    def __init__(self, model: Any, processor: Any, block_tokens: Sequence[int] | str = "special") -> None:
+        super().__init__(model, model.get_output_embeddings(), processor.tokenizer, block_tokens)
+        self.processor = processor
+        self._prepared: PromptCache[dict[str, Tensor]] = PromptCache()
+
+    @property
+    def rate(self) -> Hertz:
+        return self.processor.feature_extractor.sampling_rate
+
+    def prepare(self, prompt: Prompt) -> dict[str, Tensor]:
+        """One prompt's model inputs, on the CPU. Raises `ModelError` when the processor makes no `audios` of it."""
+        prepared = self._prepared.get(prompt)
+        if prepared is not None:
+            return prepared
+        if prompt.waveform is None:
+            raise ModelError(f"prompt {prompt.id!r} has no audio, which this model needs")
+        system = [{"role": "system", "content": [{"type": "text", "text": prompt.context}]}] if prompt.context else []
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/clip.wav"
+            soundfile.write(path, prompt.waveform, prompt.rate, subtype="FLOAT")
+            content = [{"type": "audio", "path": path}, {"type": "text", "text": instruction_of(prompt)}]
+            inputs = self.processor.apply_chat_template(
+                [*system, {"role": "user", "content": content}], add_generation_prompt=True, return_tensors="pt"
+            )
+        if isinstance(inputs, str) or not {"input_ids", "audios"} <= set(inputs):
+            raise ModelError(
+                f"{type(self.processor).__name__}.apply_chat_template makes no `input_ids` and `audios`, the one form "
+                "of remote code that antiphon can train"
+            )
+        return self._prepared.put(prompt, dict(inputs))
+
+    def encode(self, prompts: Sequence[Prompt]) -> Prefix:
+        return _join([self._read_prompt(self.prepare(prompt)) for prompt in prompts])
+
+    def _read_prompt(self, inputs: dict[str, Tensor]) -> Prefix:
+        dtype = self.head.weight.dtype
+        placed = {k: v.to(self.device, dtype if v.is_floating_point() else None) for k, v in inputs.items()}
+        output = self._forward(DynamicCache(), **placed)
+        hidden = output.hidden_states[-1][:, -1]
+        with torch.no_grad():
+            own = output.logits[:, -1].float()
+            difference = float((self.head(hidden).float() - own).abs().max() / own.abs().max().clamp(min=1.0))
+        if not difference <= TOLERANCE:
+            raise ModelError(
+                f"the logits of {type(self.model).__name__} are not its output layer over its last hidden state "
+                f"(they differ by {difference:.2g} of the largest); it cannot be trained"
+            )
+        length = output.past_key_values.get_seq_length()
+        return Prefix(output.past_key_values, torch.ones(1, length, dtype=torch.long, device=self.device), hidden)
+
+    def _extend(self, cache: DynamicCache, mask: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
+        output = self._forward(cache, input_ids=tokens, attention_mask=mask, position_ids=positions)
+        return output.hidden_states[-1]
+
+    def _forward(self, cache: DynamicCache, **inputs: Tensor) -> Any:
+        return self.model(**inputs, past_key_values=cache, use_cache=True, output_hidden_states=True, return_dict=True)
+
+    def answer(self, text: str) -> str:
+        return text.strip()
+
+    def save(self, folder: Path) -> None:
+        self.model.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+
+
+def _join(prefixes: Sequence[Prefix]) -> Prefix:
+    """One prefix of several prompts, padded on the left; gradients flow."""
+    length = max(prefix.mask.shape[1] for prefix in prefixes)
+    missing = [length - prefix.mask.shape[1] for prefix in prefixes]
+
+    def joined(tensors: Sequence[Tensor]) -> Tensor:
+        return torch.cat([nn.functional.pad(t, (0, 0, n, 0)) for t, n in zip(tensors, missing, strict=True)])
+
+    layers = zip(*(prefix.cache.layers for prefix in prefixes), strict=True)
+    cache = DynamicCache([(joined([one.keys for one in ls]), joined([one.values for one in ls])) for ls in layers])
+    mask = joined([prefix.mask[..., None] for prefix in prefixes])[..., 0]
+    return Prefix(cache, mask, torch.cat([prefix.hidden for prefix in prefixes]))
