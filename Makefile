@@ -38,7 +38,8 @@ format: $(STAMP)  ## rewrite the sources in the project's style
 
 recognisers: $(STAMP)  ## train the built-in recognisers anew and write their model cards (about 45 minutes)
 	$(BIN)/python -m antiphon.builtin.pretrain student --out $(CHECKPOINTS)/student
-	$(BIN)/python -m antiphon.builtin.pretrain teacher --out $(CHECKPOINTS)/teacher
+	$(BIN)/python -m antiphon.builtin.pretrain teacher --out build/teacher
+	$(BIN)/python -m antiphon.builtin.pretrain teacher-refined --start build/teacher --out $(CHECKPOINTS)/teacher
 	$(BIN)/python scripts/model_cards.py $(CHECKPOINTS)/student $(CHECKPOINTS)/teacher
 
 clean:  ## remove .venv and every cache; runs/ stays

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Split = Literal["train", "test", "accent"]
+Split = Literal["train", "more", "test", "accent"]
 
 TRAIN_ACCENTS = {
     "american": "gmw/en-US",
@@ -18,6 +18,10 @@ TRAIN_ACCENTS = {
 UNSEEN_ACCENTS = {"caribbean": "gmw/en-029", "lancashire": "gmw/en-GB-x-gbclan"}
 
 _TRAIN_VARIANTS = ("m1", "f1", "m2", "f2", "m3", "f4", "m6", "Alex", "linda", "david", "steph", "Andy")
+_MORE_VARIANTS = (
+    *("adam", "anika", "aunty", "benjamin", "boris", "edward", "grandma", "gustave", "ian", "john", "max", "miguel"),
+    *("norbert", "paul", "pedro", "quincy", "rob", "sandro", "shelby", "travis", "victor", "zac", "Lee", "Gene"),
+)
 _TEST_VARIANTS = ("m4", "f3", "m7", "f5", "Michael", "belinda")
 
 
@@ -44,6 +48,9 @@ def _voices() -> tuple[Voice, ...]:
         for j in range(2):
             variant = _TEST_VARIANTS[(2 * i + j) % len(_TEST_VARIANTS)]
             voices.append(voice(accent, file, variant, 42 + 12 * j, "test"))
+    for accent, file in TRAIN_ACCENTS.items():
+        for j, variant in enumerate(_MORE_VARIANTS):
+            voices.append(voice(accent, file, variant, 30 + 10 * (j % 5), "more"))
     for accent, file in UNSEEN_ACCENTS.items():
         for j, variant in enumerate(_TEST_VARIANTS[:4]):
             voices.append(voice(accent, file, variant, 36 + 8 * j, "accent"))
@@ -54,5 +61,6 @@ VOICES: tuple[Voice, ...] = _voices()
 
 
 def voices_of(split: Split) -> tuple[Voice, ...]:
-    """The voices of one split: `train`, `test` (unseen speakers) or `accent` (unseen speakers and accents)."""
+    """The voices of one split: `train`, `test` (unseen speakers), `accent` (unseen speakers and accents), or `more`
+    (a crowd of further training voices, which the built-in teacher alone has heard)."""
     return tuple(voice for voice in VOICES if voice.split == split)

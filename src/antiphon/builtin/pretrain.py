@@ -2,7 +2,8 @@
 
 Supervised cross-entropy on synthesised `digits` and `commands`, with an auxiliary CTC loss on the audio states
 (Graves et al. 2006), which teaches the encoder to align in a few hundred steps. The student hears training
-voices in quiet rooms and on the telephone; the teacher hears them in loud noise, in reverberation and hurried too.
+voices in quiet rooms and on the telephone; the teacher hears them in loud noise, in reverberation and hurried too,
+and is then refined on a crowd of further voices.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import Qwen3ASRForConditionalGeneration
 
 from antiphon.builtin.architecture import MEL_BINS, SIZES, audio_token_count, build_model, build_processor
 from antiphon.data.corpora.sets import CONDITIONS, NOISES, SYNTHESIS_RATE, Condition, make_example
@@ -34,6 +36,13 @@ _RECIPES: dict[str, list[tuple[float, Condition]]] = {
         (0.55, replace(_PLAIN, noises=NOISES, snr_db=(15.0, 40.0))),
         (0.15, replace(_PLAIN, noises=NOISES, snr_db=(15.0, 40.0), telephone=True)),
     ],
+    "teacher-refined": [
+        (0.35, replace(_PLAIN, split="more")),
+        (0.05, replace(_PLAIN, split="more", telephone=True)),
+        (0.30, replace(_PLAIN, split="more", noises=NOISES, snr_db=(0.0, 20.0))),
+        (0.15, replace(_PLAIN, split="more", words_per_minute=(230, 340))),
+        (0.15, replace(_PLAIN, split="more", rt60=(0.3, 1.0))),
+    ],
     "teacher": [
         (0.30, _PLAIN),
         (0.06, replace(_PLAIN, telephone=True)),
@@ -42,9 +51,9 @@ _RECIPES: dict[str, list[tuple[float, Condition]]] = {
         (0.15, replace(_PLAIN, rt60=(0.3, 1.0))),
     ],
 }
-STEPS = {"student": 3600, "teacher": 4600}
-POOL = {"student": 16000, "teacher": 24000}
-PEAK_LR = 1.5e-3
+STEPS = {"student": 3600, "teacher": 4600, "teacher-refined": 2000}
+POOL = {"student": 16000, "teacher": 24000, "teacher-refined": 16000}
+PEAK_LR = {"student": 1.5e-3, "teacher": 1.5e-3, "teacher-refined": 8e-4}
 BATCH = 32
 CTC_WEIGHT = 0.5
 DIGITS_SHARE = 0.3
@@ -133,14 +142,16 @@ def batches(pool: list[Utterance], steps: int, seed: int):
                 yield [pool[i] for i in groups[j]]
 
 
-def loss(model, ctc_head: nn.Linear, inputs: dict) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of the transcript tokens, and CTC over the audio states."""
+def loss(model, ctc_head: nn.Linear | None, inputs: dict) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the transcript tokens, and CTC over the audio states (0 without a head)."""
     labels = inputs["labels"]
     output = model.model(**{k: inputs[k] for k in inputs if k not in ("labels", "targets")}, use_cache=False)
     predicts = labels[:, 1:] != -100
     logits = model.lm_head(output.last_hidden_state[:, :-1][predicts])
     cross_entropy = F.cross_entropy(logits, labels[:, 1:][predicts])
 
+    if ctc_head is None:
+        return cross_entropy, torch.zeros(())
     lengths = torch.tensor([audio_token_count(int(n)) for n in inputs["input_features_mask"].sum(-1)])
     states = nn.utils.rnn.pad_sequence(list(output.audio_hidden_states.split(lengths.tolist())))
     log_probs = ctc_head(states).log_softmax(-1)
@@ -151,8 +162,11 @@ def loss(model, ctc_head: nn.Linear, inputs: dict) -> tuple[Tensor, Tensor]:
     return cross_entropy, ctc
 
 
-def pretrain(name: str, out: Path, seed: int = 0, steps: int | None = None, workers: int = 2) -> None:
-    """Train `student` or `teacher` and save it, in half precision, as transformers does."""
+def pretrain(
+    name: str, out: Path, start: Path | None = None, seed: int = 0, steps: int | None = None, workers: int = 2
+) -> None:
+    """Train `student` or `teacher` from nothing, or refine the teacher in `start`, which aligns already and needs no
+    CTC; save it, in half precision, as transformers does."""
     started = time.perf_counter()
     steps = steps or STEPS[name]
     pool = make_pool(name, min(POOL[name], steps * BATCH), seed, workers)
@@ -161,13 +175,17 @@ def pretrain(name: str, out: Path, seed: int = 0, steps: int | None = None, work
     torch.manual_seed(seed)
     processor = build_processor()
     collate = Collator(processor)
-    model = build_model(SIZES[name], processor).train()
-    ctc_head = nn.Linear(SIZES[name].width, len(processor.tokenizer) + 1)
-    parameters = [*model.parameters(), *ctc_head.parameters()]
+    ctc_head = None
+    if start is None:
+        model = build_model(SIZES[name], processor).train()
+        ctc_head = nn.Linear(SIZES[name].width, len(processor.tokenizer) + 1)
+    else:
+        model = Qwen3ASRForConditionalGeneration.from_pretrained(start, dtype=torch.float32).train()
+    parameters = [*model.parameters(), *(ctc_head.parameters() if ctc_head else ())]
     print(f"{name}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters", flush=True)
-    optimizer = torch.optim.AdamW(parameters, lr=PEAK_LR, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(parameters, lr=PEAK_LR[name], betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, PEAK_LR, total_steps=steps, pct_start=0.08, final_div_factor=100
+        optimizer, PEAK_LR[name], total_steps=steps, pct_start=0.08, final_div_factor=100
     )
     for step, batch in enumerate(batches(pool, steps, seed), 1):
         cross_entropy, ctc = loss(model, ctc_head, collate(batch))
@@ -186,14 +204,17 @@ def pretrain(name: str, out: Path, seed: int = 0, steps: int | None = None, work
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=sorted(SIZES))
+    parser.add_argument("name", choices=sorted(STEPS))
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint")
+    parser.add_argument("--start", type=Path, help="the checkpoint to refine, for teacher-refined")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=None, help="fewer steps for a trial")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
+    if (arguments.name == "teacher-refined") != (arguments.start is not None):
+        parser.error("teacher-refined needs --start FOLDER with a teacher; the others start from nothing")
     prepare_cpu(arguments.threads)
-    pretrain(arguments.name, arguments.out, arguments.seed, arguments.steps, arguments.threads)
+    pretrain(arguments.name, arguments.out, arguments.start, arguments.seed, arguments.steps, arguments.threads)
 
 
 if __name__ == "__main__":
