@@ -37,6 +37,14 @@ class Prefix:
         return self.mask.sum(-1)
 
 
+def pad_left(rows: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids [P, L] of `rows` of unequal length, 0 on padding, and their mask."""
+    length = max(len(row) for row in rows)
+    ids = torch.stack([nn.functional.pad(row, (length - len(row), 0)) for row in rows])
+    mask = torch.stack([nn.functional.pad(torch.ones_like(row), (length - len(row), 0)) for row in rows])
+    return ids.to(device), mask.to(device)
+
+
 class Autoregressive:
     """The part of a `Policy` that does not depend on what the prompt is made of. The model stays in eval mode."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
@@ -44,11 +43,3 @@ class DecoderOnly(Autoregressive):
         return self.backbone(
             attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, **inputs
         )
-
-
-def pad_left(rows: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids [P, L] of `rows` of unequal length, 0 on padding, and their mask."""
-    length = max(len(row) for row in rows)
-    ids = torch.stack([nn.functional.pad(row, (length - len(row), 0)) for row in rows])
-    mask = torch.stack([nn.functional.pad(torch.ones_like(row), (length - len(row), 0)) for row in rows])
-    return ids.to(device), mask.to(device)

@@ -19,7 +19,7 @@ from transformers import DynamicCache
 
 from antiphon.errors import ModelError
 from antiphon.models import decoder_prompt
-from antiphon.models.autoregressive import Autoregressive, Prefix
+from antiphon.models.autoregressive import Autoregressive, Prefix, pad_left
 from antiphon.models.group_cache import GroupCache, share_clips
 from antiphon.models.policy import Sampling
 from antiphon.models.prompt_cache import PromptCache
@@ -92,7 +92,7 @@ class _Prepared:
     """
 
     features: dict[str, Tensor]
-    decoder_prompt: list[int] | None = None
+    decoder_prompt: Tensor | None = None
 
 
 class EncoderDecoder(Autoregressive):
@@ -140,7 +140,7 @@ class EncoderDecoder(Autoregressive):
     def encode(self, prompts: Sequence[Prompt]) -> Prefix:
         rows = [self._prepare(prompt) for prompt in prompts]
         states, audio_mask = self._hear([row.features for row in rows])
-        tokens, mask = self._pad_left(self._decoder_prompts(prompts, rows, states.detach()))
+        tokens, mask = pad_left(self._decoder_prompts(prompts, rows, states.detach()), self.device)
         clip = torch.arange(len(rows), device=self.device)
         cache = GroupCache(DynamicCache(), DynamicCache(), clip, audio_mask)
         hidden = self._decode(cache, mask, tokens, (mask.cumsum(-1) - 1).clamp(min=0), states)
@@ -168,7 +168,7 @@ class EncoderDecoder(Autoregressive):
         batch = pad_sequence(rows, batch_first=True)
         return batch.to(self.device, self._unread.dtype if batch.is_floating_point() else None, non_blocking=True)
 
-    def _decoder_prompts(self, prompts: Sequence[Prompt], rows: Sequence[_Prepared], states: Tensor) -> list[list[int]]:
+    def _decoder_prompts(self, prompts: Sequence[Prompt], rows: Sequence[_Prepared], states: Tensor) -> list[Tensor]:
         new = [i for i, row in enumerate(rows) if row.decoder_prompt is None]
         if new:
             found = self.family.decoder_prompts(
@@ -178,8 +178,8 @@ class EncoderDecoder(Autoregressive):
                 lambda chosen: self._detect_language(states[[new[i] for i in chosen]]),
             )
             for i, tokens in zip(new, found, strict=True):
-                rows[i].decoder_prompt = tokens
-        return [row.decoder_prompt or [] for row in rows]
+                rows[i].decoder_prompt = torch.tensor(tokens)
+        return [row.decoder_prompt for row in rows if row.decoder_prompt is not None]
 
     @torch.no_grad()
     def _detect_language(self, states: Tensor) -> list[int]:
@@ -188,13 +188,6 @@ class EncoderDecoder(Autoregressive):
         hidden = self.decoder(input_ids=start, encoder_hidden_states=states, use_cache=False).last_hidden_state
         languages = torch.tensor(sorted(self.model.generation_config.lang_to_id.values()), device=self.device)
         return languages[self.head(hidden[:, -1])[:, languages].argmax(-1)].tolist()
-
-    def _pad_left(self, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-        """Tokens [P, L] and their mask [P, L]."""
-        gaps = [max(len(row) for row in rows) - len(row) for row in rows]
-        tokens = torch.tensor([[0] * gap + row for gap, row in zip(gaps, rows, strict=True)])
-        mask = torch.tensor([[0] * gap + [1] * len(row) for gap, row in zip(gaps, rows, strict=True)])
-        return tokens.to(self.device), mask.to(self.device)
 
     def _decode(self, cache: GroupCache, mask: Tensor, tokens: Tensor, positions: Tensor, states: Tensor) -> Tensor:
         """Hidden states [N, S, D] of `tokens` [N, S] after the cache; `mask` [N, cached + S]."""

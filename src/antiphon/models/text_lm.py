@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from antiphon.errors import ModelError
-from antiphon.models.autoregressive import Prefix
-from antiphon.models.decoder_only import DecoderOnly, pad_left
+from antiphon.models.autoregressive import Prefix, pad_left
+from antiphon.models.decoder_only import DecoderOnly
 from antiphon.models.prompt_cache import PromptCache
 from antiphon.types import Hertz, Prompt
 
