@@ -26,6 +26,7 @@ from antiphon.recorder import record_step
 from antiphon.report import plot_run
 from antiphon.rewards import load_reward
 from antiphon.rollout.engine import InProcessEngine
+from antiphon.rollout.gate import GateReport, run_gate
 from antiphon.runs.find import list_runs, resolve
 from antiphon.runs.folder import RunFolder
 from antiphon.tasks.load import prompter
@@ -42,6 +43,7 @@ class Reporter(Protocol):
     def phase(self, title: str, total: int | None = None) -> None: ...
     def advance(self, done: int) -> None: ...
     def note(self, message: str) -> None: ...
+    def gated(self, step: int, report: GateReport) -> None: ...
     def evaluated(self, set_name: str, step: int, summary: Summary) -> None: ...
     def stepped(self, step: Step, steps: int) -> None: ...
 
@@ -52,6 +54,7 @@ class Silent:
     def phase(self, title: str, total: int | None = None) -> None: ...
     def advance(self, done: int) -> None: ...
     def note(self, message: str) -> None: ...
+    def gated(self, step: int, report: GateReport) -> None: ...
     def evaluated(self, set_name: str, step: int, summary: Summary) -> None: ...
     def stepped(self, step: Step, steps: int) -> None: ...
 
@@ -217,6 +220,8 @@ class _Experiment:
         run.log(f"training {config.model} on {len(parts.examples)} examples of {config.data.train}")
         for line in parts.skipped:
             run.log(line)
+        if config.gate.enabled and self.done < config.train.steps:
+            self._check_parity(self.done)
         before = self._evaluate_once(0) if config.eval.before and self.done == 0 else self._saved_evals(0)
         self.reporter.phase("training", config.train.steps)
         try:
@@ -229,7 +234,7 @@ class _Experiment:
                 reward=parts.reward,
                 trainer=parts.trainer,
                 group_size=config.rollout.group_size,
-                sampling=Sampling(config.rollout.temperature, config.rollout.max_new_tokens),
+                sampling=self._sampling,
                 seed=config.seed,
                 after_step=self._after_step,
             )
@@ -257,6 +262,31 @@ class _Experiment:
             with self.run.checkpoints.save(step.number) as folder:
                 save_checkpoint(folder, self.parts.trainer, step.number)
             self.run.checkpoints.prune(train.keep_checkpoints)
+        gate = self.config.gate
+        if gate.enabled and gate.every and step.number % gate.every == 0 and not last:
+            self._check_parity(step.number)
+            self.reporter.phase("training", train.steps)
+
+    @property
+    def _sampling(self) -> Sampling:
+        return Sampling(self.config.rollout.temperature, self.config.rollout.max_new_tokens)
+
+    def _check_parity(self, step: int) -> None:
+        """Measure, record and show the parity gate on the training stream's first prompts; `ModelError` if it fails."""
+        self.reporter.phase("checking that engine and trainer agree")
+        parts, config = self.parts, self.config
+        report = run_gate(
+            parts.policy,
+            parts.engine,
+            [parts.prompt(example) for example in parts.stream.examples(0)[: config.gate.prompts]],
+            self._sampling,
+            config.seed,
+            step,
+            config.train.max_prompts_per_batch,
+        )
+        self.run.log_gate(step, report.to_dict())
+        self.reporter.gated(step, report)
+        report.require()
 
     def _saved_evals(self, step: int) -> dict[str, Summary]:
         saved = (dict(summary) for summary in self.run.evals() if summary["step"] == step)

@@ -205,12 +205,14 @@ def test_truncating_leaves_what_the_run_was_at_that_step(run):
     for step in (1, 2, 3, 4):
         run.log_metrics(step, {"reward": step / 10})
         run.log_timings(step, {"seconds": 0.5})
+        run.log_gate(step, {"passed": True})
         run.write_rollouts(step, [row(step, 0, {})])
         save_checkpoint(run, step)
         run.save_eval("dev", step, {"wer": 0.1}, [{"id": "a"}])
     run.truncate_after(2)
     assert run.metrics() == [{"step": 1, "reward": 0.1}, {"step": 2, "reward": 0.2}]
     assert [line["step"] for line in run.timings()] == [1, 2]
+    assert [line["step"] for line in run.gate()] == [1, 2]
     assert names(run.path / "rollouts") == ["step-000001.parquet", "step-000002.parquet"]
     assert [c.step for c in run.checkpoints.list()] == [1, 2]
     assert [summary["step"] for summary in run.evals()] == [1, 2]

@@ -13,6 +13,7 @@ from antiphon.cli.output import console
 
 if TYPE_CHECKING:
     from antiphon.loop import Step
+    from antiphon.rollout.gate import GateReport
 
 
 def percent(rate: float | None) -> str:
@@ -72,6 +73,12 @@ class Terminal:
 
     def note(self, message: str) -> None:
         console.print(message, markup=False, highlight=False)
+
+    def gated(self, step: int, report: GateReport) -> None:
+        for check in report.checks:
+            sign = ">" if check.at_least else "≤"
+            outcome = "passed" if check.passed else "FAILED"
+            self.note(f"step {step:>5}  gate: {check.name} {check.value:.1e} ({sign} {check.limit:g}) {outcome}")
 
     def evaluated(self, set_name: str, step: int, summary: Mapping[str, Any]) -> None:
         self.note(f"step {step:>5}  {set_name}: WER {wer_with_interval(summary)}")

@@ -144,6 +144,14 @@ class Eval(Settings):
     batch_size: PositiveInt = Field(default=64, description="Clips transcribed side by side.")
 
 
+class Gate(Settings):
+    """The parity gate: engine against trainer, and whether the model hears."""
+
+    enabled: bool = Field(default=True, description="Check before training, and stop the run where it fails.")
+    every: NonNegativeInt = Field(default=0, description="Steps between checks during training; 0 for none.")
+    prompts: PositiveInt = Field(default=4, description="Prompts of the training set it uses.")
+
+
 class Config(Settings):
     """One recipe, complete: what `config.yaml` of a run folder holds."""
 
@@ -161,6 +169,7 @@ class Config(Settings):
     optimizer: Optimizer = Optimizer()
     train: Train = Train()
     eval: Eval = Eval()
+    gate: Gate = Gate()
     language: Name = Field(default="auto", description="auto, given (each example's own) or a language for every clip.")
     context: str = Field(default="", description="Text before the audio: hot words, domain, style.")
     seed: NonNegativeInt = Field(default=0, description="All randomness derives from it.")

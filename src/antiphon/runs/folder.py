@@ -116,6 +116,15 @@ class RunFolder:
         """Adds a line to `timings.jsonl`: what depends on the machine."""
         lines.append(self.path / "timings.jsonl", {"step": step, **values})
 
+    def log_gate(self, step: int, values: Mapping[str, Any]) -> None:
+        """Adds a line to `gate.jsonl`; a step that has one keeps it."""
+        if all(row["step"] != step for row in self.gate()):
+            lines.append(self.path / "gate.jsonl", {"step": step, **values})
+
+    def gate(self) -> list[dict[str, Any]]:
+        """The lines of `gate.jsonl`."""
+        return lines.read(self.path / "gate.jsonl")
+
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl`."""
         return lines.read(self.path / "metrics.jsonl")
@@ -166,7 +175,7 @@ class RunFolder:
         return self.path / "plots"
 
     def truncate_after(self, step: int) -> None:
-        """Drops all that came after `step`: checkpoints, evaluations, rollouts, metrics and timings.
+        """Drops all that came after `step`: checkpoints, evaluations, rollouts, metrics, timings and gate checks.
 
         Newest checkpoint first, so that after a kill half-way the same call completes the work.
         """
@@ -179,7 +188,7 @@ class RunFolder:
         for path in (self.path / "rollouts").glob("*.parquet"):
             if (step_of(path.stem) or 0) > step:
                 path.unlink()
-        for name in ("metrics.jsonl", "timings.jsonl"):
+        for name in ("metrics.jsonl", "timings.jsonl", "gate.jsonl"):
             lines.keep_to_step(self.path / name, step)
 
     def _write_status(self, status: Status) -> None:

@@ -1,0 +1,239 @@
+"""The parity gate: do engine and trainer agree on the same tokens, and does the model hear its audio at all?
+
+Reinforcement learning goes wrong in silence when the log-probabilities that the loss sees are not those that were
+sampled from, or when the audio never reaches the model. Both are measured here, before a step rests on them.
+
+The ablation scores the same completions with other audio of the same length: each prompt with the clip of the next,
+and where that changes nothing, or there is one clip alone, with noise as loud as the clip. (Several clips may well
+have one answer; reversed speech would keep its vowels, and digital silence is a special case of some feature
+extractors.) Lengths stay, so that a model which counts its audio tokens and hears nothing in them does not pass.
+Prompts without audio have no ablation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from antiphon.errors import ModelError
+from antiphon.models.policy import Policy, Sampling
+from antiphon.rollout.engine import Engine
+from antiphon.types import Completion, Prompt
+
+SAMPLES = 2
+"""Completions of each prompt."""
+LARGEST_DIFFERENCE = 1e-4
+"""Between engine and trainer in fp32, in nats a token."""
+LARGEST_KL = 0.015
+"""Between engine and trainer in bf16 and fp16."""
+UNCHANGED = 1e-4
+"""A mean change of the log-probabilities under other audio that is no larger means that the model cannot hear."""
+_FAINT = 0.01
+_COARSE = ("bfloat16", "float16")
+
+Ablation = Literal["shuffled clips", "noise"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition of the gate."""
+
+    name: str
+    value: float
+    limit: float
+    remedy: str
+    """What failing it means and what to do."""
+    at_least: bool = False
+    """Whether the value has to exceed the limit, instead of staying within it."""
+
+    @property
+    def passed(self) -> bool:
+        return self.value > self.limit if self.at_least else self.value <= self.limit
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """What the gate measured. Differences are in nats a token.
+
+    Where the whole sequence is one action (see `Policy.logprobs`), its difference is divided by its tokens.
+    """
+
+    precision: str
+    """Of the weights: `float32`, or the coarsest type among them."""
+    prompts: int
+    actions: int
+    """Log-probabilities compared."""
+    difference_mean: float
+    """|engine − trainer|."""
+    difference_max: float
+    kl: float
+    """KL(engine ‖ trainer) an action, by the k3 estimator (Schulman 2020): mean r − 1 − log r, r = trainer / engine."""
+    prompt_lengths: list[int] | None
+    """Tokens (audio tokens included) or frames of each prompt where it is scored; None where the policy has none."""
+    ablation: Ablation | None
+    """The audio that decided; None for prompts without audio."""
+    ablation_change: float | None
+    """Mean |change| of the log-probabilities under that audio."""
+
+    @property
+    def checks(self) -> list[Check]:
+        """Every condition, and whether it is met."""
+        checks = [self._kl() if self.precision in _COARSE else self._difference()]
+        return checks if self.ablation is None else [*checks, self._hearing()]
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+    def require(self) -> None:
+        """Raises `ModelError` for the first check that failed, with its number, its limit and what to do."""
+        for check in self.checks:
+            if not check.passed:
+                raise ModelError(f"parity gate: {check.remedy}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {**asdict(self), "passed": self.passed}
+
+    def _difference(self) -> Check:
+        value = self.difference_max
+        remedy = (
+            f"engine and trainer differ by {value:.3g} nats on a token they both scored, and the limit in float32 is "
+            f"{LARGEST_DIFFERENCE:g}; what is sampled is not what would be trained. Check that both have the same "
+            "weights, temperature and blocked tokens (antiphon models check MODEL)"
+        )
+        return Check("largest engine-trainer difference", value, LARGEST_DIFFERENCE, remedy)
+
+    def _kl(self) -> Check:
+        remedy = (
+            f"the KL between engine and trainer is {self.kl:.3g}, and the limit in {self.precision} is "
+            f"{LARGEST_KL:g}; what is sampled is not what would be trained. Set dtype=float32, or check that both "
+            "have the same weights, temperature and blocked tokens (antiphon models check MODEL)"
+        )
+        return Check("engine-trainer KL", self.kl, LARGEST_KL, remedy)
+
+    def _hearing(self) -> Check:
+        assert self.ablation_change is not None
+        value = self.ablation_change
+        remedy = (
+            f"the model cannot hear: its log-probabilities change by {value:.3g} under {self.ablation}, and by more "
+            f"than {UNCHANGED:g} if it listened. Check that the checkpoint holds the audio encoder and projector, and "
+            "that the processor is the model's own"
+        )
+        return Check(f"change under {self.ablation}", value, UNCHANGED, remedy, at_least=True)
+
+
+@torch.no_grad()
+def run_gate(
+    policy: Policy,
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    seed: int,
+    step: int = 0,
+    max_prompts_per_batch: int = 16,
+) -> GateReport:
+    """Roll out two completions of each prompt, and score those very tokens as the trainer does.
+
+    Nothing is drawn from a global generator and no weight is touched, so a run is the same with and without it.
+    Raises `ModelError` when the model cannot be asked at all; a check that fails is in the report.
+    """
+    groups = engine.rollout(prompts, SAMPLES, sampling, seed, step)
+    completions = [completion for group in groups for completion in group]
+    units = torch.cat([_units(policy, completion) for completion in completions])
+    sampled = torch.cat([torch.tensor(completion.logprobs) for completion in completions])
+
+    def score(heard: Sequence[Prompt]) -> tuple[Tensor, list[int]]:
+        return _score(policy, heard, groups, sampling.temperature, max_prompts_per_batch)
+
+    own, lengths = score(prompts)
+    log_ratio = own - sampled
+    difference = log_ratio.abs() / units
+    ablation, change = _ablate(prompts, lambda heard: float(((score(heard)[0] - own).abs() / units).mean()))
+    return GateReport(
+        precision=_precision(policy.model),
+        prompts=len(prompts),
+        actions=len(own),
+        difference_mean=float(difference.mean()),
+        difference_max=float(difference.max()),
+        kl=float((log_ratio.expm1() - log_ratio).mean()),
+        prompt_lengths=lengths or None,
+        ablation=ablation,
+        ablation_change=change,
+    )
+
+
+def _score(
+    policy: Policy, prompts: Sequence[Prompt], groups: Sequence[list[Completion]], temperature: float, size: int
+) -> tuple[Tensor, list[int]]:
+    """The trainer's log-probabilities of all actions of all completions, on the CPU, `size` prompts at a time.
+
+    With them the length of each prompt, by `lengths` or `frames` of the policy's prefix, where it has them.
+    """
+    values: list[Tensor] = []
+    lengths: list[int] = []
+    for start in range(0, len(prompts), size):
+        rows = [completion for group in groups[start : start + size] for completion in group]
+        ids = [torch.tensor(row.token_ids or (0,), dtype=torch.long) for row in rows]
+        kept = [torch.ones(len(row.token_ids)) if row.token_ids else torch.zeros(1) for row in rows]
+        tokens, mask = (pad_sequence(list(one), batch_first=True).to(policy.device) for one in (ids, kept))
+        prefix = policy.encode(prompts[start : start + size])
+        lengths += getattr(prefix, "lengths", getattr(prefix, "frames", torch.empty(0))).tolist()
+        scores = policy.logprobs(prefix, tokens, mask, temperature).float().cpu()
+        values += [scores[i, : len(row.logprobs)] for i, row in enumerate(rows)]
+    return torch.cat(values), lengths
+
+
+def _units(policy: Policy, completion: Completion) -> Tensor:
+    """How many tokens each log-probability [A] of a completion is for."""
+    tokens = 1 if policy.token_level else max(len(completion.token_ids), 1)
+    return torch.full((len(completion.logprobs),), float(tokens))
+
+
+def _ablate(prompts: Sequence[Prompt], change: Callable[[list[Prompt]], float]) -> tuple[Ablation | None, float | None]:
+    """The audio under which the log-probabilities change the most, up to the first that changes them, and by how much.
+
+    `change` measures it for prompts with other waveforms.
+    """
+    if all(prompt.waveform is None for prompt in prompts):
+        return None, None
+    changes: dict[Ablation, float] = {}
+    if sum(prompt.waveform is not None for prompt in prompts) > 1:
+        changes["shuffled clips"] = change(_shuffled(prompts))
+    if not any(value > UNCHANGED for value in changes.values()):
+        changes["noise"] = change([_noise(prompt) for prompt in prompts])
+    largest = max(changes, key=lambda name: changes[name])
+    return largest, changes[largest]
+
+
+def _shuffled(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Each prompt with audio gets the clip of the next such prompt, repeated or cut to its own clip's length."""
+    clips = [prompt.waveform for prompt in prompts if prompt.waveform is not None]
+    following = iter([*clips[1:], clips[0]])
+    return [
+        prompt
+        if prompt.waveform is None
+        else replace(prompt, waveform=np.resize(next(following), len(prompt.waveform)))
+        for prompt in prompts
+    ]
+
+
+def _noise(prompt: Prompt) -> Prompt:
+    """White noise in place of the clip, as long and as loud; faint noise in place of silence."""
+    if prompt.waveform is None:
+        return prompt
+    loudness = max(float(np.sqrt(np.mean(np.square(prompt.waveform, dtype=np.float64)))), _FAINT)
+    noise = np.random.default_rng(0).standard_normal(len(prompt.waveform))
+    return replace(prompt, waveform=(loudness * noise).clip(-1, 1).astype(np.float32))
+
+
+def _precision(model: torch.nn.Module) -> str:
+    """The type of the weights with the fewest bits."""
+    dtypes = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    return str(min(dtypes, key=lambda dtype: (dtype.itemsize, str(dtype)))).removeprefix("torch.")
