@@ -4,10 +4,10 @@ Reinforcement learning goes wrong in silence when the log-probabilities that the
 sampled from, or when the audio never reaches the model. Both are measured here, before a step rests on them.
 
 The ablation scores the same completions with other audio of the same length: each prompt with the clip of the next,
-and where that changes nothing, or there is one clip alone, with noise as loud as the clip. (Several clips may well
-have one answer; reversed speech would keep its vowels, and digital silence is a special case of some feature
-extractors.) Lengths stay, so that a model which counts its audio tokens and hears nothing in them does not pass.
-Prompts without audio have no ablation.
+and where that changes nothing, or there is one clip alone, with a rising tone as loud as the clip. (Several clips may
+well have one answer; reversed speech would keep its vowels, noise may be what the clip is, and digital silence is a
+special case of some feature extractors.) Lengths stay, so that a model which counts its audio tokens and hears
+nothing in them does not pass. Prompts without audio have no ablation.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ UNCHANGED = 1e-4
 _FAINT = 0.01
 _COARSE = ("bfloat16", "float16")
 
-Ablation = Literal["shuffled clips", "noise"]
+Ablation = Literal["shuffled clips", "a tone"]
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def _ablate(prompts: Sequence[Prompt], change: Callable[[list[Prompt]], float]) 
     if sum(prompt.waveform is not None for prompt in prompts) > 1:
         changes["shuffled clips"] = change(_shuffled(prompts))
     if not any(value > UNCHANGED for value in changes.values()):
-        changes["noise"] = change([_noise(prompt) for prompt in prompts])
+        changes["a tone"] = change([_tone(prompt) for prompt in prompts])
     largest = max(changes, key=lambda name: changes[name])
     return largest, changes[largest]
 
@@ -224,13 +224,15 @@ def _shuffled(prompts: Sequence[Prompt]) -> list[Prompt]:
     ]
 
 
-def _noise(prompt: Prompt) -> Prompt:
-    """White noise in place of the clip, as long and as loud; faint noise in place of silence."""
+def _tone(prompt: Prompt) -> Prompt:
+    """A tone rising from 100 Hz to half the Nyquist frequency in place of the clip; faint in place of silence."""
     if prompt.waveform is None:
         return prompt
     loudness = max(float(np.sqrt(np.mean(np.square(prompt.waveform, dtype=np.float64)))), _FAINT)
-    noise = np.random.default_rng(0).standard_normal(len(prompt.waveform))
-    return replace(prompt, waveform=(loudness * noise).clip(-1, 1).astype(np.float32))
+    seconds = np.arange(len(prompt.waveform)) / prompt.rate
+    rise = (prompt.rate / 4 - 100) / (2 * prompt.seconds)
+    tone = loudness * np.sqrt(2) * np.sin(2 * np.pi * (100 + rise * seconds) * seconds)
+    return replace(prompt, waveform=tone.clip(-1, 1).astype(np.float32))
 
 
 def _precision(model: torch.nn.Module) -> str:
