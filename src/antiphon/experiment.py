@@ -178,7 +178,7 @@ class _Parts:
         self.skipped: list[str] = []
         algorithm, settings = load_algorithm(config.algorithm)
         self.reward = load_reward(config.reward)
-        self.examples = self._load(config.data.train)
+        self.examples = self._load(config.data.train, config.data.limit)
         eval_sets = named_sets(config.data.eval)
         self.eval_sets = {name: self._load(spec, config.eval.limit) for name, spec in eval_sets.items()}
 
@@ -186,7 +186,9 @@ class _Parts:
         dtype = resolve_dtype(config.dtype, device)
 
         def policy(spec: str) -> Policy:
-            return load_policy(spec, device, dtype, config.rollout.block_tokens, config.output)
+            return load_policy(
+                spec, device, dtype, config.rollout.block_tokens, config.output, config.trust_remote_code
+            )
 
         reporter.phase("loading the model")
         self.policy = policy(weights)

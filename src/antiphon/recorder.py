@@ -62,7 +62,7 @@ def _rows(run: RunFolder, number: int, groups: Sequence[Group], advantages: Tens
                     step=number,
                     example_id=group.example.id,
                     sample=sample,
-                    prompt=group.prompt.context,
+                    prompt=group.prompt.context if waveform is not None else group.prompt.instruction,
                     reference=group.example.text,
                     text=answer,
                     token_ids=completion.token_ids,

@@ -20,14 +20,15 @@ EVAL_SET = "builtin:commands-noisy"
 SETTINGS: dict[str, Any] = {
     "model": "builtin:student",
     "data.train": TRAIN_SET,
+    "data.limit": 960,
     "data.eval": [EVAL_SET],
     "reward": "wer",
     "algorithm": "grpo",
     "rollout.prompts_per_step": 16,
     "rollout.group_size": 8,
     "rollout.max_new_tokens": 24,
-    "optimizer.lr": 3e-4,
-    "optimizer.warmup_steps": 5,
+    "optimizer.lr": 5e-4,
+    "optimizer.warmup_steps": 20,
     "optimizer.schedule": "cosine",
     "optimizer.min_lr_ratio": 0.1,
     "train.save_every": -1,
@@ -39,12 +40,12 @@ Examples:
 
 antiphon demo
 
-antiphon demo --steps 200 --json
+antiphon demo --steps 400 --json
 """
 
 
 def command(
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Training steps.")] = 100,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Training steps.")] = 200,
     seed: Annotated[int, typer.Option("--seed", min=0, help="All randomness derives from it.")] = 0,
     output: Annotated[str, typer.Option("--output", metavar="DIR", help="Folder for run folders.")] = "runs",
     device: options.DeviceOption = options.Device.auto,

@@ -68,6 +68,7 @@ class Data(Settings):
     """What is learnt from and what is measured."""
 
     train: Name | None = Field(default=None, description="Training set: a JSONL file or a built-in set's name.")
+    limit: PositiveInt | None = Field(default=None, description="Rows used of the training set; all by default.")
     eval: Annotated[list[Name], BeforeValidator(_names)] = Field(
         default=[], description="Evaluation sets, one or a list: JSONL files or built-in sets' names."
     )
@@ -173,6 +174,9 @@ class Config(Settings):
     language: Name = Field(default="auto", description="auto, given (each example's own) or a language for every clip.")
     context: str = Field(default="", description="Text before the audio: hot words, domain, style.")
     seed: NonNegativeInt = Field(default=0, description="All randomness derives from it.")
+    trust_remote_code: bool = Field(
+        default=False, description="Run Python code that comes with the model's weights; only if you trust its author."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto takes a GPU where there is one.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(default="auto", description="Type of the computation.")
     threads: PositiveInt | None = Field(default=None, description="CPU threads; PyTorch's own choice by default.")

@@ -41,18 +41,21 @@ class Condition:
     pitch_shift: tuple[int, int] = (-12, 12)
     noises: tuple[str, ...] = ()
     snr_db: tuple[float, float] = (0.0, 0.0)
+    babble_snr_db: tuple[float, float] | None = None
+    """Of babble, where it differs: speech hides speech better than other noise of the same power."""
     rt60: tuple[Seconds, Seconds] | None = None
     telephone: bool = False
 
 
 NOISES = ("white", "pink", "babble")
-SNR_DB = (2.0, 12.0)
+SNR_DB = (0.0, 10.0)
+BABBLE_SNR_DB = (8.0, 18.0)
 
 CONDITIONS: dict[str, Condition] = {
     "train": Condition("train", 4000),
-    "train-noisy": Condition("train", 4000, noises=NOISES, snr_db=SNR_DB),
+    "train-noisy": Condition("train", 4000, noises=NOISES, snr_db=SNR_DB, babble_snr_db=BABBLE_SNR_DB),
     "clean": Condition("test", 300),
-    "noisy": Condition("test", 300, noises=NOISES, snr_db=SNR_DB),
+    "noisy": Condition("test", 300, noises=NOISES, snr_db=SNR_DB, babble_snr_db=BABBLE_SNR_DB),
     "fast": Condition("test", 300, words_per_minute=(260, 320)),
     "accent": Condition("accent", 300),
     "reverb": Condition("test", 300, rt60=(0.4, 0.9)),
@@ -110,15 +113,19 @@ def make_example(corpus: str, set_name: str, condition: Condition, index: int, s
     voices = voices_of(condition.split)
     voice = voices[rng.integers(len(voices))]
     text = CORPORA[corpus].sentence(rng)
+    words_per_minute = int(rng.integers(*condition.words_per_minute, endpoint=True))
+    pitch = int(np.clip(voice.pitch + rng.integers(*condition.pitch_shift, endpoint=True), 0, 99))
+    noise = condition.noises[rng.integers(len(condition.noises))] if condition.noises else None
+    snr_db = (condition.babble_snr_db if noise == "babble" else None) or condition.snr_db
     identity = f"{corpus}-{set_name}-{index:05d}"
     clip = SynthClip(
         name=f"builtin:{identity}",
         text=text,
         voice=voice,
-        words_per_minute=int(rng.integers(*condition.words_per_minute, endpoint=True)),
-        pitch=int(np.clip(voice.pitch + rng.integers(*condition.pitch_shift, endpoint=True), 0, 99)),
-        noise=condition.noises[rng.integers(len(condition.noises))] if condition.noises else None,
-        snr_db=float(rng.uniform(*condition.snr_db)),
+        words_per_minute=words_per_minute,
+        pitch=pitch,
+        noise=noise,
+        snr_db=float(rng.uniform(*snr_db)),
         rt60=float(rng.uniform(*condition.rt60)) if condition.rt60 else None,
         telephone=condition.telephone,
         seed=int(rng.integers(2**31)),
