@@ -39,8 +39,8 @@ Greedy decoding, {n} utterances a set, voices that training never heard; 95% boo
 |---|---|---|---|
 {rows}
 
-`noisy`: white or pink noise at 0 to 10 dB, babble at 8 to 18 dB. `fast`: 260 to 320 words a minute. `accent`: Caribbean and
-Lancashire voices, accents that training never heard. `reverb`: rooms with RT60 of 0.4 to 0.9 s.
+`noisy`: white or pink noise at 0 to 10 dB, babble at 8 to 18 dB. `fast`: 260 to 320 words a minute. `accent`:
+Caribbean and Lancashire voices, accents that training never heard. `reverb`: rooms with RT60 of 0.4 to 0.9 s.
 
 ## Rebuild
 

@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -179,7 +180,7 @@ def pretrain(
     collate = Collator(processor)
     ctc_head = None
     if start is None:
-        model = build_model(SIZES[name], processor).train()
+        model: Any = build_model(SIZES[name], processor).train()
         ctc_head = nn.Linear(SIZES[name].width, len(processor.tokenizer) + 1)
     else:
         model = Qwen3ASRForConditionalGeneration.from_pretrained(start, dtype=torch.float32).train()
@@ -207,7 +208,7 @@ def pretrain(
 
 
 @torch.no_grad()
-def prune_text_mlp(model: Qwen3ASRForConditionalGeneration, width: int) -> None:
+def prune_text_mlp(model: Any, width: int) -> None:
     """Keep the `width` strongest units of every text MLP: those of the largest product of weight norms."""
     for layer in model.model.language_model.layers:
         mlp = layer.mlp
