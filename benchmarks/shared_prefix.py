@@ -4,7 +4,8 @@
 
 The expanded side is what a general trainer does: transformers' `generate` on every prompt repeated G times, and
 one forward over every (prompt, completion) pair. Both sides run the same random-weight model (Qwen3-ASR classes,
-encoder of 4 and LM of 6 layers, width 256) on the same waveforms, interleaved; medians over the rounds.
+encoder of 4 and LM of 6 layers, width 256) on the same waveforms, features extracted beforehand, interleaved; medians
+over the rounds.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def make(arguments) -> tuple[AudioPrefixLM, list[Prompt]]:
 
 
 def expanded_inputs(policy: AudioPrefixLM, prompts: list[Prompt], group: int) -> dict[str, torch.Tensor]:
-    return {k: v.repeat_interleave(group, 0) for k, v in policy._collate(prompts).items()}
+    inputs = policy.processor.apply_transcription_request([prompt.waveform for prompt in prompts])
+    return {name: value.repeat_interleave(group, 0) for name, value in inputs.items()}
 
 
 def rollout_shared(policy, prompts, group, tokens) -> None:
@@ -45,9 +47,9 @@ def rollout_shared(policy, prompts, group, tokens) -> None:
         policy.sample(policy.encode(prompts), group, Sampling(1.0, tokens), draws)
 
 
-def rollout_expanded(policy, prompts, group, tokens) -> None:
+def rollout_expanded(policy, inputs, tokens) -> None:
     with torch.no_grad():
-        policy.model.generate(**expanded_inputs(policy, prompts, group), max_new_tokens=tokens, do_sample=True, top_k=0)
+        policy.model.generate(**inputs, max_new_tokens=tokens, do_sample=True, top_k=0)
 
 
 def loss_shared(policy, prompts, ids) -> None:
@@ -56,8 +58,8 @@ def loss_shared(policy, prompts, ids) -> None:
     policy.model.zero_grad(set_to_none=True)
 
 
-def loss_expanded(policy, prompts, ids) -> None:
-    inputs = expanded_inputs(policy, prompts, len(ids) // len(prompts))
+def loss_expanded(policy, inputs, ids) -> None:
+    inputs = dict(inputs)
     mask = torch.cat([inputs.pop("attention_mask"), torch.ones_like(ids)], 1)
     inputs["input_ids"] = torch.cat([inputs["input_ids"], ids], 1)
     logits = policy.model(**inputs, attention_mask=mask, use_cache=False, logits_to_keep=ids.shape[1] + 1).logits
@@ -81,11 +83,12 @@ def main() -> None:
     policy.model.generation_config.eos_token_id = None
     allowed = (~policy.blocked).nonzero().squeeze(-1)
     ids = allowed[torch.randint(len(allowed), (len(prompts) * arguments.group, arguments.tokens))]
+    inputs = expanded_inputs(policy, prompts, arguments.group)
     sides = {
         "rollout shared": lambda: rollout_shared(policy, prompts, arguments.group, arguments.tokens),
-        "rollout expanded": lambda: rollout_expanded(policy, prompts, arguments.group, arguments.tokens),
+        "rollout expanded": lambda: rollout_expanded(policy, inputs, arguments.tokens),
         "loss shared": lambda: loss_shared(policy, prompts, ids),
-        "loss expanded": lambda: loss_expanded(policy, prompts, ids),
+        "loss expanded": lambda: loss_expanded(policy, inputs, ids),
     }
     times: dict[str, list[float]] = {name: [] for name in sides}
     for round_ in range(arguments.rounds + 1):

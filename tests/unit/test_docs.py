@@ -12,7 +12,7 @@ from antiphon.algorithms import grpo
 from antiphon.cli.main import app
 from antiphon.config import Config, yaml
 from antiphon.data.corpora.sets import CONDITIONS, CORPORA
-from antiphon.rewards import wer
+from antiphon.rewards import exact, wer
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -36,7 +36,15 @@ def keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, object]]:
             yield f"{prefix}{name}", field.default
 
 
-@pytest.mark.parametrize(("model", "prefix"), [(Config, ""), (grpo.Settings, "algorithm."), (wer.Settings, "reward.")])
+MODELS = [
+    (Config, ""),
+    (grpo.Settings, "algorithm."),
+    (wer.Settings, "reward."),
+    (exact.Settings, "reward."),
+]
+
+
+@pytest.mark.parametrize(("model", "prefix"), MODELS)
 def test_every_recipe_key_is_described_with_its_default(model, prefix):
     described = rows("recipes.md")
     for key, default in keys(model, prefix):
@@ -46,7 +54,7 @@ def test_every_recipe_key_is_described_with_its_default(model, prefix):
 
 
 def test_no_row_describes_a_key_that_is_gone():
-    known = dict(keys(Config, "")) | dict(keys(grpo.Settings, "algorithm.")) | dict(keys(wer.Settings, "reward."))
+    known = [key for model, prefix in MODELS for key, _ in keys(model, prefix)]
     sections = ("data.", "rollout.", "optimizer.", "train.", "eval.", "gate.", "algorithm.", "reward.")
     described = [key for key in rows("recipes.md") if key.startswith(sections)]
     assert described

@@ -36,7 +36,7 @@ def command(
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Path, hub id, RUN, RUN@STEP or builtin:NAME.")] = None,
     data: Annotated[str | None, typer.Option("--data", help="Training set: FILE.jsonl or builtin:SET.")] = None,
-    task: Annotated[str | None, typer.Option("--task", help="What the model does: asr.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="What the model does: asr, classify or text.")] = None,
     algorithm: Annotated[str | None, typer.Option("--algorithm", help="How it learns: grpo.")] = None,
     output: Annotated[str | None, typer.Option("--output", help="Folder for run folders; runs by default.")] = None,
     resume: Annotated[
