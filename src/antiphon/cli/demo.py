@@ -31,6 +31,7 @@ SETTINGS: dict[str, Any] = {
     "optimizer.warmup_steps": 20,
     "optimizer.schedule": "cosine",
     "optimizer.min_lr_ratio": 0.1,
+    "eval.every": 50,
     "train.save_every": -1,
     "name": "demo",
 }
