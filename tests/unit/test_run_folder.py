@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from antiphon.config import Config, load_config
 from antiphon.errors import RunError
 from antiphon.runs import RolloutRow, RunFolder, atomic, find_run, list_runs, resolve
 from antiphon.runs.checkpoints import step_name
+from antiphon.runs.status import Status, now
 
 
 @pytest.fixture
@@ -245,3 +247,17 @@ def test_a_folder_that_is_no_run_is_not_opened(tmp_path, run):
 
 def test_steps_are_named_with_six_digits_or_more():
     assert [step_name(7), step_name(1_234_567)] == ["step-000007", "step-1234567"]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="zombies are told apart by /proc")
+def test_a_killed_process_that_nobody_has_waited_for_is_gone():
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    status = Status("running", step=1, steps=2, started=now(), pid=process.pid)
+    assert status.seen_state == "running"
+    process.kill()
+    for _ in range(100):
+        if status.seen_state == "killed":
+            break
+        time.sleep(0.02)
+    assert status.seen_state == "killed"
+    process.wait()
