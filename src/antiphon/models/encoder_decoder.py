@@ -21,6 +21,7 @@ from antiphon.errors import ModelError
 from antiphon.models import decoder_prompt
 from antiphon.models.autoregressive import Autoregressive, Prefix, pad_left
 from antiphon.models.group_cache import GroupCache, share_clips
+from antiphon.models.logits import Predictions
 from antiphon.models.policy import Sampling
 from antiphon.models.prompt_cache import PromptCache
 from antiphon.types import Completion, Prompt
@@ -37,6 +38,8 @@ class Family:
     """(feature extractor, prompt, its waveform) -> the encoder's inputs, time first where lengths differ."""
     decoder_prompts: Callable[[Any, Any, Sequence[Prompt], decoder_prompt.Detect], list[list[int]]]
     """One of those in `decoder_prompt`."""
+    frames: Callable[[Any, dict[str, Tensor]], int | Tensor]
+    """(model, the encoder's inputs) -> frames that it emits for them."""
     pads: bool
     """Whether the encoder hears a padded clip as it hears the clip; if not, only clips of one length go together."""
 
@@ -65,6 +68,18 @@ def _cohere_features(extractor: Any, prompt: Prompt, waveform: np.ndarray) -> di
     return {name: inputs[name][0] for name in ("input_features", "attention_mask")}
 
 
+def _whisper_frames(model: Any, features: dict[str, Tensor]) -> int:
+    return model.config.max_source_positions
+
+
+def _moonshine_frames(model: Any, features: dict[str, Tensor]) -> int:
+    return model._get_feat_extract_output_lengths(len(features["input_values"]))
+
+
+def _cohere_frames(model: Any, features: dict[str, Tensor]) -> Tensor:
+    return model.model.encoder._get_subsampling_output_length(features["attention_mask"].sum())
+
+
 def _too_long(prompt: Prompt, limit: float) -> ModelError:
     return ModelError(
         f"prompt {prompt.id!r} has {prompt.seconds:.1f} s of audio and this model hears {limit:g} s at most; "
@@ -77,22 +92,11 @@ def _too_short(prompt: Prompt) -> ModelError:
 
 
 FAMILIES: dict[str, Family] = {
-    "whisper": Family(_whisper_features, decoder_prompt.whisper, pads=True),
+    "whisper": Family(_whisper_features, decoder_prompt.whisper, _whisper_frames, pads=True),
     # Its group norm runs over the whole clip, padding included.
-    "moonshine": Family(_moonshine_features, decoder_prompt.moonshine, pads=False),
-    "cohere_asr": Family(_cohere_features, decoder_prompt.cohere_asr, pads=True),
+    "moonshine": Family(_moonshine_features, decoder_prompt.moonshine, _moonshine_frames, pads=False),
+    "cohere_asr": Family(_cohere_features, decoder_prompt.cohere_asr, _cohere_frames, pads=True),
 }
-
-
-@dataclass
-class _Prepared:
-    """What was computed from one prompt, on the CPU.
-
-    A language that the model found is kept with it, so that rollout and loss agree whatever the weights do between.
-    """
-
-    features: dict[str, Tensor]
-    decoder_prompt: Tensor | None = None
 
 
 class EncoderDecoder(Autoregressive):
@@ -119,7 +123,9 @@ class EncoderDecoder(Autoregressive):
         self.processor = processor
         self.encoder, self.decoder = model.get_encoder(), model.get_decoder()
         share_clips(self.decoder)
-        self._prepared: PromptCache[_Prepared] = PromptCache()
+        self._prepared: PromptCache[dict[str, Tensor]] = PromptCache()
+        # A language that the model found is kept, so that rollout and loss agree whatever the weights do between.
+        self._openings: PromptCache[Tensor] = PromptCache()
         # Decoders want encoder states even where the cache holds all that they would read from them.
         width = getattr(model.config, "encoder_config", model.config).hidden_size
         self._unread = torch.zeros(1, 1, width, dtype=head.weight.dtype, device=self.device)
@@ -128,20 +134,24 @@ class EncoderDecoder(Autoregressive):
     def rate(self) -> int:
         return self.processor.feature_extractor.sampling_rate
 
-    def _prepare(self, prompt: Prompt) -> _Prepared:
+    def _prepare(self, prompt: Prompt) -> dict[str, Tensor]:
+        """One clip's features, on the CPU."""
         prepared = self._prepared.get(prompt)
         if prepared is not None:
             return prepared
         if prompt.waveform is None:
             raise ModelError(f"prompt {prompt.id!r} has no audio, which this model needs")
         features = self.family.features(self.processor.feature_extractor, prompt, prompt.waveform)
-        return self._prepared.put(prompt, _Prepared(features))
+        return self._prepared.put(prompt, features)
+
+    def size(self, prompt: Prompt) -> int:
+        """The encoder's frames; the few tokens of the decoder's prompt are not among them."""
+        return int(self.family.frames(self.model, self._prepare(prompt).features))
 
     def encode(self, prompts: Sequence[Prompt]) -> Prefix:
-        rows = [self._prepare(prompt) for prompt in prompts]
-        states, audio_mask = self._hear([row.features for row in rows])
-        tokens, mask = pad_left(self._decoder_prompts(prompts, rows, states.detach()), self.device)
-        clip = torch.arange(len(rows), device=self.device)
+        states, audio_mask = self._hear([self._prepare(prompt) for prompt in prompts])
+        tokens, mask = pad_left(self._decoder_prompts(prompts, states.detach()), self.device)
+        clip = torch.arange(len(prompts), device=self.device)
         cache = GroupCache(DynamicCache(), DynamicCache(), clip, audio_mask)
         hidden = self._decode(cache, mask, tokens, (mask.cumsum(-1) - 1).clamp(min=0), states)
         return Prefix(cache, mask, hidden[:, -1])
@@ -168,8 +178,12 @@ class EncoderDecoder(Autoregressive):
         batch = pad_sequence(rows, batch_first=True)
         return batch.to(self.device, self._unread.dtype if batch.is_floating_point() else None, non_blocking=True)
 
-    def _decoder_prompts(self, prompts: Sequence[Prompt], rows: Sequence[_Prepared], states: Tensor) -> list[Tensor]:
-        new = [i for i, row in enumerate(rows) if row.decoder_prompt is None]
+    def _decoder_prompts(self, prompts: Sequence[Prompt], states: Tensor) -> list[Tensor]:
+        """What the decoder is prompted with, for each clip; `states` [P, S, D] tell languages that are not given."""
+        openings = {
+            i: opening for i, prompt in enumerate(prompts) if (opening := self._openings.get(prompt)) is not None
+        }
+        new = [i for i in range(len(prompts)) if i not in openings]
         if new:
             found = self.family.decoder_prompts(
                 self.model,
@@ -177,9 +191,10 @@ class EncoderDecoder(Autoregressive):
                 [prompts[i] for i in new],
                 lambda chosen: self._detect_language(states[[new[i] for i in chosen]]),
             )
-            for i, tokens in zip(new, found, strict=True):
-                rows[i].decoder_prompt = torch.tensor(tokens)
-        return [row.decoder_prompt for row in rows if row.decoder_prompt is not None]
+            openings |= {
+                i: self._openings.put(prompts[i], torch.tensor(ids)) for i, ids in zip(new, found, strict=True)
+            }
+        return [openings[i] for i in range(len(prompts))]
 
     @torch.no_grad()
     def _detect_language(self, states: Tensor) -> list[int]:
@@ -208,9 +223,9 @@ class EncoderDecoder(Autoregressive):
     def _extend(self, cache: GroupCache, mask: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
         return self._decode(cache, mask, tokens, positions, self._unread)
 
-    def logprobs(self, prefix: Prefix, tokens: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
+    def predictions(self, prefix: Prefix, tokens: Tensor, mask: Tensor, temperature: float = 1.0) -> Predictions:
         self._require_room(prefix, tokens.shape[1])
-        return super().logprobs(prefix, tokens, mask, temperature)
+        return super().predictions(prefix, tokens, mask, temperature)
 
     def sample(
         self, prefix: Prefix, n: int, sampling: Sampling, uniforms: np.ndarray | None = None

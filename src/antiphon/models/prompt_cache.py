@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Generic, TypeVar
+
+from torch import Tensor
 
 from antiphon.types import Prompt
 
-T = TypeVar("T")
-PREPARED_PROMPTS = 512
-"""Prompts remembered."""
+T = TypeVar("T", bound=Tensor | Mapping[str, Tensor])
+BUDGET = 256 << 20
+"""Bytes kept."""
 
 
 class PromptCache(Generic[T]):
-    """Values by prompt *object*: the same example augmented anew is another prompt. The oldest are forgotten."""
+    """Values by prompt *object*: the same example augmented anew is another prompt.
 
-    def __init__(self, size: int = PREPARED_PROMPTS) -> None:
-        self._size = size
-        self._values: OrderedDict[int, tuple[Prompt, T]] = OrderedDict()
+    A value goes when its prompt does, and the oldest values go when all together are larger than `budget` bytes.
+    """
+
+    def __init__(self, budget: int = BUDGET) -> None:
+        self._budget = budget
+        self._values: OrderedDict[int, tuple[weakref.ref[Prompt], T]] = OrderedDict()
 
     def get(self, prompt: Prompt) -> T | None:
-        # The prompt is kept beside its value, so that its id cannot be another's.
         found = self._values.get(id(prompt))
         return None if found is None else found[1]
 
     def put(self, prompt: Prompt, value: T) -> T:
-        self._values[id(prompt)] = (prompt, value)
-        if len(self._values) > self._size:
-            self._values.popitem(last=False)
+        values, key = self._values, id(prompt)
+        # The id may be another's only after this prompt is gone, and its value with it.
+        values[key] = weakref.ref(prompt, lambda _: values.pop(key, None)), value
+        while len(values) > 1 and sum(bytes_of(one) for _, one in list(values.values())) > self._budget:
+            values.popitem(last=False)
         return value
+
+
+def bytes_of(value: Tensor | Mapping[str, Tensor]) -> int:
+    """Memory that the tensors take."""
+    return value.nbytes if isinstance(value, Tensor) else sum(tensor.nbytes for tensor in value.values())
