@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.nn.utils.rnn import pad_sequence
 
 from antiphon.data.corpora.sets import builtin_set
+from antiphon.models.group_cache import GroupCache
 from antiphon.models.load import builtin_names, load_policy
 from antiphon.models.policy import Sampling
 from antiphon.rollout.engine import InProcessEngine
@@ -78,3 +81,54 @@ def test_saving_and_loading_changes_no_number(policy, prompts, tmp_path):
     before, after = (InProcessEngine(one).greedy(prompts, 12) for one in (policy, again))
     assert [one.logprobs for one in before] == [one.logprobs for one in after]
     assert np.isfinite([one.logprobs[0] for one in after]).all()
+
+
+def sampled(policy, prompts, n=2):
+    """Prefix, tokens and mask of completions of unequal length."""
+    groups = InProcessEngine(policy).rollout(prompts, n, Sampling(1.5, 12), seed=0, step=0)
+    rows = [torch.tensor(one.token_ids) for group in groups for one in group]
+    mask = pad_sequence([torch.ones(len(row)) for row in rows], batch_first=True)
+    return policy.encode(prompts), pad_sequence(rows, batch_first=True), mask
+
+
+def lengths(prefix) -> list[int]:
+    if hasattr(prefix, "frames"):
+        return prefix.frames.tolist()
+    if isinstance(prefix.cache, GroupCache):
+        return [prefix.cache.cross_attention_cache.get_seq_length()] * len(prefix.mask)
+    return prefix.lengths.tolist()
+
+
+@torch.no_grad()
+def test_the_size_of_a_prompt_is_that_of_its_prefix_and_the_model_does_not_run_for_it(policy, prompts):
+    expected = lengths(policy.encode(prompts))
+
+    def refuse(module, args):
+        raise AssertionError(f"{type(module).__name__} was called")
+
+    handle = register_module_forward_pre_hook(refuse)
+    try:
+        assert [policy.size(prompt) for prompt in prompts] == expected
+    finally:
+        handle.remove()
+
+
+@torch.no_grad()
+def test_distributions_at_completion_positions_are_those_of_its_tokens(policy, prompts):
+    if not policy.token_level:
+        pytest.skip("its action is the whole sequence")
+    prefix, tokens, mask = sampled(policy, prompts)
+    logprobs = policy.logprobs(prefix, tokens, mask, 1.5)
+    entropy = policy.predictions(prefix, tokens, mask, 1.5).map(lambda scores: -(scores.exp() * scores).nansum(-1))
+    assert entropy.shape == (int(mask.sum()),)
+    assert (entropy > 0).all()
+
+    every = policy.vocabulary
+    values, ids = policy.top_logprobs(prefix, tokens, mask, every, 1.5)
+    assert values.shape == (*tokens.shape, every)
+    own = values.masked_fill(ids != tokens[..., None], 0).sum(-1)
+    torch.testing.assert_close(own * mask, logprobs)
+    torch.testing.assert_close(values.exp().sum(-1)[mask.bool()], torch.ones(int(mask.sum())))
+    assert values[~mask.bool()].eq(0).all()
+    few = policy.top_logprobs(prefix, tokens, mask, 3, 1.5)
+    torch.testing.assert_close(few[0], values[..., :3])

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from antiphon.errors import ModelError
 from antiphon.models import logits
-from antiphon.models.logits import log_softmax, token_logprobs
+from antiphon.models.logits import Predictions, log_softmax
 from antiphon.models.policy import inverse_cdf_sample, uniforms_for
 
 LARGEST = 1 - 2**-53
@@ -112,20 +113,48 @@ def test_log_probabilities_are_fp32_even_of_a_bf16_model():
     torch.testing.assert_close(scores.exp().sum(-1), torch.ones(2))
 
 
+BLOCKED = torch.tensor([[True] + [False] * 6, [True, True] + [False] * 5])
+
+
+def predictions(head: nn.Module, hidden: torch.Tensor, temperature: float = 0.8) -> Predictions:
+    """Of ten tokens, of which the first and the sixth open their completions."""
+    first = torch.zeros(10, dtype=torch.long)
+    first[[0, 5]] = 1
+    return Predictions(head, hidden, first, BLOCKED, temperature)
+
+
+@pytest.fixture
+def hidden() -> torch.Tensor:
+    return torch.randn(10, 4, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def heads() -> tuple[nn.Linear, nn.Linear]:
+    torch.manual_seed(1)
+    return nn.Linear(4, 7), nn.Linear(4, 7)
+
+
+TARGETS = torch.tensor([2, 1, 2, 3, 4, 5, 6, 1, 2, 3])
+
+
+def test_first_positions_have_their_own_blocked_tokens(heads, hidden):
+    scores = predictions(heads[0], hidden).map(lambda logprobs: logprobs)
+    assert scores[:, 0].isneginf().all()
+    assert scores[:, 1].isneginf().tolist() == [True, *[False] * 4, True, *[False] * 4]
+    expected = (heads[0](hidden) / 0.8)[1:5, 1:].log_softmax(-1)
+    torch.testing.assert_close(scores[1:5, 1:], expected)
+
+
 @pytest.mark.parametrize(("elements", "largest"), [(7 * 3, 3), (7 * 10, 10), (1, 1)])
-def test_chunks_change_neither_values_nor_gradients(monkeypatch, elements: int, largest: int):
-    torch.manual_seed(0)
-    head, hidden = nn.Linear(4, 7), torch.randn(10, 4)
-    targets = torch.tensor([1, 2, 3, 4, 5, 6, 1, 2, 3, 4])
-    blocked = torch.tensor([True] + [False] * 6)
-    weights = torch.randn(10)
+def test_chunks_change_neither_values_nor_gradients(monkeypatch, heads, hidden, elements: int, largest: int):
+    weights = torch.randn(10, generator=torch.Generator().manual_seed(2))
     rows_at_once: list[int] = []
-    head.register_forward_hook(lambda _module, _inputs, output: rows_at_once.append(len(output)))
+    heads[0].register_forward_hook(lambda _module, _inputs, output: rows_at_once.append(len(output)))
 
     def values_and_gradients() -> tuple[torch.Tensor, ...]:
         inputs = hidden.clone().requires_grad_()
-        values = token_logprobs(head, inputs, targets, blocked, 0.8)
-        gradients = torch.autograd.grad((values * weights).sum(), [inputs, *head.parameters()])
+        values = predictions(heads[0], inputs).tokens(TARGETS)
+        gradients = torch.autograd.grad((values * weights).sum(), [inputs, *heads[0].parameters()])
         return values.detach(), *gradients
 
     whole = values_and_gradients()
@@ -135,14 +164,59 @@ def test_chunks_change_neither_values_nor_gradients(monkeypatch, elements: int, 
     for one, other in zip(whole, values_and_gradients(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
     assert max(rows_at_once) == largest
-    expected = (head(hidden) / 0.8)[:, 1:].log_softmax(-1)[torch.arange(10), targets - 1]
-    torch.testing.assert_close(whole[0], expected.detach())
 
 
-def test_chunks_need_no_gradient(monkeypatch):
-    head, hidden, blocked = nn.Linear(4, 7), torch.randn(5, 4), torch.zeros(7, dtype=torch.bool)
-    targets = torch.arange(5)
+@pytest.mark.parametrize("elements", [1 << 20, 14 * 3])
+def test_a_divergence_from_another_model_sees_the_same_rows_of_both(monkeypatch, heads, hidden, elements: int):
+    """KL(teacher ‖ student) over the whole vocabulary, weighted row by row; the teacher learns nothing."""
+    monkeypatch.setattr(logits, "CHUNK_ELEMENTS", elements)
+    student, teacher = heads
+    allowed, weights = ~BLOCKED[predictions(student, hidden).first], torch.arange(10.0)
+
+    def divergence(own, others, scale):
+        return (others.exp() * (others - own).nan_to_num(0.0)).sum(-1) * scale
+
+    inputs = hidden.clone().requires_grad_()
+    ours = predictions(student, inputs).map(divergence, weights, beside=predictions(teacher, hidden + 1, 1.0))
+    expected = []
+    for row in range(10):
+        own = (student(inputs[row]) / 0.8)[allowed[row]].log_softmax(-1)
+        other = teacher(hidden[row] + 1)[allowed[row]].log_softmax(-1)
+        expected.append(nn.functional.kl_div(own, other.detach(), reduction="sum", log_target=True) * weights[row])
+    torch.testing.assert_close(ours, torch.stack(expected))
+    learners = [inputs, student.weight, teacher.weight]
+    own, others = (torch.autograd.grad(one.sum(), learners, allow_unused=True) for one in (ours, torch.stack(expected)))
+    torch.testing.assert_close(own[:2], others[:2])
+    assert own[2] is None
+
+
+@pytest.mark.parametrize("elements", [1 << 20, 7 * 3])
+def test_the_most_probable_tokens_come_first_and_carry_gradients(monkeypatch, heads, hidden, elements: int):
+    monkeypatch.setattr(logits, "CHUNK_ELEMENTS", elements)
+    every = predictions(heads[0], hidden).map(lambda logprobs: logprobs)
+    values, ids = predictions(heads[0], hidden).top(3)
+    torch.testing.assert_close(values, every.gather(-1, ids))
+    assert (values.diff() <= 0).all()
+    rest = every.scatter(-1, ids, -inf)
+    assert (rest.amax(-1) <= values[:, -1]).all()
+    assert torch.autograd.grad(values.sum(), heads[0].weight)[0].abs().max() > 0
+
+
+def test_more_most_probable_tokens_than_the_vocabulary_has_are_refused(heads, hidden):
+    assert predictions(heads[0], hidden).top(7)[0].shape == (10, 7)
+    with pytest.raises(ModelError, match="8 most probable tokens of a vocabulary of 7"):
+        predictions(heads[0], hidden).top(8)
+
+
+def test_rows_that_do_not_belong_together_are_refused(heads, hidden):
+    with pytest.raises(ValueError, match="must have 10 rows"):
+        predictions(heads[0], hidden).tokens(TARGETS[:9])
+
+
+def test_chunks_need_no_gradient_and_no_rows(monkeypatch, heads, hidden):
     with torch.no_grad():
-        whole = token_logprobs(head, hidden, targets, blocked, 1.0)
+        whole = predictions(heads[0], hidden).tokens(TARGETS)
         monkeypatch.setattr(logits, "CHUNK_ELEMENTS", 14)
-        torch.testing.assert_close(token_logprobs(head, hidden, targets, blocked, 1.0), whole)
+        torch.testing.assert_close(predictions(heads[0], hidden).tokens(TARGETS), whole)
+        none = Predictions(heads[0], hidden[:0], TARGETS[:0], BLOCKED)
+        assert none.tokens(TARGETS[:0]).shape == (0,)

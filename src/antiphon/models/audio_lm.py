@@ -94,6 +94,9 @@ class AudioPrefixLM(DecoderOnly):
                 f"prompt {prompt.id!r} has {prompt.seconds:.3f} s of audio, too little for one audio token"
             )
 
+    def size(self, prompt: Prompt) -> int:
+        return len(self.prepare(prompt)["input_ids"])
+
     def encode(self, prompts: Sequence[Prompt]) -> Prefix:
         rows = [self.prepare(prompt) for prompt in prompts]
         ids, mask = pad_left([row["input_ids"] for row in rows], self.device)

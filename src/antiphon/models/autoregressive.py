@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import Cache, DynamicCache
 
 from antiphon.errors import ModelError
-from antiphon.models.logits import log_softmax, token_logprobs
+from antiphon.models.logits import Predictions, log_softmax
 from antiphon.models.policy import Sampling, inverse_cdf_sample
 from antiphon.types import Completion, FinishReason
 
@@ -74,6 +74,7 @@ class Autoregressive:
         self.blocked = self._blocked(block_tokens, never).to(self.device)
         self.blocked_first = self.blocked.clone()
         self.blocked_first[list(never_first)] = True
+        self._blocking = torch.stack([self.blocked, self.blocked_first])
 
     def _blocked(self, block_tokens: Sequence[int] | str, never: Sequence[int]) -> Tensor:
         """[V], True for tokens that are never sampled: by default every special token but the stop tokens."""
@@ -96,24 +97,38 @@ class Autoregressive:
         """Hidden states [N, S, D] of `tokens` [N, S] after the cache; `mask` [N, cached + S]."""
         raise NotImplementedError
 
-    def logprobs(self, prefix: Prefix, tokens: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
+    def predictions(self, prefix: Prefix, tokens: Tensor, mask: Tensor, temperature: float = 1.0) -> Predictions:
+        """What the M tokens of `tokens` [N, T] on the `mask` [N, T] are predicted from, row by row; gradients flow."""
+        taken = mask.bool()
         group = len(tokens) // len(prefix.mask)
         hidden = prefix.hidden.repeat_interleave(group, 0)[:, None]
-        first = self._score(hidden, tokens[:, :1], mask[:, :1], self.blocked_first, temperature)
-        if tokens.shape[1] == 1:
-            return first
-        prompt_mask = prefix.mask.repeat_interleave(group, 0)
-        inputs = tokens[:, :-1]
-        positions = prompt_mask.sum(-1, keepdim=True) + torch.arange(inputs.shape[1], device=self.device)
-        full_mask = torch.cat([prompt_mask, mask[:, :-1].to(prompt_mask)], 1)
-        states = self._extend(self._repeat(prefix.cache, group), full_mask, inputs, positions)
-        return torch.cat([first, self._score(states, tokens[:, 1:], mask[:, 1:], self.blocked, temperature)], 1)
+        if tokens.shape[1] > 1:
+            prompt_mask = prefix.mask.repeat_interleave(group, 0)
+            inputs = tokens[:, :-1]
+            positions = prompt_mask.sum(-1, keepdim=True) + torch.arange(inputs.shape[1], device=self.device)
+            full_mask = torch.cat([prompt_mask, mask[:, :-1].to(prompt_mask)], 1)
+            states = self._extend(self._repeat(prefix.cache, group), full_mask, inputs, positions)
+            hidden = torch.cat([hidden, states], 1)
+        first = torch.zeros_like(tokens)
+        first[:, 0] = 1
+        return Predictions(self.head, hidden[taken], first[taken], self._blocking, temperature)
 
-    def _score(self, states: Tensor, tokens: Tensor, mask: Tensor, blocked: Tensor, temperature: float) -> Tensor:
-        """Log-probabilities [N, S] of `tokens` [N, S] given `states` [N, S, D], 0 off the mask."""
+    def logprobs(self, prefix: Prefix, tokens: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
         taken = mask.bool()
-        values = token_logprobs(self.head, states[taken], tokens[taken], blocked, temperature)
-        return torch.zeros(mask.shape, device=self.device).masked_scatter(taken, values)
+        values = self.predictions(prefix, tokens, mask, temperature).tokens(tokens[taken])
+        return values.new_zeros(mask.shape).masked_scatter(taken, values)
+
+    def top_logprobs(
+        self, prefix: Prefix, tokens: Tensor, mask: Tensor, k: int, temperature: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """The `k` largest log-probabilities [N, T, k] where each of `tokens` stands, and their ids [N, T, k].
+
+        Largest first, 0 off the mask. Raises `ModelError` when the vocabulary has fewer than `k` tokens.
+        """
+        taken = mask.bool()[..., None]
+        values, ids = self.predictions(prefix, tokens, mask, temperature).top(k)
+        shape = (*mask.shape, k)
+        return values.new_zeros(shape).masked_scatter(taken, values), ids.new_zeros(shape).masked_scatter(taken, ids)
 
     @torch.no_grad()
     def sample(

@@ -24,12 +24,22 @@ def _ast_window(extractor: Any) -> int:
     return 400 + 160 * extractor.max_length - 1
 
 
+def _whisper_frames(model: Any, lengths: Tensor) -> Tensor:
+    return torch.full_like(lengths, model.config.max_source_positions)
+
+
+def _ast_patches(model: Any, lengths: Tensor) -> Tensor:
+    """A fixed window's, whatever the clip's length."""
+    embeddings = model.audio_spectrogram_transformer.embeddings
+    return torch.full_like(lengths, embeddings.position_embeddings.shape[1])
+
+
 FAMILIES: dict[str, ClipInput] = {
     "wav2vec2": WAVEFORM,
     "hubert": WAVEFORM,
     "wav2vec2-bert": FBANK,
-    "audio-spectrogram-transformer": ClipInput("input_values", limit=_ast_window),
-    "whisper": ClipInput("input_features", limit=_whisper_window),
+    "audio-spectrogram-transformer": ClipInput("input_values", limit=_ast_window, frames=_ast_patches),
+    "whisper": ClipInput("input_features", limit=_whisper_window, frames=_whisper_frames),
 }
 
 

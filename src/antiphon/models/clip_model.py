@@ -26,6 +26,10 @@ SHORTEST: Seconds = 0.025
 _MASK = "attention_mask"
 
 
+def _convolved(model: Any, lengths: Tensor) -> Tensor:
+    return model._get_feat_extract_output_lengths(lengths)
+
+
 @dataclass(frozen=True)
 class ClipInput:
     """How a model takes its clips."""
@@ -36,6 +40,8 @@ class ClipInput:
     """Model configuration -> whether clips padded under a mask give the numbers they give alone."""
     limit: Callable[[Any], int] | None = None
     """Feature extractor -> the samples that fit its fixed window; it cuts a longer clip without a word."""
+    frames: Callable[[Any, Tensor], Tensor] = _convolved
+    """(model, lengths of its input) -> frames that its encoder makes of each."""
 
 
 def _waveform_masks(config: Any) -> bool:
@@ -100,13 +106,20 @@ class ClipModel:
             raise _too_short(prompt)
         return self._prepared.put(prompt, features)
 
+    def size(self, prompt: Prompt) -> int:
+        return int(self.clip_input.frames(self.model, torch.tensor(self._length(self.prepare(prompt)))))
+
+    def _length(self, clip: dict[str, Tensor]) -> int:
+        """What the model's mask counts in one clip: samples, or feature frames."""
+        return int(clip[_MASK].sum()) if _MASK in clip else len(clip[self.clip_input.name])
+
     def _passes(self, prompts: Sequence[Prompt]) -> Iterator[tuple[list[int], Tensor, Tensor]]:
         """Forward passes over all prompts, each once: which prompts, their logits, and their lengths before it.
 
         Lengths [batch] count what the model's mask counts: samples, or feature frames.
         """
         clips = [self.prepare(prompt) for prompt in prompts]
-        lengths = [int(clip[_MASK].sum()) if _MASK in clip else len(clip[self.clip_input.name]) for clip in clips]
+        lengths = [self._length(clip) for clip in clips]
         together = self.clip_input.masks(self.model.config) and all(_MASK in clip for clip in clips)
         batches: dict[int, list[int]] = defaultdict(list)
         for i, clip in enumerate(clips):

@@ -9,7 +9,7 @@ log-probabilities.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -27,28 +27,15 @@ from antiphon.models.policy import Sampling, inverse_cdf_sample
 from antiphon.types import Completion, Prompt
 
 
-@dataclass(frozen=True)
-class Family:
-    """What differs from one CTC model to the next."""
-
-    clip_input: ClipInput
-    frames: Callable[[Any, Tensor], Tensor]
-    """(model, lengths of its input) -> frames it emits for each."""
-
-
-def _convolved(model: Any, lengths: Tensor) -> Tensor:
-    return model._get_feat_extract_output_lengths(lengths)
-
-
 def _subsampled(model: Any, lengths: Tensor) -> Tensor:
     return model._get_subsampling_output_length(lengths)
 
 
-FAMILIES: dict[str, Family] = {
-    "wav2vec2": Family(WAVEFORM, _convolved),
-    "hubert": Family(WAVEFORM, _convolved),
-    "wav2vec2-bert": Family(FBANK, _convolved),
-    "parakeet_ctc": Family(ClipInput("input_features", lambda config: True), _subsampled),
+FAMILIES: dict[str, ClipInput] = {
+    "wav2vec2": WAVEFORM,
+    "hubert": WAVEFORM,
+    "wav2vec2-bert": FBANK,
+    "parakeet_ctc": ClipInput("input_features", lambda config: True, frames=_subsampled),
 }
 
 
@@ -72,8 +59,7 @@ class CTC(ClipModel):
                 f"model type {model_type!r} is not a CTC model that antiphon knows; "
                 f"known: {', '.join(sorted(FAMILIES))}"
             )
-        self.family = FAMILIES[model_type]
-        super().__init__(model, processor, self.family.clip_input)
+        super().__init__(model, processor, FAMILIES[model_type])
         self.tokenizer = processor.tokenizer
         self.vocabulary: int = model.config.vocab_size
         self.blank: int = model.config.pad_token_id
@@ -96,8 +82,9 @@ class CTC(ClipModel):
     def encode(self, prompts: Sequence[Prompt]) -> Prefix:
         rows: dict[int, Tensor] = {}
         for batch, logits, lengths in self._passes(prompts):
-            for i, clip, frames in zip(batch, logits, self.family.frames(self.model, lengths).tolist(), strict=True):
-                rows[i] = clip[: int(frames)].float()
+            frames = self.clip_input.frames(self.model, lengths)
+            for i, clip, length in zip(batch, logits, frames.tolist(), strict=True):
+                rows[i] = clip[: int(length)].float()
         clips = [rows[i] for i in range(len(prompts))]
         return Prefix(pad_sequence(clips, batch_first=True), torch.tensor([len(clip) for clip in clips]))
 

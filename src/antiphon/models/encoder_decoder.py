@@ -146,7 +146,7 @@ class EncoderDecoder(Autoregressive):
 
     def size(self, prompt: Prompt) -> int:
         """The encoder's frames; the few tokens of the decoder's prompt are not among them."""
-        return int(self.family.frames(self.model, self._prepare(prompt).features))
+        return int(self.family.frames(self.model, self._prepare(prompt)))
 
     def encode(self, prompts: Sequence[Prompt]) -> Prefix:
         states, audio_mask = self._hear([self._prepare(prompt) for prompt in prompts])

@@ -2,38 +2,87 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+from antiphon.errors import ModelError
 
 CHUNK_ELEMENTS = 1 << 25
 """Logits kept at once: 32 Mi elements, 128 MiB in fp32."""
 
 
-def log_softmax(head: nn.Module, hidden: Tensor, blocked: Tensor, temperature: float) -> Tensor:
-    """log-softmax(logits / temperature) [..., V] in fp32 with the `blocked` [V] tokens at −inf."""
+def log_softmax(head: nn.Module, hidden: Tensor, blocked: Tensor, temperature: float | Tensor) -> Tensor:
+    """log-softmax(logits / temperature) [..., V] in fp32 with the `blocked` [V] or [..., V] tokens at −inf."""
     logits = head(hidden).float()
-    if temperature != 1.0:
+    if isinstance(temperature, Tensor) or temperature != 1.0:
         logits = logits / temperature
     return logits.masked_fill(blocked, -torch.inf).log_softmax(-1)
 
 
-def token_logprobs(head: nn.Module, hidden: Tensor, targets: Tensor, blocked: Tensor, temperature: float) -> Tensor:
-    """Log-probabilities [M] of `targets` [M] given `hidden` [M, D].
+@dataclass(frozen=True)
+class Predictions:
+    """The distributions that M tokens were predicted from, kept as hidden states: [M, V] is made in row chunks alone.
 
-    Vocabularies that would make [M, V] larger than `CHUNK_ELEMENTS` are done in row chunks that the backward pass
+    Vocabularies that would make [M, V] larger than `CHUNK_ELEMENTS` are done in chunks that the backward pass
     recomputes, so [M, V] never exists.
     """
 
-    def rows(hidden_rows: Tensor, target_rows: Tensor) -> Tensor:
-        scores = log_softmax(head, hidden_rows, blocked, temperature)
-        return scores.gather(-1, target_rows[:, None]).squeeze(-1)
+    head: nn.Module
+    hidden: Tensor
+    """[M, D], with its graph where there is one."""
+    first: Tensor
+    """[M] 1 where the token opens its completion, else 0."""
+    blocked: Tensor
+    """[2, V] tokens without probability: row 0 anywhere but at the first position, row 1 there."""
+    temperature: float = 1.0
 
-    size = max(CHUNK_ELEMENTS // blocked.shape[0], 1)
-    if len(hidden) <= size:
-        return rows(hidden, targets)
-    chunks = [
-        checkpoint(rows, h, t, use_reentrant=False)
-        for h, t in zip(hidden.split(size), targets.split(size), strict=True)
-    ]
-    return torch.cat([chunk for chunk in chunks if isinstance(chunk, Tensor)])
+    def map(self, function: Callable[..., Tensor], *tensors: Tensor, beside: Predictions | None = None) -> Tensor:
+        """`function(logprobs [m, V], *tensors [m, ...]) -> [m, ...]` over chunks of rows, joined to [M, ...].
+
+        `beside` gives the function a second argument [m, V'], the same rows of another model's predictions, which
+        carry no gradient: a teacher or a reference.
+        """
+        return torch.cat(self._chunks(function, tensors, beside))
+
+    def tokens(self, tokens: Tensor) -> Tensor:
+        """Log-probabilities [M] of `tokens` [M]."""
+        return self.map(lambda scores, chosen: scores.gather(-1, chosen[:, None]).squeeze(-1), tokens)
+
+    def top(self, k: int) -> tuple[Tensor, Tensor]:
+        """The `k` largest log-probabilities [M, k], largest first, and their token ids [M, k].
+
+        Where fewer than `k` tokens are allowed, blocked ones at −inf make up the rest. Raises `ModelError` when the
+        vocabulary has fewer than `k` tokens.
+        """
+        size = self.blocked.shape[-1]
+        if not 1 <= k <= size:
+            raise ModelError(f"the {k} most probable tokens of a vocabulary of {size} were asked for; set 1 to {size}")
+        values, ids = zip(*self._chunks(lambda scores: tuple(scores.topk(k)), (), None), strict=True)
+        return torch.cat(values), torch.cat(ids)
+
+    def _chunks(self, function: Callable[..., Any], tensors: tuple[Tensor, ...], beside: Predictions | None) -> list:
+        others = () if beside is None else (beside,)
+        total = len(self.hidden)
+        if any(len(one) != total for one in (*(other.hidden for other in others), *tensors)):
+            raise ValueError(f"all tensors beside {total} predictions must have {total} rows")
+
+        def run(rows: slice) -> Any:
+            with torch.no_grad():
+                beside_logprobs = [other._logprobs(rows) for other in others]
+            return function(self._logprobs(rows), *beside_logprobs, *(tensor[rows] for tensor in tensors))
+
+        size = max(CHUNK_ELEMENTS // sum(one.blocked.shape[-1] for one in (self, *others)), 1)
+        if total <= size:
+            return [run(slice(None))]
+        return [
+            checkpoint(run, slice(start, start + size), use_reentrant=False, preserve_rng_state=False)
+            for start in range(0, total, size)
+        ]
+
+    def _logprobs(self, rows: slice) -> Tensor:
+        return log_softmax(self.head, self.hidden[rows], self.blocked[self.first[rows]], self.temperature)

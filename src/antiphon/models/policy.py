@@ -47,6 +47,13 @@ class Policy(Protocol):
         """Sampling rate of the waveforms it hears, in Hz."""
         ...
 
+    def size(self, prompt: Prompt) -> int:
+        """Positions the prompt takes in its prefix, from the processor alone: the model does not run.
+
+        Tokens, audio tokens included; for models whose audio is no part of a token sequence, the encoder's frames.
+        """
+        ...
+
     def encode(self, prompts: Sequence[Prompt]) -> Any:
         """Hear each prompt once. Keeps the graph when gradients are enabled."""
         ...

@@ -65,6 +65,9 @@ class RemoteAudioLM(Autoregressive):
             )
         return self._prepared.put(prompt, dict(inputs))
 
+    def size(self, prompt: Prompt) -> int:
+        return self.prepare(prompt)["input_ids"].shape[-1]
+
     def encode(self, prompts: Sequence[Prompt]) -> Prefix:
         return _join([self._read_prompt(self.prepare(prompt)) for prompt in prompts])
 

@@ -64,6 +64,9 @@ class TextLM(DecoderOnly):
         text = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         return torch.tensor(self.tokenizer(text, add_special_tokens=False)["input_ids"], dtype=torch.long)
 
+    def size(self, prompt: Prompt) -> int:
+        return len(self.prepare(prompt))
+
     def encode(self, prompts: Sequence[Prompt]) -> Prefix:
         ids, mask = pad_left([self.prepare(prompt) for prompt in prompts], self.device)
         return self._prefill(self.backbone.get_input_embeddings()(ids), mask)
