@@ -1,0 +1,128 @@
+"""What every architecture promises, from raw waveforms of unequal length through processor and policy."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import relative_difference, take_gradients
+from subjects import SUBJECTS, Subject, make
+
+from antiphon.config import load_config
+from antiphon.models.policy import Policy, Sampling
+from antiphon.rollout.engine import InProcessEngine
+from antiphon.train.objectives import load_objectives
+from antiphon.train.trainer import Trainer
+from antiphon.types import Example, Group, Reward
+
+TOKENS = 12
+
+
+@pytest.fixture(scope="module", params=SUBJECTS)
+def subject(request, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        yield make(request.param, tmp_path_factory.mktemp("subject"), patch)
+
+
+def logprobs(policy: Policy, prompts, tokens, mask, temperature: float = 1.0) -> torch.Tensor:
+    return policy.logprobs(policy.encode(prompts), tokens, mask, temperature)
+
+
+def gradients(subject: Subject, values: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Of a random weighting of `values`."""
+    weights = torch.randn(values.shape, generator=torch.Generator().manual_seed(2))
+    (values * weights).sum().backward()
+    return take_gradients(subject.policy.model)
+
+
+@pytest.mark.parametrize(("group", "temperature"), [(1, 1.0), (4, 0.7), (16, 1.0)])
+def test_a_shared_prefix_equals_transformers_own_forward_over_the_expanded_batch(subject, group, temperature):
+    tokens, mask = subject.completions(group)
+    shared = logprobs(subject.policy, subject.prompts, tokens, mask, temperature)
+    ours = gradients(subject, shared)
+    expanded = subject.expanded_logprobs(tokens, mask, temperature)
+    assert shared.shape == expanded.shape == (len(tokens), tokens.shape[1] if subject.policy.token_level else 1)
+    assert torch.allclose(shared, expanded, rtol=1e-7, atol=1e-5)
+    assert relative_difference(ours, gradients(subject, expanded)) <= 1e-5
+
+
+def test_every_parameter_learns(subject):
+    ours = gradients(subject, logprobs(subject.policy, subject.prompts, *subject.completions(16)))
+    trained = [name for name, parameter in subject.policy.model.named_parameters() if parameter.requires_grad]
+    silent = [name for name in trained if name not in ours or not ours[name].abs().max() > 0]
+    assert [name for name in silent if not any(part in name for part in subject.idle)] == []
+
+
+def test_a_prompt_alone_and_in_a_batch_gives_the_same_numbers(subject):
+    tokens, mask = subject.completions(2)
+    with torch.no_grad():
+        together = logprobs(subject.policy, subject.prompts, tokens, mask)
+        for i, prompt in enumerate(subject.prompts):
+            rows = slice(2 * i, 2 * i + 2)
+            alone = logprobs(subject.policy, [prompt], tokens[rows], mask[rows])
+            assert torch.allclose(alone, together[rows], rtol=1e-7, atol=1e-5)
+
+
+def test_clips_are_heard(subject):
+    """Guards the tests above against a model whose answers do not depend on its audio."""
+    tokens, mask = subject.completions(2)
+    moved = [*subject.prompts[1:], subject.prompts[0]]
+    with torch.no_grad():
+        heard, other = (logprobs(subject.policy, prompts, tokens, mask) for prompts in (subject.prompts, moved))
+    both = heard.isfinite() & other.isfinite()  # a shorter clip may have too few frames for the labels
+    assert (heard - other)[both].abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_sampling_reports_the_logprobs_that_training_computes(subject, temperature):
+    policy, n = subject.policy, 5
+    uniforms = np.random.default_rng(0).random((len(subject.prompts) * n, TOKENS))
+    with torch.no_grad():
+        groups = policy.sample(policy.encode(subject.prompts), n, Sampling(temperature, TOKENS), uniforms)
+        rows = [completion for group in groups for completion in group]
+        tokens, mask = torch.zeros(len(rows), 64, dtype=torch.long), torch.zeros(len(rows), 64)
+        for i, row in enumerate(rows):
+            tokens[i, : len(row.token_ids)] = torch.tensor(row.token_ids)
+            mask[i, : len(row.token_ids)] = 1
+        longest = max(len(row.token_ids) for row in rows)
+        trained = logprobs(policy, subject.prompts, tokens[:, :longest], mask[:, :longest], temperature)
+    assert [len(group) for group in groups] == [n] * len(subject.prompts)
+    for row, values in zip(rows, trained, strict=True):
+        assert row.logprobs == pytest.approx(values[: len(row.logprobs)].tolist(), rel=1e-5, abs=1e-5)
+        assert not policy.blocked[list(row.token_ids)].any()
+        stopped = not policy.token_level or row.token_ids[-1] in policy.stop_ids
+        assert row.finish_reason == ("stop" if stopped else "length")
+    assert len({row.token_ids for row in rows}) > 2
+
+
+def test_greedy_equals_transformers_own(subject):
+    with torch.no_grad():
+        for prompt, ours in zip(
+            subject.prompts, InProcessEngine(subject.policy).greedy(subject.prompts, 8), strict=True
+        ):
+            assert list(ours.token_ids) == subject.own_greedy(prompt, 8)
+
+
+def test_saving_and_loading_changes_no_number(subject, tmp_path):
+    again = subject.reload(tmp_path)
+    assert type(again) is type(subject.policy)
+    assert torch.equal(again.blocked, subject.policy.blocked)
+    tokens, mask = subject.completions(2)
+    with torch.no_grad():
+        before, after = (logprobs(one, subject.prompts, tokens, mask) for one in (subject.policy, again))
+    assert torch.allclose(before, after, rtol=0, atol=1e-6)
+
+
+def test_a_few_steps_of_grpo_raise_a_simple_reward(subject):
+    """From rollouts of the policy itself, through the trainer that every family uses: tokens of an even id."""
+    policy, prompts = subject.copied(), subject.prompts
+    overrides = ["optimizer.lr=0.02", f"rollout.prompts_per_step={len(prompts)}", "rollout.max_new_tokens=6"]
+    trainer = Trainer(policy, load_objectives({"name": "grpo"}), load_config(overrides=overrides))
+    engine, means = InProcessEngine(policy), []
+    for step in range(10):
+        groups = []
+        for prompt, row in zip(prompts, engine.rollout(prompts, 16, Sampling(1.0, 6), seed=0, step=step), strict=True):
+            even = [Reward(np.mean([token % 2 == 0 for token in one.token_ids] or [0])) for one in row]
+            groups.append(Group(Example(prompt.id, prompt.task, None, ""), prompt, row, rewards=even))
+        means.append(np.mean([reward.value for group in groups for reward in group.rewards]))
+        _, metrics = trainer.step(groups, step)
+        assert metrics.get("engine_difference_max", 0.0) <= 1e-4
+    assert np.mean(means[-3:]) > means[0] + 0.1
