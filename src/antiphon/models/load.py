@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from antiphon.errors import ModelError
-from antiphon.models import audio_lm, classifier, ctc, encoder_decoder, remote_lm, text_lm
+from antiphon.errors import AntiphonError, ModelError
+from antiphon.models import audio_lm, classifier, ctc, encoder_decoder, lora, remote_lm, text_lm
+from antiphon.models.complete import require_vocabulary, require_weights
 from antiphon.models.policy import Policy
 from antiphon.runs.find import find_run, list_runs
 
@@ -103,22 +105,43 @@ def load_policy(
     output: str | Path = "runs",
     trust_remote_code: bool = False,
 ) -> Policy:
-    """The policy for a model and its processor, in eval mode.
+    """The policy for a model and its processor, in eval mode; for a LoRA adapter, its model with the adapter on.
 
     `trust_remote_code` runs Python code that comes with the weights, where the model needs it.
 
     Raises `ModelError` when the folder or hub id holds no model that transformers can load, or one of a family
-    that antiphon does not know, or when it needs code of its own that is not trusted.
+    that antiphon does not know, when it needs code of its own that is not trusted, when weights are missing or of
+    another shape, when the tokenizer has more tokens than the model, and when an adapter's model is not there.
     """
     import transformers
-    from safetensors import SafetensorError
 
     place = locate(spec, output)
     code = {"trust_remote_code": trust_remote_code}
+    with _loading(spec, trust_remote_code):
+        base = lora.base_of(place)
+        weights = place if base is None else _require_base(base, spec, place)
+        head = _head(transformers.AutoConfig.from_pretrained(weights, **code), spec)
+        processor = getattr(transformers, head.processor).from_pretrained(weights, **code)
+        model, report = getattr(transformers, head.loader).from_pretrained(
+            weights, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **code
+        )
+    require_weights(report, spec)
+    require_vocabulary(model, processor, spec)
+    policy = head.policy(model.to(device), processor, block_tokens)
+    if base is not None:
+        lora.load_adapter(model, place)
+    return policy
+
+
+@contextmanager
+def _loading(spec: str, trust_remote_code: bool) -> Iterator[None]:
+    """Says as `ModelError` what transformers could not load."""
+    from safetensors import SafetensorError
+
     try:
-        head = _head(transformers.AutoConfig.from_pretrained(place, **code), spec)
-        processor = getattr(transformers, head.processor).from_pretrained(place, **code)
-        model = getattr(transformers, head.loader).from_pretrained(place, dtype=dtype, **code)
+        yield
+    except AntiphonError:
+        raise
     except (OSError, ValueError, SafetensorError) as error:
         if not trust_remote_code and "trust_remote_code" in str(error):
             raise ModelError(
@@ -128,7 +151,15 @@ def load_policy(
         raise ModelError(f"cannot load model {spec!r}: {str(error).splitlines()[0]} ({FORMS})") from error
     except ImportError as error:
         raise ModelError(f"cannot load model {spec!r}: {' '.join(str(error).split())}") from error
-    return head.policy(model.to(device), processor, block_tokens)
+
+
+def _require_base(base: str, spec: str, place: str) -> str:
+    if Path(base).is_dir() or _HUB_ID.fullmatch(base):
+        return base
+    raise ModelError(
+        f"model {spec!r} is an adapter for the model {base!r}, which is not there; put it back, or write where it is "
+        f"as base_model_name_or_path into {place}/adapter_config.json"
+    )
 
 
 def _head(config: Any, spec: str) -> _Head:

@@ -1,0 +1,51 @@
+"""What a checkpoint must bring: every weight of its model, and no more tokens than the model has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from antiphon.errors import ModelError
+from antiphon.models.parts import token_embeddings
+
+_OPTIONAL = re.compile(r"(^|\.)masked_spec_embed$")
+"""Weights of pre-training alone: checkpoints leave them out, and no policy reads them."""
+_SHOWN = 5
+
+
+def require_weights(report: Mapping[str, Any], spec: str) -> None:
+    """Raises `ModelError` when transformers' loading report names weights that the checkpoint lacks or has otherwise.
+
+    transformers would leave them random. Tied weights are not among them.
+    """
+    listed = sorted(name for name in report["missing_keys"] if not _OPTIONAL.search(name))
+    listed += [f"{name} ({list(theirs)}, not {list(ours)})" for name, theirs, ours in sorted(report["mismatched_keys"])]
+    if listed:
+        more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+        raise ModelError(
+            f"the weights of model {spec!r} are not all those of its configuration: {', '.join(listed[:_SHOWN])}{more} "
+            "would be random; take a checkpoint of the whole model, with the head of its task"
+        )
+
+
+def require_vocabulary(model: Any, processor: Any, spec: str) -> None:
+    """Raises `ModelError` when the tokenizer has tokens that the model has no row for.
+
+    Tokens that the model never reads or writes may lie outside: audio placeholders, and a CTC model's special ones.
+    """
+    tokenizer = getattr(processor, "tokenizer", processor)
+    if not hasattr(tokenizer, "get_vocab"):
+        return
+    embeddings = token_embeddings(model)
+    rows = int(model.config.vocab_size if embeddings is None else embeddings.num_embeddings)
+    unread = {getattr(model.config, "audio_token_id", None)}
+    if embeddings is None:
+        unread |= set(tokenizer.all_special_ids)
+    beyond = {index: token for token, index in tokenizer.get_vocab().items() if index >= rows and index not in unread}
+    if beyond:
+        first = min(beyond)
+        raise ModelError(
+            f"the tokenizer of model {spec!r} does not fit it: token {beyond[first]!r} has the id {first}, and the "
+            f"model knows {rows} ids, from 0; take the tokenizer that it was trained with, or resize its embeddings"
+        )

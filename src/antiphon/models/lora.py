@@ -1,0 +1,179 @@
+"""LoRA (Hu et al. 2021, arXiv 2106.09685) through peft: y = W x + (alpha / rank) B A x, and only A and B are trained.
+
+peft's layers take the place of the linear layers they wrap, so all that a policy holds of its model, hooks included,
+stays as it is. With the adapters off the model is the one that training began with: a KL reference for free.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from antiphon.errors import MissingExtraError, ModelError
+from antiphon.models.policy import Policy
+
+_PREFIX = "base_model.model."
+"""Before every name in peft's files."""
+
+
+def require_peft() -> None:
+    """Raises `MissingExtraError` where peft is not installed."""
+    if importlib.util.find_spec("peft") is None:
+        raise MissingExtraError("LoRA", "peft", "lora")
+
+
+def is_adapted(model: Any) -> bool:
+    return getattr(model, "_hf_peft_config_loaded", False)
+
+
+def add_adapter(model: Any, layers: Sequence[str], rank: int, alpha: float, seed: int) -> None:
+    """Give the linear layers called `layers` an adapter each, and freeze everything else.
+
+    A is drawn from `seed` and B is zero: the model computes what it did.
+    """
+    require_peft()
+    from peft import LoraConfig
+
+    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(layers), lora_dropout=0.0)  # pyright: ignore[reportArgumentType]
+    device = next(model.parameters()).device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        model.add_adapter(config)
+    model.eval()
+    written, base = model.peft_config["default"], Path(model.name_or_path)
+    written.target_modules = sorted(written.target_modules)  # peft keeps a set, whose order changes from run to run
+    if base.is_dir():
+        written.base_model_name_or_path = str(base.resolve())
+
+
+def base_of(place: str) -> str | None:
+    """The model that the adapter in the folder or hub repository `place` is for; None where it holds a whole model."""
+    from transformers.utils.hub import has_file
+    from transformers.utils.peft_utils import find_adapter_config_file
+
+    # A model that comes with an adapter of its own (Granite Speech) has both files, and transformers loads both.
+    if find_adapter_config_file(place) is None or has_file(place, "config.json"):
+        return None
+    require_peft()
+    from peft import PeftConfig
+
+    return PeftConfig.from_pretrained(place).base_model_name_or_path or ""
+
+
+def load_adapter(model: Any, place: str) -> None:
+    """Put the adapter in the folder or hub repository `place` on the model; what could be trained still can.
+
+    Raises `ModelError` for another kind than plain LoRA, and for an adapter of another model.
+    """
+    from peft import LoraConfig, PeftConfig, load_peft_weights
+
+    config = PeftConfig.from_pretrained(place)
+    if not isinstance(config, LoraConfig) or config.use_dora or config.modules_to_save or config.bias != "none":
+        raise ModelError(f"the adapter in {place} is not plain LoRA; merge it into its model with peft first")
+    config.inference_mode = False
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        model.add_adapter(config)
+    except ValueError as error:
+        raise ModelError(f"the adapter in {place} is not one for this {type(model).__name__}: {error}") from error
+    for parameter in trainable:
+        parameter.requires_grad_(True)
+    model.eval()
+    load_adapter_tensors(model, load_peft_weights(place, device="cpu"))
+
+
+def load_adapter_tensors(model: Any, tensors: dict[str, Tensor]) -> None:
+    """Fill the model's adapters with `tensors`, by the names of peft's files. `ModelError` if they are of others."""
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    given = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items()}
+    shapes = {name: tensor.shape for name, tensor in given.items()}
+    wanted = {name.removeprefix(_PREFIX): tensor.shape for name, tensor in get_peft_model_state_dict(model).items()}
+    if shapes != wanted:
+        odd = min(name for name in wanted.keys() | shapes.keys() if wanted.get(name) != shapes.get(name))
+        raise ModelError(f"the adapter's tensors are of other layers or another rank, such as {odd!r}")
+    set_peft_model_state_dict(model, given)
+
+
+@contextmanager
+def merged(model: Any) -> Iterator[None]:
+    """Within the block the model is a plain one, W + (alpha / rank) B A in its weights; then it is as it was, bit for
+    bit."""
+    layers, weights = _adapted_layers(model), {}
+    for name, layer in layers.items():
+        base = layer.get_base_layer()
+        weights[name] = base.weight
+        base.weight = nn.Parameter(_sum(layer), requires_grad=False)
+        model.set_submodule(name, base)
+    model._hf_peft_config_loaded = False
+    try:
+        yield
+    finally:
+        model._hf_peft_config_loaded = True
+        for name, layer in layers.items():
+            layer.get_base_layer().weight = weights[name]
+            model.set_submodule(name, layer)
+
+
+@torch.no_grad()
+def merge(model: Any) -> None:
+    """Add the adapters to the weights, for good."""
+    for name, layer in _adapted_layers(model).items():
+        base = layer.get_base_layer()
+        base.weight.copy_(_sum(layer))
+        model.set_submodule(name, base)
+    model._hf_peft_config_loaded = False
+    del model.peft_config
+    if getattr(model.config, "has_lora_adapter", False):  # Granite Speech's own, which transformers loads frozen.
+        model.config.has_lora_adapter = False
+        model.requires_grad_(True)
+
+
+def _adapted_layers(model: Any) -> dict[str, Any]:
+    from peft.tuners.lora import LoraLayer
+
+    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+
+
+@torch.no_grad()
+def _sum(layer: Any) -> Tensor:
+    """The weight of the layer and its adapters, summed in fp32."""
+    weight = layer.get_base_layer().weight
+    total = weight.float()
+    for adapter in layer.active_adapters:
+        total = total + layer.get_delta_weight(adapter).float()
+    return total.to(weight.dtype)
+
+
+def without_adapter(policy: Policy) -> Policy:
+    """The policy with its adapters off: the model that training began with, at no cost in memory.
+
+    Whatever it is asked, the policy answers, its adapters off for that call. What `predictions` returns may be used
+    later: it needs the head alone, which never has an adapter.
+    """
+    return cast(Policy, _WithoutAdapter(policy))
+
+
+class _WithoutAdapter:
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def __getattr__(self, name: str) -> Any:
+        found, model = getattr(self._policy, name), self._policy.model
+        if name == "model" or not callable(found):
+            return found
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            model.disable_adapters()
+            try:
+                return found(*args, **kwargs)
+            finally:
+                model.enable_adapters()
+
+        return call
