@@ -19,6 +19,7 @@ from antiphon.errors import ModelError
 from antiphon.models.audio_families import FAMILIES, extractor
 from antiphon.models.autoregressive import Prefix, pad_left
 from antiphon.models.decoder_only import DecoderOnly
+from antiphon.models.feature_cache import FeatureCache
 from antiphon.models.prompt_cache import PromptCache
 from antiphon.types import Prompt
 
@@ -48,6 +49,7 @@ class AudioPrefixLM(DecoderOnly):
         never = [self.audio_token] if self.audio_token < len(head.weight) else []
         super().__init__(model, model.model.language_model, head, tokenizer, block_tokens, never)
         self._prepared: PromptCache[dict[str, Tensor]] = PromptCache()
+        self.feature_cache: FeatureCache | None = None
 
     @property
     def rate(self) -> int:
@@ -108,20 +110,30 @@ class AudioPrefixLM(DecoderOnly):
 
     def _hear(self, rows: Sequence[dict[str, Tensor]]) -> Tensor:
         """The audio features of every prompt, in order [audio tokens, D]; each clip is encoded once."""
+        if self.feature_cache is not None:
+            return torch.cat([self._hear_again(self.feature_cache, row) for row in rows])
         batches: dict[Any, list[int]] = defaultdict(list)
         for i, row in enumerate(rows):
             batches[self.family.bucket(self.model, row[self.family.audio[0]])].append(i)
         heard: dict[int, Tensor] = {}
         for members in batches.values():
-            features = self.family.hear(self.model, self._audio([rows[i] for i in members]))
-            tokens = [int((rows[i]["input_ids"] == self.audio_token).sum()) for i in members]
-            if sum(tokens) != len(features):
-                raise ModelError(
-                    f"the processor makes {sum(tokens)} audio tokens where the encoder makes {len(features)}; "
-                    "the model and its processor do not belong together"
-                )
-            heard.update(zip(members, features.split(tokens), strict=True))
+            heard.update(zip(members, self._hear_together([rows[i] for i in members]), strict=True))
         return torch.cat([heard[i] for i in range(len(rows))])
+
+    def _hear_again(self, cache: FeatureCache, row: dict[str, Tensor]) -> Tensor:
+        audio = {name: row[name] for name in self.family.audio}
+        return cache.get(audio, lambda: self._hear_together([row]))[0]
+
+    def _hear_together(self, rows: Sequence[dict[str, Tensor]]) -> tuple[Tensor, ...]:
+        """The audio features [audio tokens, D] of each row, from one pass."""
+        features = self.family.hear(self.model, self._audio(rows))
+        tokens = [int((row["input_ids"] == self.audio_token).sum()) for row in rows]
+        if sum(tokens) != len(features):
+            raise ModelError(
+                f"the processor makes {sum(tokens)} audio tokens where the encoder makes {len(features)}; "
+                "the model and its processor do not belong together"
+            )
+        return features.split(tokens)
 
     def _audio(self, rows: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
         """The audio of several prompts as one batch [windows, ..., time], time padded with zeros."""
@@ -132,6 +144,9 @@ class AudioPrefixLM(DecoderOnly):
             dtype = self.head.weight.dtype if rows[0][name].is_floating_point() else None
             batch[name] = torch.cat(padded).to(self.device, dtype, non_blocking=True)
         return batch
+
+    def _framed(self, prompt: Prompt, text: str, language: str | None) -> str:
+        return self.family.frame(text, language, prompt)
 
     def answer(self, text: str) -> str:
         return self.family.answer(text)

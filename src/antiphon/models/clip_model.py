@@ -7,7 +7,7 @@ share a batch only where the model masks every layer that looks along time; else
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,16 +120,28 @@ class ClipModel:
         """
         clips = [self.prepare(prompt) for prompt in prompts]
         lengths = [self._length(clip) for clip in clips]
+        for rows in self._batches(clips):
+            logits = self._logits([clips[i] for i in rows])
+            yield rows, logits, torch.tensor([lengths[i] for i in rows])
+
+    def _batches(self, clips: Sequence[dict[str, Tensor]]) -> Iterable[list[int]]:
+        """Which clips share a pass."""
         together = self.clip_input.masks(self.model.config) and all(_MASK in clip for clip in clips)
         batches: dict[int, list[int]] = defaultdict(list)
         for i, clip in enumerate(clips):
             batches[0 if together else len(clip[self.clip_input.name])].append(i)
-        for rows in batches.values():
-            inputs = {}
-            for name in clips[rows[0]]:
-                padded = pad_sequence([clips[i][name] for i in rows], batch_first=True)
-                inputs[name] = padded.to(self.device, self._dtype if padded.is_floating_point() else None)
-            yield rows, self.model(**inputs).logits, torch.tensor([lengths[i] for i in rows])
+        return batches.values()
+
+    def _logits(self, clips: Sequence[dict[str, Tensor]]) -> Tensor:
+        """The model's logits [batch, ...] for clips that share a pass."""
+        return self.model(**self._padded(clips)).logits
+
+    def _padded(self, clips: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+        inputs = {}
+        for name in clips[0]:
+            padded = pad_sequence([clip[name] for clip in clips], batch_first=True)
+            inputs[name] = padded.to(self.device, self._dtype if padded.is_floating_point() else None)
+        return inputs
 
     def answer(self, text: str) -> str:
         return text.strip()

@@ -9,7 +9,7 @@ log-probabilities.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -23,6 +23,8 @@ from torch.nn.utils.rnn import pad_sequence
 from antiphon.errors import ModelError
 from antiphon.models.clip_model import FBANK, WAVEFORM, ClipInput, ClipModel, require_numbers
 from antiphon.models.ctc_beam import Labels, prefix_beam_search
+from antiphon.models.feature_cache import FeatureCache
+from antiphon.models.parts import parts
 from antiphon.models.policy import Sampling, inverse_cdf_sample
 from antiphon.types import Completion, Prompt
 
@@ -60,6 +62,9 @@ class CTC(ClipModel):
                 f"known: {', '.join(sorted(FAMILIES))}"
             )
         super().__init__(model, processor, FAMILIES[model_type])
+        self.feature_cache: FeatureCache | None = None
+        # In eval mode the logits are the head's over the encoder's last states, with nothing between them.
+        self.encoder, self.head = (model.get_submodule(parts(model)[part][0]) for part in ("audio_encoder", "head"))
         self.tokenizer = processor.tokenizer
         self.vocabulary: int = model.config.vocab_size
         self.blank: int = model.config.pad_token_id
@@ -88,6 +93,15 @@ class CTC(ClipModel):
         clips = [rows[i] for i in range(len(prompts))]
         return Prefix(pad_sequence(clips, batch_first=True), torch.tensor([len(clip) for clip in clips]))
 
+    def _batches(self, clips: Sequence[dict[str, Tensor]]) -> Iterable[list[int]]:
+        return super()._batches(clips) if self.feature_cache is None else [[i] for i in range(len(clips))]
+
+    def _logits(self, clips: Sequence[dict[str, Tensor]]) -> Tensor:
+        if self.feature_cache is None:
+            return super()._logits(clips)
+        (states,) = self.feature_cache.get(clips[0], lambda: (self.encoder(**self._padded(clips)).last_hidden_state,))
+        return self.head(states)
+
     def _scores(self, prefix: Prefix, temperature: float) -> Tensor:
         """Frame-wise log-softmax(logits / temperature) [P, T, V], blocked labels at −inf."""
         return (prefix.logits / temperature).masked_fill(self.blocked, -torch.inf).log_softmax(-1)
@@ -96,6 +110,19 @@ class CTC(ClipModel):
         """Log-probabilities [N, 1] of the label sequences `tokens` [N, U] with `mask` [N, U]."""
         scores = self._scores(prefix, temperature)
         return labelling_logprobs(scores, prefix.frames, tokens, mask, self.blank, self.blocked)[:, None]
+
+    def target(self, prompt: Prompt, text: str, language: str | None) -> list[int]:
+        """The labels of `text`, in the case that the vocabulary has."""
+        candidates = [
+            self.tokenizer(one, add_special_tokens=False)["input_ids"] for one in (text, text.upper(), text.lower())
+        ]
+        ids = min(candidates, key=lambda labels: int(self.blocked[labels].sum()))
+        if self.blocked[ids].any():
+            raise ModelError(
+                f"prompt {prompt.id!r}: the text {text[:60]!r} has characters that this model has no label for; "
+                "spell it in the model's alphabet"
+            )
+        return ids
 
     @torch.no_grad()
     def sample(

@@ -20,6 +20,7 @@ from transformers import DynamicCache
 from antiphon.errors import ModelError
 from antiphon.models import decoder_prompt
 from antiphon.models.autoregressive import Autoregressive, Prefix, pad_left
+from antiphon.models.feature_cache import FeatureCache, Features
 from antiphon.models.group_cache import GroupCache, share_clips
 from antiphon.models.logits import Predictions
 from antiphon.models.policy import Sampling
@@ -124,6 +125,7 @@ class EncoderDecoder(Autoregressive):
         self.encoder, self.decoder = model.get_encoder(), model.get_decoder()
         share_clips(self.decoder)
         self._prepared: PromptCache[dict[str, Tensor]] = PromptCache()
+        self.feature_cache: FeatureCache | None = None
         # A language that the model found is kept, so that rollout and loss agree whatever the weights do between.
         self._openings: PromptCache[Tensor] = PromptCache()
         # Decoders want encoder states even where the cache holds all that they would read from them.
@@ -156,23 +158,34 @@ class EncoderDecoder(Autoregressive):
         hidden = self._decode(cache, mask, tokens, (mask.cumsum(-1) - 1).clamp(min=0), states)
         return Prefix(cache, mask, hidden[:, -1])
 
-    def _hear(self, features: Sequence[dict[str, Tensor]]) -> tuple[Tensor, Tensor | None]:
+    def _hear(self, clips: Sequence[dict[str, Tensor]]) -> tuple[Tensor, Tensor | None]:
         """Encoder states [P, S, D], and what is added to cross-attention scores [P, 1, 1, S] if the encoder masks."""
-        lengths = [0 if self.family.pads else len(next(iter(clip.values()))) for clip in features]
-        states: dict[int, Tensor] = {}
-        masks: dict[int, Tensor] = {}
-        for length in sorted(set(lengths)):
-            chosen = [i for i in range(len(features)) if lengths[i] == length]
-            inputs = {name: self._batch([features[i][name] for i in chosen]) for name in features[0]}
-            output = self.encoder(**inputs)
-            states.update(zip(chosen, output.last_hidden_state, strict=True))
-            if getattr(output, "attention_mask", None) is not None:
-                masks.update(zip(chosen, output.attention_mask.bool(), strict=True))
-        padded = pad_sequence([states[i] for i in range(len(features))], batch_first=True)
+        if self.feature_cache is None:
+            heard = self._hear_in_batches(clips)
+        else:
+            heard = [self._hear_again(self.feature_cache, clip) for clip in clips]
+        states, *masks = (pad_sequence(list(rows), batch_first=True) for rows in zip(*heard, strict=True))
         if not masks:
-            return padded, None
-        mask = pad_sequence([masks[i] for i in range(len(features))], batch_first=True)[:, None, None]
-        return padded, torch.zeros_like(mask, dtype=padded.dtype).masked_fill(~mask, torch.finfo(padded.dtype).min)
+            return states, None
+        mask = masks[0][:, None, None]
+        return states, torch.zeros_like(mask, dtype=states.dtype).masked_fill(~mask, torch.finfo(states.dtype).min)
+
+    def _hear_in_batches(self, clips: Sequence[dict[str, Tensor]]) -> list[Features]:
+        lengths = [0 if self.family.pads else len(next(iter(clip.values()))) for clip in clips]
+        heard: dict[int, Features] = {}
+        for length in sorted(set(lengths)):
+            chosen = [i for i in range(len(clips)) if lengths[i] == length]
+            heard.update(zip(chosen, self._hear_together([clips[i] for i in chosen]), strict=True))
+        return [heard[i] for i in range(len(clips))]
+
+    def _hear_again(self, cache: FeatureCache, clip: dict[str, Tensor]) -> Features:
+        return cache.get(clip, lambda: self._hear_together([clip])[0])
+
+    def _hear_together(self, clips: Sequence[dict[str, Tensor]]) -> list[Features]:
+        """Each clip's encoder states [S, D], and their mask [S] if the encoder masks, from one pass."""
+        output = self.encoder(**{name: self._batch([clip[name] for clip in clips]) for name in clips[0]})
+        mask = getattr(output, "attention_mask", None)
+        return list(zip(output.last_hidden_state, *([] if mask is None else [mask.bool()]), strict=True))
 
     def _batch(self, rows: list[Tensor]) -> Tensor:
         batch = pad_sequence(rows, batch_first=True)
@@ -241,6 +254,10 @@ class EncoderDecoder(Autoregressive):
                 f"{new_tokens} new tokens after a decoder prompt of {prompt_tokens} do not fit this model's "
                 f"{limit} positions; let max_new_tokens be {limit - prompt_tokens} at most"
             )
+
+    def _framed(self, prompt: Prompt, text: str, language: str | None) -> str:
+        # Whisper opens every transcript with a space.
+        return f" {text}" if text and self.model.config.model_type == "whisper" else text
 
     def answer(self, text: str) -> str:
         return text.strip()

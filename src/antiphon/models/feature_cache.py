@@ -1,0 +1,93 @@
+"""What a frozen audio encoder made of each clip, kept for the run: a clip is encoded once, whatever is asked of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from antiphon.errors import ConfigError, ModelError
+from antiphon.models.parts import parts
+
+Features = tuple[Tensor, ...]
+_HEARING = ("audio_encoder", "projector")
+
+
+class FeatureCache:
+    """Features of single clips by the content of the encoder's input; the least recently used are forgotten.
+
+    A clip met in a batch would carry that batch's rounding for the rest of the run, and a resumed run would meet it in
+    another one: so whoever keeps features here encodes each clip alone. Features are kept in main memory.
+    """
+
+    def __init__(self, budget: int, weights: Sequence[Tensor]) -> None:
+        """`budget` in bytes; `weights` are all that the features are computed with."""
+        self._budget, self._bytes = budget, 0
+        self._weights = list(weights)
+        self._seen = self._state()
+        self._features: OrderedDict[bytes, Features] = OrderedDict()
+
+    def get(self, inputs: Mapping[str, Tensor], compute: Callable[[], Features]) -> Features:
+        """The features of one clip: those kept for these `inputs`, else what `compute` makes of them, on its device."""
+        if self._state() != self._seen:
+            self._features.clear()
+            self._bytes, self._seen = 0, self._state()
+        key = _digest(inputs)
+        if key in self._features:
+            self._features.move_to_end(key)
+            return tuple(one.to(self._weights[0].device) for one in self._features[key])
+        with torch.no_grad():
+            features = compute()
+        self._keep(key, tuple(one.cpu() for one in features))
+        return features
+
+    def _keep(self, key: bytes, features: Features) -> None:
+        self._features[key] = features
+        self._bytes += _bytes_of(features)
+        while self._bytes > self._budget:
+            self._bytes -= _bytes_of(self._features.popitem(last=False)[1])
+
+    def _state(self) -> list[tuple[int, int]]:
+        """Changes when a weight is replaced or written to."""
+        return [(weight.data_ptr(), weight._version) for weight in self._weights]
+
+
+def cache_features(policy: Any, megabytes: int) -> None:
+    """Have `policy` keep its audio features, in `megabytes` (2²⁰ bytes) of memory.
+
+    Raises `ModelError` for a policy whose encoder cannot be told from what learns, `ConfigError` for an encoder that
+    learns itself.
+    """
+    if not hasattr(policy, "feature_cache"):
+        raise ModelError(
+            f"{type(policy.model).__name__} has no audio encoder whose features could be kept apart from the rest; "
+            "set train.cache_features_mb: 0"
+        )
+    there = parts(policy.model)
+    hearing = [policy.model.get_submodule(name) for part in _HEARING for name in there.get(part, [])]
+    learning = [name for module in hearing for name, weight in module.named_parameters() if weight.requires_grad]
+    if learning:
+        raise ConfigError(
+            f"'train.cache_features_mb': the audio encoder learns ({len(learning)} weights, such as {learning[0]}), so "
+            f"its features change; set freeze: [{', '.join(part for part in _HEARING if part in there)}], or keep none "
+            "with train.cache_features_mb=0"
+        )
+    weights = [tensor for module in hearing for tensor in (*module.parameters(), *module.buffers())]
+    policy.feature_cache = FeatureCache(megabytes << 20, weights)
+
+
+def _digest(inputs: Mapping[str, Tensor]) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in inputs.items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(np.ascontiguousarray(tensor.numpy()).data)
+    return digest.digest()
+
+
+def _bytes_of(features: Features) -> int:
+    return sum(one.nbytes for one in features)
