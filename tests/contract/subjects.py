@@ -37,7 +37,6 @@ from antiphon.types import Prompt
 
 SECONDS = (1.37, 0.61, 2.903)
 SHORT_SECONDS = (0.41, 0.2, 0.3234)
-TEXTS = ("Why?", "Name a colour of the sky at night.", "Count to three, please")
 CPU = torch.device("cpu")
 
 
@@ -160,9 +159,7 @@ class AudioPrefix(CausalSubject):
 
 class Text(CausalSubject):
     def __init__(self, kind: str) -> None:
-        prompts = [Prompt(f"p{i}", "text", None, 0, instruction=text) for i, text in enumerate(TEXTS)]
-        model = tiny_text.tiny(kind, **tiny_text.CONFIGS[kind])
-        super().__init__(TextLM(model, tiny_audio.bytes_tokenizer()), prompts)
+        super().__init__(TextLM(tiny_text.tiny(kind), tiny_audio.bytes_tokenizer()), tiny_text.prompts())
 
     def own_inputs(self, prompt: Prompt) -> dict[str, Tensor]:
         chat = [{"role": "user", "content": prompt.instruction}]
@@ -322,5 +319,5 @@ SUBJECTS: dict[str, Callable[[Path], Subject]] = {
 
 def make(name: str, folder: Path, patch: pytest.MonkeyPatch) -> Subject:
     tiny_audio.without_torchaudio(patch)
-    tiny_remote.keep_modules(folder / "modules", patch)
+    tiny_remote.keep_modules(patch)
     return SUBJECTS[name](folder)

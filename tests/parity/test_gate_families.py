@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
-import test_classifier
-import test_ctc
-import test_text_lm
 import tiny_audio
+import tiny_classifier
+import tiny_ctc
 import tiny_encoder_decoder
+import tiny_text
 from helpers import audible, noise_prompts
 
 from antiphon.errors import ModelError
@@ -18,7 +18,6 @@ from antiphon.models.policy import Sampling
 from antiphon.models.text_lm import TextLM
 from antiphon.rollout.engine import InProcessEngine
 from antiphon.rollout.gate import run_gate
-from antiphon.types import Prompt
 
 SAMPLING = Sampling(0.9, 8)
 SECONDS = (0.41, 0.2, 0.3234)
@@ -30,12 +29,12 @@ def granite(folder):
 
 
 def ctc(folder):
-    model, processor = test_ctc.wav2vec2_layer(folder)
+    model, processor = tiny_ctc.wav2vec2_layer(folder)
     return CTC(audible(model), processor)
 
 
 def classifier(folder):
-    model, extractor = test_classifier.whisper()
+    model, extractor = tiny_classifier.whisper()
     return Classifier(audible(model), extractor)
 
 
@@ -86,9 +85,8 @@ def test_the_difference_of_a_whole_answer_counts_by_the_token(tmp_path):
 
 
 def test_a_text_model_has_nothing_to_hear():
-    policy = TextLM(test_text_lm.tiny("qwen3", **test_text_lm.CONFIGS["qwen3"]), test_text_lm.bytes_tokenizer())
-    prompts = [Prompt(f"p{i}", "text", None, 0, instruction=text) for i, text in enumerate(test_text_lm.TEXTS)]
-    report = run_gate(policy, InProcessEngine(policy), prompts, SAMPLING, seed=0)
+    policy = TextLM(tiny_text.tiny("qwen3"), tiny_audio.bytes_tokenizer())
+    report = run_gate(policy, InProcessEngine(policy), tiny_text.prompts(), SAMPLING, seed=0)
     report.require()
     assert (report.ablation, report.ablation_change) == (None, None)
     assert len(report.checks) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from helpers import audible
 from tiny_audio import CHAT, LAYERS, bytes_tokenizer, token, whisper_features
 from transformers import dynamic_module_utils
 
+_MODULES = tempfile.TemporaryDirectory()  # the one place that this process imports such modules from
 CONFIGURATION = """
 from transformers import Qwen3Config
 
@@ -106,6 +108,6 @@ def publish(folder: Path) -> Path:
     return path
 
 
-def keep_modules(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    """Have transformers copy trusted code to `folder` instead of the user's cache of modules."""
-    patch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(folder))
+def keep_modules(patch: pytest.MonkeyPatch) -> None:
+    """Have transformers copy trusted code to a folder of this process instead of the user's cache of modules."""
+    patch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", _MODULES.name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import transformers
 from helpers import audible
 from tiny_audio import LAYERS, bytes_tokenizer
 
+from antiphon.types import Prompt
+
+TEXTS = ("Why?", "Name a colour of the sky at night.", "Count to three, please")
 CONFIGS = {
     "qwen3": {"num_key_value_heads": 2, "head_dim": 8},
     "llama": {"tie_word_embeddings": True},
@@ -20,9 +21,15 @@ CONFIGS = {
 }
 
 
-def tiny(model_type: str, **more: Any) -> transformers.PreTrainedModel:
+def tiny(model_type: str) -> transformers.PreTrainedModel:
     tokenizer = bytes_tokenizer()
     sizes = {} if model_type == "gpt2" else {**LAYERS, "max_position_embeddings": 512}
     ids = {"eos_token_id": tokenizer.eos_token_id, "bos_token_id": None, "pad_token_id": None}
-    config = transformers.AutoConfig.for_model(model_type, vocab_size=len(tokenizer), **sizes, **ids, **more)
+    config = transformers.AutoConfig.for_model(
+        model_type, vocab_size=len(tokenizer), **sizes, **ids, **CONFIGS[model_type]
+    )
     return audible(transformers.AutoModelForCausalLM.from_config(config))
+
+
+def prompts() -> list[Prompt]:
+    return [Prompt(f"p{i}", "text", None, 0, instruction=text) for i, text in enumerate(TEXTS)]
