@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol
 
-from antiphon import algorithms
-from antiphon.config import Config, load_config, validate_settings
+from antiphon.collect import Collector
+from antiphon.config import Config, load_config
 from antiphon.data.source import load_set, named_sets
 from antiphon.data.stream import PromptStream
 from antiphon.device import prepare_cpu, resolve_device, resolve_dtype
 from antiphon.errors import ConfigError, RunError
 from antiphon.evaluate.recognise import evaluate
 from antiphon.loop import Step, run_loop
+from antiphon.models.feature_cache import cache_features
 from antiphon.models.load import load_policy, pin
+from antiphon.models.lora import without_adapter
 from antiphon.models.policy import Policy, Sampling
+from antiphon.models.recompute import recompute_activations
 from antiphon.recorder import record_step
 from antiphon.report import plot_run
 from antiphon.rewards import load_reward
-from antiphon.rollout.engine import InProcessEngine
+from antiphon.rollout.engine import Engine, InProcessEngine
 from antiphon.rollout.gate import GateReport, run_gate
+from antiphon.rollout.labels import LabelEngine
 from antiphon.runs.find import list_runs, resolve
 from antiphon.runs.folder import RunFolder
 from antiphon.tasks.load import prompter
-from antiphon.train.checkpoint import load_optimizer, save_checkpoint
+from antiphon.train.checkpoint import load_checkpoint, save_checkpoint
+from antiphon.train.objectives import combined_needs, load_objectives
+from antiphon.train.teacher import PolicyTeacher
+from antiphon.train.trainable import make_trainable
 from antiphon.train.trainer import Trainer
 from antiphon.types import Example
 
@@ -84,26 +88,6 @@ class TrainResult:
         }
 
 
-def load_algorithm(spec: dict[str, Any]) -> tuple[ModuleType, Any]:
-    """The algorithm's module (of `antiphon.algorithms`, or by import path) and its checked settings."""
-    settings = dict(spec)
-    name = settings.pop("name")
-    own = "." in name
-    if own and "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        module = importlib.import_module(name if own else f"antiphon.algorithms.{name}")
-    except ModuleNotFoundError as error:
-        known = sorted(one.name for one in pkgutil.iter_modules(algorithms.__path__) if one.name != "terms")
-        raise ConfigError(
-            f"unknown algorithm {name!r} ({error}); there is: {', '.join(known)}, or an import path such as "
-            "package.module, looked for in the working folder too"
-        ) from error
-    if not hasattr(module, "advantages"):
-        raise ConfigError(f"{name} is not an algorithm: it has no `advantages` and `loss`")
-    return module, validate_settings(module.Settings, settings, where="", prefix="algorithm")
-
-
 def train(
     config: Config, resume: str | None = None, reporter: Reporter | None = None, command: Sequence[str] = ()
 ) -> TrainResult:
@@ -123,9 +107,10 @@ def train(
     else:
         run, done = found
         run.require_free()
-        parts = _Parts(config, str(run.checkpoints.at(done).path) if done else config.model, reporter)
+        whole = done and not config.lora
+        parts = _Parts(config, str(run.checkpoints.at(done).path) if whole else config.model, reporter)
         if done:
-            load_optimizer(run.checkpoints.at(done).path, parts.trainer)
+            load_checkpoint(run.checkpoints.at(done).path, parts.trainer)
         run.claim()
         run.write_config(config)
         run.truncate_after(done)
@@ -171,13 +156,14 @@ class _Parts:
     """Everything a run works with, loaded and checked before its folder is made."""
 
     def __init__(self, config: Config, weights: str, reporter: Reporter) -> None:
-        """`weights` are those to start from: the recipe's model, or a checkpoint."""
+        """`weights` are those to start from: the recipe's model, or a checkpoint that holds a whole one."""
         if config.data.train is None:
             raise ConfigError("no training data; give --data FILE.jsonl, or data.train=builtin:commands-train")
         self.config, self.reporter = config, reporter
         self.skipped: list[str] = []
-        algorithm, settings = load_algorithm(config.algorithm)
-        self.reward = load_reward(config.reward)
+        objectives = load_objectives(config.algorithm)
+        needs = combined_needs(objectives)
+        reward = load_reward(config.reward) if needs.rewards else None
         self.examples = self._load(config.data.train, config.data.limit)
         eval_sets = named_sets(config.data.eval)
         self.eval_sets = {name: self._load(spec, config.eval.limit) for name, spec in eval_sets.items()}
@@ -192,13 +178,47 @@ class _Parts:
 
         reporter.phase("loading the model")
         self.policy = policy(weights)
-        reference = policy(config.model) if algorithm.needs_reference(settings) else None
-        self.trainer = Trainer(self.policy, algorithm, settings, config, reference)
-        self.engine = InProcessEngine(self.policy, config.rollout.max_sequences)
+        make_trainable(self.policy.model, config)
+        if config.train.activation_checkpointing:
+            recompute_activations(self.policy.model)
+        if config.train.cache_features_mb:
+            cache_features(self.policy, config.train.cache_features_mb)
+        if needs.token_level and not self.policy.token_level:
+            names = ", ".join(one.name for one in objectives if one.needs.token_level)
+            raise ConfigError(
+                f"{names} as configured needs a log-probability for each token, and {config.model} has one for its "
+                "whole answer; leave the per-token options out, or use a loss over whole answers"
+            )
+        reference = None
+        if needs.reference:
+            reference = without_adapter(self.policy) if config.lora else policy(config.model)
+        teacher = PolicyTeacher(policy(self._teacher()), config.rollout.temperature or 1.0) if needs.teacher else None
+        self.trainer = Trainer(self.policy, objectives, config, reference, teacher)
+        self.engine = self._engine(needs.source)
         self.recogniser = InProcessEngine(self.policy, config.eval.batch_size)
         self.prompt = prompter(config, self.policy.rate)
-        rollout = config.rollout
-        self.stream = PromptStream(self.examples, rollout.prompts_per_step, config.seed, self.prompt)
+        self.stream = PromptStream(self.examples, config.rollout.prompts_per_step, config.seed, self.prompt)
+        self.collector = Collector(
+            stream=self.stream,
+            policy=self.policy,
+            engine=self.engine,
+            reward=reward,
+            group_size=config.rollout.group_size,
+            sampling=Sampling(config.rollout.temperature, config.rollout.max_new_tokens),
+            seed=config.seed,
+            needs=needs,
+        )
+
+    def _teacher(self) -> str:
+        if self.config.teacher is None:
+            raise ConfigError("the algorithm learns from a teacher; name one: teacher=builtin:teacher")
+        return self.config.teacher
+
+    def _engine(self, source: str) -> Engine:
+        """What completions come from."""
+        if source == "labels":
+            return LabelEngine(self.policy, self.examples)
+        return InProcessEngine(self.policy, self.config.rollout.max_sequences)
 
     def _load(self, spec: str, limit: int | None = None) -> list[Example]:
         self.reporter.phase(f"checking {spec}")
@@ -230,14 +250,8 @@ class _Experiment:
             run_loop(
                 start=self.done,
                 stop=config.train.steps,
-                stream=parts.stream,
-                policy=parts.policy,
-                engine=parts.engine,
-                reward=parts.reward,
+                collector=parts.collector,
                 trainer=parts.trainer,
-                group_size=config.rollout.group_size,
-                sampling=self._sampling,
-                seed=config.seed,
                 after_step=self._after_step,
             )
         finally:
@@ -269,22 +283,17 @@ class _Experiment:
             self._check_parity(step.number)
             self.reporter.phase("training", train.steps)
 
-    @property
-    def _sampling(self) -> Sampling:
-        return Sampling(self.config.rollout.temperature, self.config.rollout.max_new_tokens)
-
     def _check_parity(self, step: int) -> None:
         """Measure, record and show the parity gate on the training stream's first prompts; `ModelError` if it fails."""
         self.reporter.phase("checking that engine and trainer agree")
         parts, config = self.parts, self.config
         report = run_gate(
             parts.policy,
-            parts.engine,
+            parts.recogniser,
             [parts.prompt(example) for example in parts.stream.examples(0)[: config.gate.prompts]],
-            self._sampling,
+            Sampling(config.rollout.temperature or 1.0, config.rollout.max_new_tokens),
             config.seed,
             step,
-            config.train.max_prompts_per_batch,
         )
         self.run.log_gate(step, report.to_dict())
         self.reporter.gated(step, report)

@@ -15,26 +15,38 @@ from antiphon.types import Group
 
 
 def step_metrics(groups: Sequence[Group]) -> dict[str, float]:
-    """Figures of one rollout: rewards and their parts, lengths, how completions ended, the sampler's entropy."""
+    """Figures of one rollout: rewards and their parts, lengths, how completions ended, the sampler's surprisal."""
     completions = [completion for group in groups for completion in group.completions]
-    rewards = np.array([[reward.value for reward in group.rewards] for group in groups])
-    parts: dict[str, list[float]] = defaultdict(list)
-    for group in groups:
-        for reward in group.rewards:
-            for name, value in reward.parts.items():
-                parts[name].append(value)
     tokens = sum(len(completion.token_ids) for completion in completions)
     return {
-        "reward_mean": float(rewards.mean()),
-        "reward_std": float(rewards.std()),
-        "reward_best_mean": float(rewards.max(-1).mean()),
-        "reward_group_std": float(rewards.std(-1).mean()),
-        **{f"reward/{name}": float(np.mean(values)) for name, values in sorted(parts.items())},
+        **_reward_metrics(groups),
         "tokens_mean": tokens / len(completions),
         "truncated_share": sum(c.finish_reason == "length" for c in completions) / len(completions),
         "empty_share": sum(not a.strip() for g in groups for a in g.answers) / len(completions),
         "surprisal": -sum(sum(c.logprobs) for c in completions) / sum(len(c.logprobs) for c in completions),
         "audio_seconds": sum(group.prompt.seconds for group in groups),
+    }
+
+
+def _reward_metrics(groups: Sequence[Group]) -> dict[str, float]:
+    """None where nothing was rewarded. A completion whose reward was dropped counts in `reward_dropped` alone."""
+    rewarded = [[reward for reward in group.rewards if reward is not None] for group in groups]
+    values = [np.array([reward.value for reward in rewards]) for rewards in rewarded if rewards]
+    if not values:
+        return {}
+    parts: dict[str, list[float]] = defaultdict(list)
+    for rewards in rewarded:
+        for reward in rewards:
+            for name, value in reward.parts.items():
+                parts[name].append(value)
+    together = np.concatenate(values)
+    return {
+        "reward_mean": float(together.mean()),
+        "reward_std": float(together.std()),
+        "reward_best_mean": float(np.mean([one.max() for one in values])),
+        "reward_group_std": float(np.mean([one.std() for one in values])),
+        "reward_dropped": float(sum(reward is None for group in groups for reward in group.rewards)),
+        **{f"reward/{name}": float(np.mean(of_part)) for name, of_part in sorted(parts.items())},
     }
 
 
@@ -48,14 +60,15 @@ def record_step(run: RunFolder, step: Step) -> None:
 
 def _rows(run: RunFolder, number: int, groups: Sequence[Group], advantages: Tensor) -> list[RolloutRow]:
     rows = []
-    for group, row_advantages in zip(groups, advantages.tolist(), strict=True):
+    by_completion = iter(advantages.tolist())
+    for group in groups:
         clip, waveform = group.example.clip, group.prompt.waveform
         source = clip.name if clip else None
         copy = None
         if clip is not None and waveform is not None:
             copy = run.save_clip(clip.name, waveform, group.prompt.rate)
         for sample, (completion, answer, reward) in enumerate(
-            zip(group.completions, group.answers, group.rewards, strict=True)
+            zip(group.completions, group.answers, group.rewards or [None] * len(group.completions), strict=True)
         ):
             rows.append(
                 RolloutRow(
@@ -67,11 +80,11 @@ def _rows(run: RunFolder, number: int, groups: Sequence[Group], advantages: Tens
                     text=answer,
                     token_ids=completion.token_ids,
                     logprobs=completion.logprobs,
-                    reward=reward.value,
-                    advantages=[row_advantages[sample]] * len(completion.logprobs),
+                    reward=None if reward is None else reward.value,
+                    advantages=next(by_completion)[: len(completion.logprobs)],
                     finish_reason=completion.finish_reason,
                     audio=copy or source,
-                    reward_parts=reward.parts,
+                    reward_parts={} if reward is None else reward.parts,
                     columns=group.example.columns,
                 )
             )

@@ -28,7 +28,7 @@ def plot_run(run: RunFolder) -> Path | None:
     reward_axes, wer_axes = figure.subplots(1, 2)
     reward_axes.plot(steps, rewards, color="tab:blue", alpha=0.3, label="mean of a step")
     reward_axes.plot(steps[window - 1 :], smooth, color="tab:blue", label=f"mean of {window} steps")
-    reward_axes.set(xlabel="step", ylabel="reward", title=f"reward ({run.config.algorithm['name']})")
+    reward_axes.set(xlabel="step", ylabel="reward", title=f"reward ({run.config.algorithm_name})")
     reward_axes.legend(loc="lower right")
 
     by_set: dict[str, list[dict]] = {}

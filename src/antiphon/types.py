@@ -105,4 +105,7 @@ class Group:
     completions: list[Completion]
     answers: list[str] = field(default_factory=list)
     """Each completion's text as the task reads it (for ASR the transcript alone)."""
-    rewards: list[Reward] = field(default_factory=list)
+    rewards: list[Reward | None] = field(default_factory=list)
+    """None for a completion whose reward failed and was dropped: it counts nowhere."""
+    greedy_reward: Reward | None = None
+    """Of the greedy answer, where the algorithm compares with it."""

@@ -1,78 +1,159 @@
 """What every algorithm module promises the trainer."""
 
-import importlib
-import pkgutil
+from dataclasses import fields, replace
 
 import pytest
 import torch
 
-import antiphon.algorithms
-from antiphon.algorithms.terms import token_weights
+from antiphon.algorithms.inputs import Outcomes, Scores
+from antiphon.algorithms.terms import counts, token_weights
+from antiphon.train.objectives import algorithm_names, import_algorithm
 
-MODULES = [
-    importlib.import_module(f"antiphon.algorithms.{module.name}")
-    for module in pkgutil.iter_modules(antiphon.algorithms.__path__)
-    if module.name != "terms"
-]
+GROUPS, SIZE, LENGTH = 3, 4, 5
+ROWS = GROUPS * SIZE
 
 
-@pytest.fixture(params=MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
+@pytest.fixture(params=algorithm_names())
 def algorithm(request):
-    return request.param
+    return import_algorithm(request.param)
 
 
-def inputs(settings, rows=4, length=3):
+def outcomes() -> Outcomes:
+    rewards = torch.tensor([[0.0, -1.0, -0.5, -0.5], [-1.0, -1.0, -1.0, 0.0], [-0.2, -0.2, -0.2, -0.2]])
+    everything = torch.ones_like(rewards, dtype=torch.bool)
+    lengths = torch.tensor([[2, 5, 1, 3], [5, 4, 3, 2], [1, 1, 2, 2]])
+    return Outcomes(rewards, everything, everything, lengths, 8, torch.tensor([-0.5, -1.0, -0.2]), torch.zeros(3, 4))
+
+
+def scores(settings, algorithm) -> tuple[Scores, torch.Tensor]:
+    """A minibatch of three groups with every input an algorithm may ask for, and its mask."""
     generator = torch.Generator().manual_seed(0)
-    old = -torch.rand(rows, length, generator=generator)
-    logprobs = (old + 0.1 * torch.randn(rows, length, generator=generator)).requires_grad_()
-    advantages = torch.randn(rows, 1, generator=generator).expand(rows, length)
-    mask = torch.ones(rows, length)
-    mask[0, 2:] = 0
-    weights = token_weights(mask, settings.normalisation, max_new_tokens=8)
-    return logprobs, old, advantages, weights, -torch.rand(rows, length, generator=generator)
+
+    def logprobs() -> torch.Tensor:
+        return -torch.rand(ROWS, LENGTH, generator=generator)
+
+    mask = (torch.arange(LENGTH) < outcomes().lengths.reshape(-1, 1)).float()
+    old = logprobs() * mask
+    own = ((old + 0.05 * torch.randn(ROWS, LENGTH, generator=generator)) * mask).requires_grad_()
+    given = algorithm.advantages(outcomes(), settings).reshape(-1, 1) * mask
+    return Scores(
+        logprobs=own,
+        old_logprobs=old,
+        engine_logprobs=old - 0.01 * mask,
+        advantages=given,
+        weights=token_weights(mask, settings.normalisation, max_new_tokens=8),
+        group_size=SIZE,
+        first=torch.ones(ROWS, dtype=torch.bool),
+        reference_logprobs=logprobs() * mask,
+        teacher_logprobs=logprobs() * mask,
+        entropy=torch.rand(ROWS, LENGTH, generator=generator) * mask,
+        divergence=own.square(),
+    ), mask
+
+
+def rows_of(given: Scores, rows) -> Scores:
+    """These rows of every tensor; the leaf keeps collecting the gradient."""
+    cut = {
+        f.name: getattr(given, f.name)[rows] for f in fields(given) if isinstance(getattr(given, f.name), torch.Tensor)
+    }
+    return replace(given, **cut)
+
+
+def gradient(algorithm, settings, given: Scores, pieces) -> tuple[float, torch.Tensor]:
+    """The losses of `pieces` of the minibatch, summed, and the gradient in its log-probabilities."""
+    given.logprobs.grad = None
+    total = 0.0
+    for piece in pieces:
+        loss, _ = algorithm.loss(piece, settings)
+        loss.backward(retain_graph=True)
+        total += loss.item()
+    assert given.logprobs.grad is not None
+    return total, given.logprobs.grad.clone()
 
 
 def test_defaults_need_no_argument(algorithm):
-    assert algorithm.Settings() == algorithm.Settings.model_validate({})
+    settings = algorithm.Settings()
+    assert settings == algorithm.Settings.model_validate({})
+    assert algorithm.needs(settings).source in ("samples", "labels", "all")
 
 
-def test_advantages_keep_the_shape_and_favour_the_better_answer(algorithm):
-    rewards = torch.tensor([[0.0, -1.0, -0.5, -0.5], [-1.0, -1.0, -1.0, 0.0]])
-    advantages = algorithm.advantages(rewards, algorithm.Settings())
-    assert advantages.shape == rewards.shape
-    assert advantages[0].argmax() == 0
-    assert advantages[1].argmax() == 3
+def test_advantages_keep_the_shape_and_never_favour_the_worse_answer(algorithm):
+    given = algorithm.advantages(outcomes(), algorithm.Settings())
+    assert given.shape == (GROUPS, SIZE)
+    rewards = outcomes().rewards
+    for row in (0, 1):
+        better, worse = rewards[row].argmax(), rewards[row].argmin()
+        assert given[row, better] >= given[row, worse]
+
+
+def test_what_is_not_valid_counts_nowhere(algorithm):
+    settings = algorithm.Settings()
+    valid = torch.ones(GROUPS, SIZE, dtype=torch.bool)
+    valid[0, 1] = False
+    spoilt = outcomes().rewards.clone()
+    spoilt[0, 1] = 100.0
+    left_out = algorithm.advantages(replace(outcomes(), rewards=spoilt, valid=valid), settings)
+    other = spoilt.clone()
+    other[0, 1] = -100.0
+    again = algorithm.advantages(replace(outcomes(), rewards=other, valid=valid), settings)
+    assert torch.equal(left_out[valid], again[valid])
 
 
 def test_loss_is_a_finite_scalar_whose_gradient_stays_off_the_padding(algorithm):
     settings = algorithm.Settings()
-    logprobs, old, advantages, weights, reference = inputs(settings)
-    loss, metrics = algorithm.loss(logprobs, old, advantages, weights, reference, settings)
+    given, mask = scores(settings, algorithm)
+    loss, metrics = algorithm.loss(given, settings)
     loss.backward()
     assert loss.shape == ()
     assert torch.isfinite(loss)
-    assert logprobs.grad[0, 2] == 0
-    assert logprobs.grad[1:].abs().min(-1).values.max() > 0
+    assert given.logprobs.grad is not None
+    assert not given.logprobs.grad[mask == 0].any()
+    assert given.logprobs.grad[mask == 1].any()
     assert all(value.shape == () and not value.requires_grad for value in metrics.values())
 
 
 def test_micro_batches_add_up_to_the_whole_batch(algorithm):
     settings = algorithm.Settings()
-    logprobs, old, advantages, weights, reference = inputs(settings)
-    whole, _ = algorithm.loss(logprobs, old, advantages, weights, reference, settings)
-    parts = [
-        algorithm.loss(*(t[rows] for t in (logprobs, old, advantages, weights, reference)), settings)[0]
-        for rows in (slice(0, 1), slice(1, 4))
-    ]
-    assert torch.allclose(whole, sum(parts), atol=1e-7)
+    given, _ = scores(settings, algorithm)
+    whole = gradient(algorithm, settings, given, [given])
+    cuts = (slice(0, SIZE), slice(SIZE, None))
+    parts = gradient(algorithm, settings, given, [rows_of(given, rows) for rows in cuts])
+    assert parts[0] == pytest.approx(whole[0], abs=1e-6)
+    torch.testing.assert_close(parts[1], whole[1])
 
 
-def test_a_better_answer_is_made_more_probable(algorithm):
+def test_shards_with_global_counts_add_up_to_the_whole_batch(algorithm):
     settings = algorithm.Settings()
-    _, old, _, weights, reference = inputs(settings)
-    on_policy = old.clone().requires_grad_()
-    advantages = torch.tensor([[1.0], [1.0], [-1.0], [-1.0]]).expand(4, 3)
-    loss, _ = algorithm.loss(on_policy, old, advantages, weights, reference, settings)
-    loss.backward()
-    assert (on_policy.grad[:2] <= 0).all()
-    assert (on_policy.grad[2:] >= 0).all()
+    given, mask = scores(settings, algorithm)
+    whole = gradient(algorithm, settings, given, [given])
+    shards = []
+    for rows in (slice(0, SIZE), slice(SIZE, None)):
+        weights = token_weights(mask[rows], settings.normalisation, max_new_tokens=8, totals=counts(mask))
+        shards.append(replace(rows_of(given, rows), weights=weights))
+    apart = gradient(algorithm, settings, given, shards)
+    assert apart[0] == pytest.approx(whole[0], abs=1e-6)
+    torch.testing.assert_close(apart[1], whole[1])
+
+
+def test_the_order_of_groups_and_of_their_completions_does_not_matter(algorithm):
+    settings = algorithm.Settings()
+    given, _ = scores(settings, algorithm)
+    whole = gradient(algorithm, settings, given, [given])
+    order = torch.tensor([8, 11, 10, 9, 3, 1, 0, 2, 4, 5, 7, 6])
+    permuted = gradient(algorithm, settings, given, [rows_of(given, order)])
+    assert permuted[0] == pytest.approx(whole[0], abs=1e-6)
+    torch.testing.assert_close(permuted[1], whole[1])
+
+
+def test_further_padding_changes_nothing(algorithm):
+    settings = algorithm.Settings()
+    given, _ = scores(settings, algorithm)
+    whole = gradient(algorithm, settings, given, [given])
+    wider = {
+        f.name: torch.nn.functional.pad(getattr(given, f.name), (0, 2))
+        for f in fields(given)
+        if isinstance(getattr(given, f.name), torch.Tensor) and getattr(given, f.name).dim() == 2
+    }
+    padded = gradient(algorithm, settings, given, [replace(given, **wider)])
+    assert padded[0] == pytest.approx(whole[0], abs=1e-6)
+    torch.testing.assert_close(padded[1], whole[1])

@@ -139,7 +139,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_over(undisturbed, small
 @pytest.mark.parametrize(
     "overrides",
     [
-        ("train.minibatches=2", "train.epochs=2", "train.max_prompts_per_batch=1"),
+        ("train.minibatches=2", "train.epochs=2", "train.max_tokens_per_batch=100"),
         ("algorithm={name: grpo, beta: 0.1, std_normalisation: true, normalisation: sequence}",),
     ],
     ids=["minibatches and epochs", "KL to a reference"],

@@ -9,7 +9,7 @@ from antiphon.train.batch import Batch, make_batch
 from antiphon.types import Completion, Example, Group, Prompt
 
 CPU = torch.device("cpu")
-FIELDS = ("tokens", "token_mask", "mask", "old_logprobs", "advantages")
+FIELDS = ("tokens", "token_mask", "mask", "engine_logprobs", "teacher_logprobs")
 
 
 def group(name: str, *completions: tuple[int, ...]) -> Group:
@@ -21,41 +21,38 @@ def group(name: str, *completions: tuple[int, ...]) -> Group:
 @pytest.fixture
 def batch() -> Batch:
     groups = [group("a", (7,), (5, 2, 9)), group("b", (4, 1), (3,)), group("c", (6,), (8,))]
-    return make_batch(groups, torch.tensor([[0.5, -0.5], [2.0, -2.0], [1.0, -1.0]]), CPU)
+    made = make_batch(groups, CPU)
+    return replace(made, teacher_logprobs=made.engine_logprobs * 2)
 
 
 def test_completions_are_padded_on_the_right(batch: Batch):
     assert batch.tokens.tolist() == [[7, 0, 0], [5, 2, 9], [4, 1, 0], [3, 0, 0], [6, 0, 0], [8, 0, 0]]
     assert batch.mask.tolist() == [[1, 0, 0], [1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 0, 0], [1, 0, 0]]
     assert torch.equal(batch.token_mask, batch.mask)
-    torch.testing.assert_close(batch.old_logprobs, -batch.tokens / 10)
+    torch.testing.assert_close(batch.engine_logprobs, -batch.tokens / 10)
     assert batch.tokens.dtype == torch.int64
-    assert batch.old_logprobs.dtype == batch.advantages.dtype == torch.float32
+    assert batch.engine_logprobs.dtype == torch.float32
     assert batch.group_size == 2
     assert [prompt.id for prompt in batch.prompts] == ["a", "b", "c"]
 
 
-def test_an_advantage_spreads_over_its_completions_tokens_and_no_further(batch: Batch):
-    assert batch.advantages.tolist() == [
-        [0.5, 0, 0],
-        [-0.5, -0.5, -0.5],
-        [2, 2, 0],
-        [-2, 0, 0],
-        [1, 0, 0],
-        [-1, 0, 0],
-    ]
-
-
 def test_token_id_zero_is_a_token_where_the_mask_says_so():
-    batch = make_batch([group("a", (0, 0), (1,))], torch.tensor([[1.0, -1.0]]), CPU)
+    batch = make_batch([group("a", (0, 0), (1,))], CPU)
     assert batch.mask.tolist() == [[1, 1], [1, 0]]
-    assert batch.advantages.tolist() == [[1, 1], [-1, 0]]
 
 
-def test_advantages_may_be_given_for_each_token():
-    advantages = torch.tensor([[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]])
-    batch = make_batch([group("a", (7, 7), (5, 2, 9))], advantages, CPU)
-    assert batch.advantages.tolist() == [[1, 2, 0], [4, 5, 6]]
+def test_equal_completions_of_a_group_are_told_from_the_first():
+    batch = make_batch([group("a", (7,), (5, 2), (7,)), group("b", (7,), (7,), (5, 2))], CPU)
+    assert batch.first.tolist() == [True, True, False, True, False, True]
+
+
+def test_portions_hold_whole_groups_of_similar_length_within_the_budget():
+    groups = [group("a", (1,) * 4), group("b", (1,)), group("c", (1,) * 4), group("d", (1,) * 2)]
+    batch = make_batch(groups, CPU)
+    assert batch.within(100, [10, 10, 10, 10]) == [[0, 2, 3, 1]]
+    assert batch.within(28, [10, 10, 10, 10]) == [[0, 2], [3, 1]]
+    assert batch.within(27, [10, 10, 10, 10]) == [[0], [2], [3, 1]]
+    assert batch.within(1, [10, 10, 10, 10]) == [[0], [2], [3], [1]]
 
 
 def test_a_split_is_in_whole_groups_and_in_order(batch: Batch):
@@ -71,7 +68,7 @@ def test_a_split_is_in_whole_groups_and_in_order(batch: Batch):
 @pytest.mark.parametrize("parts", [1, 2, 3, 4, 6, 16, 20])
 def test_split_sizes_are_as_even_as_can_be(prompts: int, parts: int):
     groups = [group(str(i), (i + 1,), (i + 1,)) for i in range(prompts)]
-    sizes = [len(part.prompts) for part in make_batch(groups, torch.zeros(prompts, 2), CPU).split(parts)]
+    sizes = [len(part.prompts) for part in make_batch(groups, CPU).split(parts)]
     assert len(sizes) == min(parts, prompts)
     assert sum(sizes) == prompts
     assert min(sizes) >= 1
@@ -82,8 +79,7 @@ def test_trimming_drops_the_columns_that_are_all_padding(batch: Batch):
     last = batch.split(3)[1].trimmed()
     assert last.tokens.tolist() == [[4, 1], [3, 0]]
     assert last.mask.tolist() == [[1, 1], [1, 0]]
-    assert last.advantages.tolist() == [[2, 2], [-2, 0]]
-    assert last.old_logprobs.shape == (2, 2)
+    assert last.engine_logprobs.shape == (2, 2)
     assert batch.split(3)[2].trimmed().tokens.tolist() == [[6], [8]]
     assert torch.equal(batch.trimmed().tokens, batch.tokens)
 
@@ -93,15 +89,14 @@ def labellings() -> Batch:
     """One prompt answered by two label sequences, of three labels and of none, each with one log-probability."""
     made = [Completion((7, 5, 2), (-1.5,), "", "stop"), Completion((), (-0.5,), "", "stop")]
     one = Group(Example("a", "asr", None, ""), Prompt("a", "asr", None, 16000), made)
-    return make_batch([one], torch.tensor([[1.0, -1.0]]), CPU)
+    return replace(make_batch([one], CPU), teacher_logprobs=torch.zeros(2, 1))
 
 
 def test_a_whole_sequence_may_be_one_action(labellings: Batch):
     assert labellings.tokens.tolist() == [[7, 5, 2], [0, 0, 0]]
     assert labellings.token_mask.tolist() == [[1, 1, 1], [0, 0, 0]]
     assert labellings.mask.tolist() == [[1], [1]]
-    assert labellings.old_logprobs.tolist() == [[-1.5], [-0.5]]
-    assert labellings.advantages.tolist() == [[1], [-1]]
+    assert labellings.engine_logprobs.tolist() == [[-1.5], [-0.5]]
 
 
 def test_trimming_keeps_tokens_and_actions_apart(labellings: Batch):

@@ -9,9 +9,31 @@ from torch import Tensor
 
 from antiphon.algorithms import grpo
 from antiphon.algorithms.grpo import Settings
+from antiphon.algorithms.inputs import Outcomes, Scores
 from antiphon.algorithms.terms import has_spread, kl_estimate, token_weights
 
 LN2 = log(2)
+
+
+def scores(
+    logprobs: Tensor, old: Tensor, advantages: Tensor, weights: Tensor, reference: Tensor | None = None
+) -> Scores:
+    return Scores(
+        logprobs=logprobs,
+        old_logprobs=old,
+        engine_logprobs=old,
+        advantages=advantages,
+        weights=weights,
+        group_size=1,
+        first=torch.ones(len(logprobs), dtype=torch.bool),
+        reference_logprobs=reference,
+    )
+
+
+def advantages_of(rewards: Tensor, settings: Settings, valid: Tensor | None = None) -> Tensor:
+    everything = torch.ones_like(rewards, dtype=torch.bool)
+    valid = everything if valid is None else valid
+    return grpo.advantages(Outcomes(rewards, valid, everything, torch.ones_like(rewards), 8), settings)
 
 
 def one_token(
@@ -24,9 +46,8 @@ def one_token(
     logprobs = torch.tensor([[-1.0]], requires_grad=True)
     old = torch.tensor([[-1.0 - log(ratio)]])
     reference = None if reference_ratio is None else torch.tensor([[-1.0 + log(reference_ratio)]])
-    loss, metrics = grpo.loss(
-        logprobs, old, torch.tensor([[advantage]]), torch.ones(1, 1), reference, Settings(**settings)
-    )
+    given = scores(logprobs, old, torch.tensor([[advantage]]), torch.ones(1, 1), reference)
+    loss, metrics = grpo.loss(given, Settings(**settings))
     loss.backward()
     assert logprobs.grad is not None
     return loss.item(), logprobs.grad.item(), {name: value.item() for name, value in metrics.items()}
@@ -79,7 +100,7 @@ def test_metrics_count_a_token_as_clipped_only_where_its_gradient_is_lost():
     # (ratio, advantage): high-clipped, high kept, low-clipped, low kept; a share of 1/4 for each clipped one.
     ratios, advantages = torch.tensor([[1.5, 1.5, 0.5, 0.5]]), torch.tensor([[1.0, -1.0, -1.0, 1.0]])
     logprobs = torch.full((1, 4), -1.0)
-    _, metrics = grpo.loss(logprobs, logprobs - ratios.log(), advantages, torch.full((1, 4), 0.25), None, Settings())
+    _, metrics = grpo.loss(scores(logprobs, logprobs - ratios.log(), advantages, torch.full((1, 4), 0.25)), Settings())
     assert metrics["clip_high_share"].item() == 0.25
     assert metrics["clip_low_share"].item() == 0.25
     # k3 of KL(engine ‖ policy) is ρ − 1 − ln ρ: 0.5 − ln 1.5 twice and −0.5 + ln 2 twice, over four.
@@ -118,8 +139,8 @@ def test_kl_still_acts_where_the_surrogate_is_clipped():
 def test_the_default_kl_is_k3_and_without_beta_there_is_none():
     assert one_token(1.0, 0.0, 2.0, beta=1.0)[0] == pytest.approx(1 - LN2, rel=1e-5)
     assert one_token(1.0, 2.0, 2.0)[:2] == (-2.0, -2.0)
-    assert not grpo.needs_reference(Settings())
-    assert grpo.needs_reference(Settings(beta=0.01))
+    assert not grpo.needs(Settings()).reference
+    assert grpo.needs(Settings(beta=0.01)).reference
 
 
 # Over p = (1/2, 1/4, 1/4) and q = (1/4, 1/2, 1/4): KL(p ‖ q) = 1/2 ln 2 − 1/4 ln 2 = 1/4 ln 2.
@@ -146,30 +167,30 @@ def test_expected_gradient_of_each_estimator(kl, gradient: list[float]):
 def test_advantages_are_centred_on_their_own_group():
     rewards = torch.tensor([[0.0, -1.0, -0.5, -0.5], [4.0, 0.0, 0.0, 0.0]])
     expected = torch.tensor([[0.5, -0.5, 0.0, 0.0], [3.0, -1.0, -1.0, -1.0]])
-    assert torch.equal(grpo.advantages(rewards, Settings()), expected)
+    assert torch.equal(advantages_of(rewards, Settings()), expected)
 
 
 def test_std_normalisation_divides_by_the_population_deviation():
     # Deviations: sqrt(0.5 / 4) = 1 / sqrt 8, and sqrt((9 + 3) / 4) = sqrt 3.
     rewards = torch.tensor([[0.0, -1.0, -0.5, -0.5], [4.0, 0.0, 0.0, 0.0]])
     expected = torch.tensor([[2**0.5, -(2**0.5), 0.0, 0.0], [3**0.5, -(3**-0.5), -(3**-0.5), -(3**-0.5)]])
-    torch.testing.assert_close(grpo.advantages(rewards, Settings(std_normalisation=True)), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(advantages_of(rewards, Settings(std_normalisation=True)), expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("std_normalisation", [False, True])
 def test_a_group_of_equal_rewards_has_no_advantage(std_normalisation: bool):
     settings = Settings(std_normalisation=std_normalisation)
-    assert torch.equal(grpo.advantages(torch.tensor([[-0.5] * 8, [0.0] * 8]), settings), torch.zeros(2, 8))
+    assert torch.equal(advantages_of(torch.tensor([[-0.5] * 8, [0.0] * 8]), settings), torch.zeros(2, 8))
 
 
 def test_equal_rewards_that_binary_cannot_hold_have_no_advantage_either():
-    advantages = grpo.advantages(torch.full((1, 8), -0.7), Settings(std_normalisation=True))
+    advantages = advantages_of(torch.full((1, 8), -0.7), Settings(std_normalisation=True))
     assert advantages.abs().max() < 1e-6
 
 
 def test_spread_is_a_matter_of_each_group():
     rewards = torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 0.99], [0.0, 0.0, 0.0], [-1.0, 1.0, 0.0]])
-    assert has_spread(rewards).tolist() == [False, True, False, True]
+    assert has_spread(rewards, torch.ones(4, 3, dtype=torch.bool)).tolist() == [False, True, False, True]
 
 
 # Two completions of 3 and 1 tokens with A = +1/2 and −1/2, on policy, so that the loss is −Σ w A.
@@ -193,7 +214,7 @@ def test_normalisation_in_value_and_gradient(normalisation, weights: list[list[f
     made = token_weights(MASK, normalisation, max_new_tokens=5)
     torch.testing.assert_close(made, expected)
     logprobs = torch.full((2, 3), -1.0, requires_grad=True)
-    value, _ = grpo.loss(logprobs, logprobs.detach(), ADVANTAGES, made, None, Settings())
+    value, _ = grpo.loss(scores(logprobs, logprobs.detach(), ADVANTAGES, made), Settings())
     value.backward()
     assert value.item() == pytest.approx(loss, abs=1e-7)
     torch.testing.assert_close(logprobs.grad, -expected * ADVANTAGES)
@@ -221,7 +242,7 @@ def test_micro_batches_add_up_to_the_mean_over_all_tokens():
     parts, gradients, divergence = [], [], []
     for rows in (slice(0, 1), slice(1, 2), slice(2, 4)):
         part = logprobs[rows].clone().requires_grad_()
-        loss, metrics = grpo.loss(part, old[rows], advantages[rows], weights[rows], reference[rows], settings)
+        loss, metrics = grpo.loss(scores(part, old[rows], advantages[rows], weights[rows], reference[rows]), settings)
         loss.backward()
         parts.append(loss.item())
         gradients.append(part.grad)
@@ -250,7 +271,7 @@ def test_padding_has_neither_value_nor_gradient():
     values = []
     for filler in (0.0, 7.0):
         filled = torch.where(mask.bool(), logprobs, filler).requires_grad_()
-        loss, _ = grpo.loss(filled, old, advantages, weights, reference, Settings(beta=0.1))
+        loss, _ = grpo.loss(scores(filled, old, advantages, weights, reference), Settings(beta=0.1))
         loss.backward()
         assert filled.grad is not None
         assert torch.equal(filled.grad[~mask.bool()], torch.zeros(5))

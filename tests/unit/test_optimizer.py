@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
+from antiphon.config.schema import Optimizer
 from antiphon.train.optimizer import MasterAdamW, schedule_factor
 
 BETAS = (0.9, 0.95)
@@ -23,26 +24,35 @@ def give_gradient(weight: nn.Parameter, *values: float) -> None:
     (weight * torch.tensor(values, dtype=weight.dtype)).sum().backward()
 
 
+def factor(step: int, steps: int, warmup: int, schedule: str, floor: float) -> float:
+    settings = {"warmup_steps": warmup, "schedule": schedule, "min_lr_ratio": floor, "decay": 0.5}
+    return schedule_factor(step, steps, Optimizer.model_validate(settings))
+
+
 def test_warm_up_is_linear_and_reaches_one_on_its_last_step():
-    assert [schedule_factor(s, 100, 4, "constant", 0.0) for s in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    assert [factor(s, 100, 4, "constant", 0.0) for s in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
 
 
 def test_constant_stays_at_one():
-    assert [schedule_factor(s, 10, 0, "constant", 0.3) for s in (0, 5, 9, 50)] == [1.0] * 4
+    assert [factor(s, 10, 0, "constant", 0.3) for s in (0, 5, 9, 50)] == [1.0] * 4
 
 
 def test_cosine_falls_from_one_to_the_floor():
     # After 2 steps of warm-up, steps 2 to 10 are the phases 0, 1/8 ... 1 of half a turn;
     # cos(pi/4) = 0.7071 at step 4. With a floor f: f + (1 − f)(1 + cos) / 2.
     def factors(floor: float) -> list[float]:
-        return [schedule_factor(s, 10, 2, "cosine", floor) for s in (0, 1, 2, 4, 6, 10, 11)]
+        return [factor(s, 10, 2, "cosine", floor) for s in (0, 1, 2, 4, 6, 10, 11)]
 
     assert factors(0.0) == pytest.approx([0.5, 1.0, 1.0, 0.853553, 0.5, 0.0, 0.0], abs=1e-6)
     assert factors(0.2) == pytest.approx([0.5, 1.0, 1.0, 0.882843, 0.6, 0.2, 0.2], abs=1e-6)
 
 
 def test_cosine_shorter_than_its_warm_up_has_no_division_by_zero():
-    assert [schedule_factor(s, 2, 2, "cosine", 0.0) for s in range(3)] == [0.5, 1.0, 1.0]
+    assert [factor(s, 2, 2, "cosine", 0.0) for s in range(3)] == [0.5, 1.0, 1.0]
+
+
+def test_exponential_falls_by_its_decay_to_the_floor():
+    assert [factor(s, 10, 1, "exponential", 0.2) for s in range(5)] == [1.0, 1.0, 0.5, 0.25, 0.2]
 
 
 def test_the_first_step_is_the_learning_rate_against_the_gradients_sign():

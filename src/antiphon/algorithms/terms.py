@@ -1,6 +1,6 @@
-"""Pieces that policy-gradient losses share: token weights, KL estimators, group statistics. Tensors only.
+"""Pieces that losses share: token weights, KL estimators, group statistics. Tensors only.
 
-Shapes: P prompts, G completions each, N = P·G, T completion tokens; `mask` [N, T] is 1 on tokens, stop included.
+Shapes: P prompts, G completions each, N = P·G, A actions; `mask` [N, A] is 1 on actions, stop token included.
 """
 
 from __future__ import annotations
@@ -14,21 +14,30 @@ Normalisation = Literal["token", "sequence", "constant"]
 KLEstimator = Literal["k1", "k2", "k3"]
 
 
-def token_weights(mask: Tensor, normalisation: Normalisation, max_new_tokens: int) -> Tensor:
-    """Weights [N, T] such that a loss is the plain sum of weight × token loss over the whole batch.
+def token_weights(
+    mask: Tensor, normalisation: Normalisation, max_new_tokens: int, totals: tuple[float, float] | None = None
+) -> Tensor:
+    """Weights [N, A] such that a loss is the plain sum of weight × token loss over the whole batch.
 
     token     1 / (all tokens): every token counts the same (DAPO, 2503.14476, eq. 12)
     sequence  1 / (N · its tokens): every completion counts the same (GRPO, 2402.03300, eq. 3)
     constant  1 / (N · max_new_tokens): no length in the denominator (Dr.GRPO, 2503.20783, section 3)
 
-    The weights are made once for a minibatch, so that the sum over its micro-batches is the global mean.
+    Completions without any action count nowhere. `totals` are the tokens and completions of the whole minibatch
+    where `mask` is a shard of it.
     """
     mask = mask.float()
+    tokens, completions = totals or counts(mask)
     if normalisation == "token":
-        return mask / mask.sum().clamp(min=1)
+        return mask / max(tokens, 1)
     if normalisation == "sequence":
-        return mask / (len(mask) * mask.sum(-1, keepdim=True).clamp(min=1))
-    return mask / (len(mask) * max_new_tokens)
+        return mask / (max(completions, 1) * mask.sum(-1, keepdim=True).clamp(min=1))
+    return mask / (max(completions, 1) * max_new_tokens)
+
+
+def counts(mask: Tensor) -> tuple[float, float]:
+    """The tokens and completions of `mask` [N, A] that count."""
+    return float(mask.sum()), float((mask.sum(-1) > 0).sum())
 
 
 def kl_estimate(logprobs: Tensor, reference: Tensor, estimator: KLEstimator) -> Tensor:
@@ -45,6 +54,24 @@ def kl_estimate(logprobs: Tensor, reference: Tensor, estimator: KLEstimator) -> 
     return torch.expm1(ratio) - ratio
 
 
-def has_spread(rewards: Tensor, tolerance: float = 1e-8) -> Tensor:
-    """[P] True where the rewards [P, G] of a group differ; a constant group teaches nothing."""
-    return (rewards.amax(-1) - rewards.amin(-1)) > tolerance
+def has_spread(rewards: Tensor, valid: Tensor, tolerance: float = 1e-8) -> Tensor:
+    """[P] True where the valid rewards [P, G] of a group differ; a constant group teaches nothing."""
+    highest = rewards.masked_fill(~valid, -torch.inf).amax(-1)
+    lowest = rewards.masked_fill(~valid, torch.inf).amin(-1)
+    return highest - lowest > tolerance
+
+
+def group_mean(values: Tensor, valid: Tensor) -> Tensor:
+    """[P, 1] mean of the valid values [P, G] of each group."""
+    return (values * valid).sum(-1, keepdim=True) / valid.sum(-1, keepdim=True).clamp(min=1)
+
+
+def group_std(values: Tensor, valid: Tensor) -> Tensor:
+    """[P, 1] standard deviation of the valid values [P, G] of each group, as of a population."""
+    centred = values - group_mean(values, valid)
+    return group_mean(centred**2, valid).sqrt()
+
+
+def sequence_sums(values: Tensor, weights: Tensor) -> Tensor:
+    """[N, 1] sum of `values` [N, A] over the actions that count."""
+    return (values * (weights > 0)).sum(-1, keepdim=True)

@@ -70,7 +70,7 @@ def _describe(run: RunFolder) -> dict[str, Any]:
     error = status.error
     model = algorithm = "unreadable"
     try:
-        model, algorithm = run.config.model, run.config.algorithm["name"]
+        model, algorithm = run.config.model, run.config.algorithm_name
     except ConfigError as problem:
         error = str(problem)
     wers = _mean_wers(run.evals())

@@ -27,9 +27,12 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 def _algorithm(value: Any) -> Any:
     if isinstance(value, str) and value:
         return {"name": value}
-    if isinstance(value, dict) and isinstance(value.get("name"), str) and value["name"]:
+    listed = value if isinstance(value, list) else [value]
+    if listed and all(isinstance(one, dict) and isinstance(one.get("name"), str) and one["name"] for one in listed):
         return value
-    raise ValueError("must be an algorithm's name, or a mapping with its name: {name: grpo, ...}")
+    raise ValueError(
+        "must be an algorithm's name, a mapping with its name ({name: grpo, ...}), or a list of mappings to sum"
+    )
 
 
 def _reward(value: Any) -> Any:
@@ -64,6 +67,19 @@ def _folder_name(value: str) -> str:
     return value
 
 
+class RewardLimits(Settings):
+    """How rewards are called, and what becomes of a sample for which one fails."""
+
+    concurrency: PositiveInt = Field(default=64, description="Calls of an async reward in flight at a time.")
+    timeout_s: PositiveFloat | None = Field(
+        default=120.0, description="Seconds an async call may take before it has failed; null for any time."
+    )
+    retries: NonNegativeInt = Field(default=0, description="Further tries of a call that raises or takes too long.")
+    on_failure: Literal["error", "drop"] = Field(
+        default="error", description="A failed reward stops the run, or its sample is counted and not learnt from."
+    )
+
+
 class Data(Settings):
     """What is learnt from and what is measured."""
 
@@ -93,7 +109,9 @@ class Rollout(Settings):
     """How the model is asked."""
 
     group_size: PositiveInt = Field(default=8, description="Completions sampled for each prompt (G).")
-    temperature: PositiveFloat = Field(default=1.0, description="Sampling temperature; the loss sees the same one.")
+    temperature: NonNegativeFloat = Field(
+        default=1.0, description="Sampling temperature; the loss sees the same one. 0 is greedy, for distillation."
+    )
     max_new_tokens: PositiveInt = Field(default=64, description="Longest completion, in tokens.")
     prompts_per_step: PositiveInt = Field(default=16, description="Distinct prompts in one step (P).")
     max_sequences: PositiveInt = Field(
@@ -109,13 +127,40 @@ class Optimizer(Settings):
 
     lr: PositiveFloat = Field(default=1e-6, description="Peak learning rate.")
     warmup_steps: NonNegativeInt = Field(default=0, description="Steps of linear warm-up.")
-    schedule: Literal["constant", "cosine"] = Field(default="constant", description="Learning rate after warm-up.")
-    min_lr_ratio: Fraction = Field(default=0.0, description="Where the cosine ends, as a fraction of lr.")
+    schedule: Literal["constant", "cosine", "exponential"] = Field(
+        default="constant", description="Learning rate after warm-up."
+    )
+    min_lr_ratio: Fraction = Field(default=0.0, description="Least learning rate of a schedule, as a fraction of lr.")
+    decay: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.85, description="Factor of the exponential schedule at each step."
+    )
     weight_decay: NonNegativeFloat = Field(default=0.0, description="Decoupled weight decay.")
     betas: Annotated[tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]], Strict(False)] = (
         Field(default=(0.9, 0.95), description="Decay rates of the two moments.")
     )
     max_grad_norm: PositiveFloat = Field(default=1.0, description="Gradients are scaled down to this global norm.")
+
+
+def _targets(value: Any) -> Any:
+    if value == "all-linear":
+        return value
+    names = _names(value)
+    if not names or not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise ValueError("must be all-linear, or names of parts or layers: [language_model], [q_proj, v_proj]")
+    return names
+
+
+class Lora(Settings):
+    """Small matrices beside the linear layers, trained in their stead."""
+
+    rank: PositiveInt = Field(default=16, description="Rank of an adapter.")
+    alpha: PositiveFloat = Field(default=32.0, description="An adapter's output is scaled by alpha / rank.")
+    target: Annotated[Literal["all-linear"] | list[str], BeforeValidator(_targets)] = Field(
+        default="all-linear", description="Every linear layer but the head, or parts and endings of layers' names."
+    )
+    save: Literal["adapter", "merged"] = Field(
+        default="adapter", description="What checkpoints hold: the adapter in peft's form, or the whole model."
+    )
 
 
 class Train(Settings):
@@ -124,8 +169,16 @@ class Train(Settings):
     steps: PositiveInt = Field(default=100, description="Rollouts to learn from.")
     minibatches: PositiveInt = Field(default=1, description="Optimiser steps in one pass over a rollout.")
     epochs: PositiveInt = Field(default=1, description="Passes over each rollout.")
-    max_prompts_per_batch: PositiveInt = Field(
-        default=16, description="Prompts in one forward and backward pass; lower it when memory runs out."
+    max_tokens_per_batch: PositiveInt = Field(
+        default=32768,
+        description="Positions of prompts and completions in one forward and backward pass; lower it when memory "
+        "runs out.",
+    )
+    activation_checkpointing: bool = Field(
+        default=False, description="Compute each layer's activations again in the backward pass, to save memory."
+    )
+    cache_features_mb: NonNegativeInt = Field(
+        default=0, description="MiB of memory for the audio features of a frozen encoder; 0 keeps none."
     )
     save_every: Annotated[int, AfterValidator(_save_every)] = Field(
         default=50, description="Steps between checkpoints; -1 saves at the end alone."
@@ -158,13 +211,20 @@ class Config(Settings):
 
     model: Name = Field(default="builtin:student", description="Path, hub id, RUN, RUN@STEP or builtin:NAME.")
     task: Name = Field(default="asr", description="How an example becomes a prompt, and an answer is read.")
-    algorithm: Annotated[dict[str, Any], BeforeValidator(_algorithm)] = Field(
-        default={"name": "grpo"}, description="An algorithm's name, or a mapping of its name and settings."
+    algorithm: Annotated[dict[str, Any] | list[dict[str, Any]], BeforeValidator(_algorithm)] = Field(
+        default={"name": "grpo"},
+        description="An algorithm's name, a mapping of its name and settings, or a list of those to sum.",
     )
     reward: Annotated[str | dict[str, Any] | list[str | dict[str, Any]], BeforeValidator(_reward)] = Field(
         default="wer",
         description="A built-in reward, file.py:function or import path; a mapping with settings; a list.",
     )
+    reward_limits: RewardLimits = RewardLimits()
+    teacher: Name | None = Field(default=None, description="The model that distillation learns from, as for `model`.")
+    freeze: Annotated[list[Name], BeforeValidator(_names)] = Field(
+        default=[], description="Parts of the model that are not trained, such as [audio_encoder]."
+    )
+    lora: Lora | None = Field(default=None, description="Train LoRA adapters in place of the weights; {} for defaults.")
     data: Data = Data()
     rollout: Rollout = Rollout()
     optimizer: Optimizer = Optimizer()
@@ -193,6 +253,12 @@ class Config(Settings):
                 f"got {self.train.minibatches} and {self.rollout.prompts_per_step}"
             )
         return self
+
+    @property
+    def algorithm_name(self) -> str:
+        """The algorithm's name, or the names of those that are summed: `grpo+opd`."""
+        listed = self.algorithm if isinstance(self.algorithm, list) else [self.algorithm]
+        return "+".join(one["name"] for one in listed)
 
     def to_yaml(self) -> str:
         """The recipe in full, defaults included; `load_config` reads it back equal."""

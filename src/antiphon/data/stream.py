@@ -27,22 +27,25 @@ class PromptStream:
                 f"rollout.prompts_per_step={per_step}; lower that to {len(examples)} or add data"
             )
         self._examples = examples
-        self._per_step = per_step
+        self.per_step = per_step
         self._seed = seed
         self._prompt = prompt
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prompts")
         self._ahead: tuple[int, Future[list[Prompt]]] | None = None
 
-    def examples(self, step: int) -> list[Example]:
-        """The examples of a step (0-based), all distinct."""
-        steps_per_epoch = len(self._examples) // self._per_step
+    def examples(self, step: int, attempt: int = 0) -> list[Example]:
+        """The examples of a step (0-based), all distinct. Further attempts at a step have shuffles of their own."""
+        steps_per_epoch = len(self._examples) // self.per_step
         epoch, place = divmod(step, steps_per_epoch)
-        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._examples))
-        chosen = order[place * self._per_step : (place + 1) * self._per_step]
+        key = [self._seed, epoch, attempt] if attempt else [self._seed, epoch]
+        order = np.random.default_rng(key).permutation(len(self._examples))
+        chosen = order[place * self.per_step : (place + 1) * self.per_step]
         return [self._examples[i] for i in chosen]
 
-    def prompts(self, step: int) -> list[Prompt]:
-        """The prompts of `examples(step)`; starts on those of the step after."""
+    def prompts(self, step: int, attempt: int = 0) -> list[Prompt]:
+        """The prompts of `examples(step, attempt)`; starts on those of the step after."""
+        if attempt:
+            return [self._prompt(example) for example in self.examples(step, attempt)]
         ready = self._ahead is not None and self._ahead[0] == step
         prompts = self._ahead[1].result() if ready and self._ahead else self._make(step)
         self._ahead = (step + 1, self._thread.submit(self._make, step + 1))

@@ -15,6 +15,7 @@ import soundfile
 import torch
 from torch import Tensor
 from transformers.masking_utils import create_bidirectional_mask
+from transformers.models.qwen3_asr.processing_qwen3_asr import LANGUAGE_CODE_TO_NAME
 
 from antiphon.errors import ModelError
 from antiphon.types import Prompt, Seconds
@@ -42,6 +43,8 @@ class Family:
     """(model, audio of several clips) -> the features that replace the placeholders [audio tokens, D], in order."""
     answer: Callable[[str], str] = str.strip
     """A decoded completion -> the answer without the model's framing."""
+    frame: Callable[[str, str | None, Prompt], str] = lambda text, language, prompt: text
+    """(text, its language, prompt) -> the completion with the model's framing: the inverse of `answer`."""
     max_seconds: Callable[[Any], Seconds] = lambda processor: math.inf
     """(processor) -> what the processor would cut, silently, is longer than this."""
     bucket: Callable[[Any, Tensor], Any] = lambda model, features: None
@@ -110,6 +113,13 @@ def _qwen3_asr(processor: Any, prompt: Prompt) -> Inputs:
         silence, language=prompt.language, prompt=prompt.context or None, tokenize=False
     )
     return _ask(processor, prompt, text[0])
+
+
+def _qwen3_asr_frame(text: str, language: str | None, prompt: Prompt) -> str:
+    """The framing of `_qwen3_asr_answer`, unless the prompt has forced the language and with it the framing."""
+    if prompt.language:
+        return text
+    return f"language {LANGUAGE_CODE_TO_NAME.get((language or '').lower(), language or 'None')}<asr_text>{text}"
 
 
 def _qwen3_asr_answer(text: str) -> str:
@@ -222,7 +232,9 @@ FAMILIES: dict[str, Family] = {
     ),
     "qwen2_5_omni": _QWEN2_5_OMNI,
     "qwen2_5_omni_thinker": _QWEN2_5_OMNI,
-    "qwen3_asr": Family("Qwen3ASRForConditionalGeneration", _qwen3_asr, _MASKED, answer=_qwen3_asr_answer),
+    "qwen3_asr": Family(
+        "Qwen3ASRForConditionalGeneration", _qwen3_asr, _MASKED, answer=_qwen3_asr_answer, frame=_qwen3_asr_frame
+    ),
     "qwen3_omni_moe": _QWEN3_OMNI,
     "qwen3_omni_moe_thinker": _QWEN3_OMNI,
     "voxtral": Family("VoxtralForConditionalGeneration", _voxtral),

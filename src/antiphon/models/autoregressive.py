@@ -18,7 +18,7 @@ from transformers import Cache, DynamicCache
 from antiphon.errors import ModelError
 from antiphon.models.logits import Predictions, log_softmax
 from antiphon.models.policy import Sampling, inverse_cdf_sample
-from antiphon.types import Completion, FinishReason
+from antiphon.types import Completion, FinishReason, Prompt
 
 
 @dataclass
@@ -130,6 +130,21 @@ class Autoregressive:
         shape = (*mask.shape, k)
         return values.new_zeros(shape).masked_scatter(taken, values), ids.new_zeros(shape).masked_scatter(taken, ids)
 
+    def target(self, prompt: Prompt, text: str, language: str | None) -> list[int]:
+        ids = self.tokenizer(self._framed(prompt, text, language), add_special_tokens=False)["input_ids"]
+        ids = [*ids, _stop_list(self.model)[0]]
+        forbidden = [i for place, i in enumerate(ids) if (self.blocked if place else self.blocked_first)[i]]
+        if forbidden:
+            raise ModelError(
+                f"prompt {prompt.id!r}: the text {text[:60]!r} takes token {forbidden[0]} "
+                f"({self.tokenizer.decode(forbidden[:1])!r}), which is blocked; correct the text, or unblock it"
+            )
+        return ids
+
+    def _framed(self, prompt: Prompt, text: str, language: str | None) -> str:
+        """`text` as the model words it."""
+        return text
+
     @torch.no_grad()
     def sample(
         self, prefix: Prefix, n: int, sampling: Sampling, uniforms: np.ndarray | None = None
@@ -193,9 +208,13 @@ def repeat(cache: Any, n: int) -> DynamicCache:
 
 
 def _stop_ids(model: Any) -> frozenset[int]:
+    return frozenset(_stop_list(model))
+
+
+def _stop_list(model: Any) -> list[int]:
     """The generation config's end-of-sequence ids, else the model config's."""
     for config in (getattr(model, "generation_config", None), model.config):
         ids = getattr(config, "eos_token_id", None)
         if ids is not None:
-            return frozenset([ids] if isinstance(ids, int) else ids)
+            return [ids] if isinstance(ids, int) else list(ids)
     raise ModelError("the model's configuration names no eos_token_id, so no completion could ever stop")

@@ -88,6 +88,15 @@ class Classifier(ClipModel):
         scores = self.label_logprobs(prefix, temperature).repeat_interleave(len(tokens) // len(prefix), 0)
         return scores.gather(-1, tokens).masked_fill(~mask.bool(), 0.0)
 
+    def target(self, prompt: Prompt, text: str, language: str | None) -> list[int]:
+        """The label that is called `text`, whatever its case."""
+        names = [label.strip().casefold() for label in self.labels]
+        if text.strip().casefold() not in names:
+            raise ModelError(
+                f"prompt {prompt.id!r}: {text[:60]!r} is no label of this model; its labels: {', '.join(self.labels)[:200]}"
+            )
+        return [names.index(text.strip().casefold())]
+
     @torch.no_grad()
     def sample(
         self, prefix: Tensor, n: int, sampling: Sampling, uniforms: np.ndarray | None = None

@@ -72,6 +72,13 @@ class Policy(Protocol):
         """
         ...
 
+    def target(self, prompt: Prompt, text: str, language: str | None) -> list[int]:
+        """The completion that says `text`, spoken in `language`, as this model would: framing and stop token included.
+
+        Raises `ModelError` when it has a token that may not be sampled, or the model has no such label.
+        """
+        ...
+
     def answer(self, text: str) -> str:
         """A completion's text without the model's own framing, such as a language tag."""
         ...

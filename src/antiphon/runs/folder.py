@@ -17,7 +17,7 @@ import numpy as np
 
 from antiphon.config import Config, load_config
 from antiphon.errors import RunError
-from antiphon.runs import atomic, clips, evals, lines
+from antiphon.runs import atomic, best, clips, evals, lines
 from antiphon.runs.checkpoints import Checkpoints, step_name, step_of
 from antiphon.runs.environment import describe
 from antiphon.runs.rollouts import RolloutRow, write_rollouts
@@ -86,11 +86,13 @@ class RunFolder:
         except (OSError, ValueError, TypeError) as error:
             raise RunError(f"cannot read {path}: {error}; the folder is damaged, remove it") from error
 
-    def update(self, state: State, step: int | None = None, error: str | None = None) -> None:
+    def update(
+        self, state: State, step: int | None = None, error: str | None = None, reason: str | None = None
+    ) -> None:
         """Writes the state and the steps done (None: as before), with the present time and this process."""
         before = self.status
         done = before.step if step is None else step
-        self._write_status(Status(state, done, self.config.train.steps, before.started, error=error))
+        self._write_status(Status(state, done, self.config.train.steps, before.started, error=error, reason=reason))
 
     def require_free(self) -> None:
         """Raises `RunError` while another process on this machine is training the run."""
@@ -120,6 +122,15 @@ class RunFolder:
         """Adds a line to `gate.jsonl`; a step that has one keeps it."""
         if all(row["step"] != step for row in self.gate()):
             lines.append(self.path / "gate.jsonl", {"step": step, **values})
+
+    def log_guard(self, step: int, values: Mapping[str, Any]) -> None:
+        """Adds a line to `guard.jsonl`; a step that has one keeps it."""
+        if all(row["step"] != step for row in self.guard()):
+            lines.append(self.path / "guard.jsonl", {"step": step, **values})
+
+    def guard(self) -> list[dict[str, Any]]:
+        """The lines of `guard.jsonl`."""
+        return lines.read(self.path / "guard.jsonl")
 
     def gate(self) -> list[dict[str, Any]]:
         """The lines of `gate.jsonl`."""
@@ -165,6 +176,10 @@ class RunFolder:
         """The rows of one evaluation, as saved. Raises `RunError` when it was not made."""
         return evals.read_rows(self.path / "evals", set_name, step)
 
+    def best_step(self) -> int | None:
+        """The step after which the model was best by `eval.best`, step 0 left out; None before any evaluation."""
+        return best.best_step(self.evals(), self.config.eval.best)
+
     @property
     def checkpoints(self) -> Checkpoints:
         return Checkpoints(self.path / "checkpoints")
@@ -175,7 +190,7 @@ class RunFolder:
         return self.path / "plots"
 
     def truncate_after(self, step: int) -> None:
-        """Drops all that came after `step`: checkpoints, evaluations, rollouts, metrics, timings and gate checks.
+        """Drops all that came after `step`: checkpoints, evaluations, rollouts, and lines of every `.jsonl`.
 
         Newest checkpoint first, so that after a kill half-way the same call completes the work.
         """
@@ -188,7 +203,7 @@ class RunFolder:
         for path in (self.path / "rollouts").glob("*.parquet"):
             if (step_of(path.stem) or 0) > step:
                 path.unlink()
-        for name in ("metrics.jsonl", "timings.jsonl", "gate.jsonl"):
+        for name in ("metrics.jsonl", "timings.jsonl", "gate.jsonl", "guard.jsonl"):
             lines.keep_to_step(self.path / name, step)
 
     def _write_status(self, status: Status) -> None:
@@ -196,7 +211,7 @@ class RunFolder:
 
 
 def _make_folder(output: Path, config: Config) -> Path:
-    what = config.name or f"{_word(config.algorithm['name'])}-{_word(config.model)}"
+    what = config.name or f"{_word(config.algorithm_name)}-{_word(config.model)}"
     stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{what}"
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -50,7 +50,7 @@ class RolloutRow:
     """[T], as sampled."""
     logprobs: Sequence[float]
     """[T], of the distribution sampled from."""
-    reward: float
+    reward: float | None
     advantages: Sequence[float]
     """One for each log-probability: what the loss weighed it by; zeros where the group was constant."""
     finish_reason: str

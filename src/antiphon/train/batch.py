@@ -1,15 +1,15 @@
-"""Groups of completions as tensors: what the algorithms and the trainer work on."""
+"""Groups of completions as tensors: what the trainer portions and the algorithms learn from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from antiphon.types import Group, Prompt
+from antiphon.types import Completion, Group, Prompt
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Batch:
     """P prompts with G completions each; rows p·G … p·G+G−1 of the [N, ·] tensors are those of prompt p.
 
     U is the longest completion in tokens and A in actions, the units that have a log-probability: A = U for models
-    that emit token by token, A = 1 where the whole sequence is one action (CTC labellings, class labels).
+    that emit token by token, A = 1 where the whole sequence is one action (CTC labellings, class labels). O is the
+    number of losses that are summed.
     """
 
     prompts: list[Prompt]
@@ -27,10 +28,19 @@ class Batch:
     """[N, U] 1 on tokens, the stop token included."""
     mask: Tensor
     """[N, A] 1 on actions."""
-    old_logprobs: Tensor
-    """[N, A] the engine's, fp32, 0 on padding."""
-    advantages: Tensor
-    """[N, A] fp32, 0 on padding."""
+    engine_logprobs: Tensor
+    """[N, A] fp32, 0 on padding, as are all below."""
+    first: Tensor
+    """[N] True for the first of equal completions in its group."""
+    old_logprobs: Tensor | None = None
+    reference_logprobs: Tensor | None = None
+    teacher_logprobs: Tensor | None = None
+    advantages: Tensor | None = None
+    """[N, A, O]"""
+    counted: Tensor | None = None
+    """[N, A, O] 1 on actions that count in each loss's mean."""
+    weights: Tensor | None = None
+    """[N, A, O], made for a whole minibatch."""
 
     @property
     def group_size(self) -> int:
@@ -40,33 +50,64 @@ class Batch:
         """Into at most `parts` batches of whole groups, sizes as even as can be."""
         parts = min(parts, len(self.prompts))
         bounds = [round(i * len(self.prompts) / parts) for i in range(parts + 1)]
-        return [self._groups(start, end) for start, end in pairwise(bounds)]
+        return [self.groups(range(start, end)) for start, end in pairwise(bounds)]
 
-    def _groups(self, start: int, end: int) -> Batch:
-        rows = slice(start * self.group_size, end * self.group_size)
-        return replace(self, prompts=self.prompts[start:end], **{name: getattr(self, name)[rows] for name in _TENSORS})
+    def groups(self, chosen: Sequence[int]) -> Batch:
+        """The groups of these prompts, in this order."""
+        size = self.group_size
+        rows = torch.tensor([p * size + i for p in chosen for i in range(size)], device=self.tokens.device)
+        tensors = {name: value[rows] for name, value in self._tensors().items()}
+        return replace(self, prompts=[self.prompts[p] for p in chosen], **tensors)
+
+    def within(self, max_tokens: int, prompt_sizes: Sequence[int]) -> list[list[int]]:
+        """Prompts portioned so that each portion, padded, is within `max_tokens` positions of prompts and completions.
+
+        Prompts of similar length go together, the longest first; a group that is too long for itself goes alone.
+        """
+        longest = self.token_mask.sum(-1).view(len(self.prompts), -1).amax(-1).tolist()
+        needs = [(prompt_sizes[p], self.group_size * int(longest[p])) for p in range(len(self.prompts))]
+        order = sorted(range(len(self.prompts)), key=lambda p: (-sum(needs[p]), p))
+        portions: list[list[int]] = [[]]
+        for p in order:
+            inside = [*portions[-1], p]
+            padded = sum(max(needs[q][part] for q in inside) for part in (0, 1)) * len(inside)
+            if portions[-1] and padded > max_tokens:
+                portions.append([p])
+            else:
+                portions[-1].append(p)
+        return portions
 
     def trimmed(self) -> Batch:
         """Without the columns that are padding in every row."""
         tokens, actions = (max(int(mask.sum(-1).max()), 1) for mask in (self.token_mask, self.mask))
-        widths = dict.fromkeys(_TENSORS, actions) | {"tokens": tokens, "token_mask": tokens}
-        return replace(self, **{name: getattr(self, name)[:, :width] for name, width in widths.items()})
+        widths = {"tokens": tokens, "token_mask": tokens}
+        tensors = {
+            name: value if value.dim() == 1 else value[:, : widths.get(name, actions)]
+            for name, value in self._tensors().items()
+        }
+        return replace(self, **tensors)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
 
-_TENSORS = ("tokens", "token_mask", "mask", "old_logprobs", "advantages")
-
-
-def make_batch(groups: Sequence[Group], advantages: Tensor, device: torch.device) -> Batch:
-    """Pad the groups' completions into one batch; `advantages` is [P, G] or [P, G, A]."""
+def make_batch(groups: Sequence[Group], device: torch.device) -> Batch:
+    """Pad the groups' completions into one batch."""
     completions = [completion for group in groups for completion in group.completions]
-    tokens, token_mask = _padded([completion.token_ids for completion in completions], torch.long)
-    logprobs, mask = _padded([completion.logprobs for completion in completions], torch.float32)
-    spread = advantages.float().reshape(len(completions), -1).expand(-1, mask.shape[1])
-    fields = (tokens, token_mask, mask, logprobs, spread * mask)
-    return Batch([group.prompt for group in groups], *(field.to(device) for field in fields))
+    tokens, token_mask = padded([completion.token_ids for completion in completions], torch.long)
+    logprobs, mask = padded([completion.logprobs for completion in completions], torch.float32)
+    first = torch.tensor([new for group in groups for new in _first(group.completions)])
+    tensors = (one.to(device) for one in (tokens, token_mask, mask, logprobs, first))
+    return Batch([group.prompt for group in groups], *tensors)
 
 
-def _padded(rows: Sequence[Sequence[float]], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _first(completions: Sequence[Completion]) -> list[bool]:
+    ids = [completion.token_ids for completion in completions]
+    return [one not in ids[:i] for i, one in enumerate(ids)]
+
+
+def padded(rows: Sequence[Sequence[float]], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Rows of unequal length as one tensor, 0 on padding, and its mask."""
     width = max(1, *(len(row) for row in rows))
     values, mask = torch.zeros(len(rows), width, dtype=dtype), torch.zeros(len(rows), width)

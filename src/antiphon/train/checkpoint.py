@@ -1,4 +1,4 @@
-"""Everything a step depends on, in one folder: the model as transformers saves it, and the optimiser beside it."""
+"""Everything a step depends on, in one folder: the model as transformers or peft saves it, the optimiser beside it."""
 
 from __future__ import annotations
 
@@ -9,26 +9,45 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from antiphon.errors import RunError
+from antiphon.errors import ModelError, RunError
+from antiphon.models import lora
 from antiphon.train.trainer import Trainer
 
 OPTIMIZER = "optimizer.safetensors"
 STATE = "trainer.json"
+ADAPTER = "adapter"
+"""Where the adapter lies that a merged checkpoint goes on from."""
 
 
 def save_checkpoint(folder: Path, trainer: Trainer, step: int) -> None:
-    """Fill `folder`; `step` is the number of steps done. No random state is needed: it derives from the step."""
-    trainer.policy.save(folder)
+    """Fill `folder`; `step` is the number of steps done. No random state is needed: it derives from the step.
+
+    With LoRA the model is its adapter alone, or, for `lora.save: merged`, whole.
+    """
+    policy, settings = trainer.policy, trainer.config.lora
+    if settings and settings.save == "merged":
+        policy.model.save_pretrained(folder / ADAPTER)
+        with lora.merged(policy.model):
+            policy.save(folder)
+    else:
+        policy.save(folder)
     save_file({k: v.contiguous() for k, v in trainer.optimizer.state_tensors().items()}, folder / OPTIMIZER)
     (folder / STATE).write_text(json.dumps({"step": step, "torch": torch.__version__}))
 
 
-def load_optimizer(folder: Path, trainer: Trainer) -> int:
-    """Put the optimiser back where it was; the weights were loaded with the model. Returns the steps done."""
+def load_checkpoint(folder: Path, trainer: Trainer) -> int:
+    """Put adapters and optimiser back where they were. Returns the steps done.
+
+    Without LoRA the policy must have been loaded from `folder`, with LoRA from what the run started from.
+    """
     try:
         step = json.loads((folder / STATE).read_text())["step"]
+        settings = trainer.config.lora
+        if settings:
+            place = folder / ADAPTER if settings.save == "merged" else folder
+            lora.load_adapter_tensors(trainer.policy.model, load_file(place / "adapter_model.safetensors"))
         trainer.optimizer.load_state_tensors(load_file(folder / OPTIMIZER))
-    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError, ModelError, SafetensorError) as error:
         raise RunError(
             f"{folder} cannot be resumed from: {error}; resume from another step (antiphon checkpoints RUN)"
         ) from error

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from antiphon.config.schema import Optimizer
 from antiphon.errors import ModelError
 
 
-def schedule_factor(step: int, steps: int, warmup: int, schedule: Literal["constant", "cosine"], floor: float) -> float:
-    """The learning rate's factor at `step` (0-based): linear warm-up, then constant, or cosine down to `floor`."""
-    if step < warmup:
-        return (step + 1) / warmup
-    if schedule == "constant":
+def schedule_factor(step: int, steps: int, optimizer: Optimizer) -> float:
+    """The learning rate's factor at `step` (0-based): linear warm-up, then the schedule, never below its floor."""
+    if step < optimizer.warmup_steps:
+        return (step + 1) / optimizer.warmup_steps
+    since, floor = step - optimizer.warmup_steps, optimizer.min_lr_ratio
+    if optimizer.schedule == "constant":
         return 1.0
-    progress = min((step - warmup) / max(steps - warmup, 1), 1.0)
+    if optimizer.schedule == "exponential":
+        return max(optimizer.decay**since, floor)
+    progress = min(since / max(steps - optimizer.warmup_steps, 1), 1.0)
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
 

@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from types import ModuleType
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from antiphon.algorithms.inputs import Outcomes, Scores
 from antiphon.algorithms.terms import has_spread, token_weights
 from antiphon.config import Config
 from antiphon.models.policy import Policy
-from antiphon.train.batch import Batch, make_batch
+from antiphon.train.batch import Batch, make_batch, padded
+from antiphon.train.objectives import Objective, combined_needs
 from antiphon.train.optimizer import MasterAdamW, schedule_factor
+from antiphon.train.teacher import Teacher
 from antiphon.types import Group
+
+Credit = Callable[[Group], list[list[float]]]
+"""What is added to each token's advantage, for each completion of a group; their sums are 0."""
 
 
 class Trainer:
-    """Learns from rollouts. Blind to the model's family and to the algorithm's mathematics."""
+    """Learns from rollouts. Blind to the model's family and to the algorithms' mathematics."""
 
     def __init__(
         self,
         policy: Policy,
-        algorithm: ModuleType,
-        settings: Any,
+        objectives: Sequence[Objective],
         config: Config,
         reference: Policy | None = None,
+        teacher: Teacher | None = None,
+        credit: Credit | None = None,
     ) -> None:
         self.policy = policy
-        self.algorithm = algorithm
-        self.settings = settings
+        self.objectives = list(objectives)
+        self.needs = combined_needs(objectives)
         self.config = config
         self.reference = reference
+        self.teacher = teacher
+        self.credit = credit
+        self.temperature = config.rollout.temperature or 1.0
         self.optimizer = MasterAdamW(
             policy.model.named_parameters(),
             lr=config.optimizer.lr,
@@ -42,64 +52,225 @@ class Trainer:
         )
 
     def step(self, groups: Sequence[Group], step: int) -> tuple[Tensor, dict[str, float]]:
-        """Learn from the rollout of `step` (0-based). Returns the advantages [P, G] and the step's metrics."""
-        rewards = torch.tensor([[reward.value for reward in group.rewards] for group in groups])
-        advantages = self.algorithm.advantages(rewards, self.settings)
-        teaches = has_spread(rewards)
-        optimizer = self.config.optimizer
-        factor = schedule_factor(
-            step, self.config.train.steps, optimizer.warmup_steps, optimizer.schedule, optimizer.min_lr_ratio
-        )
-        metrics = {"zero_variance_share": 1 - float(teaches.float().mean()), "loss": 0.0, "grad_norm": 0.0}
-        metrics["lr"] = optimizer.lr * factor
-        kept = teaches if self.reference is None else torch.ones_like(teaches)
-        if kept.any():
-            chosen = [group for group, keep in zip(groups, kept.tolist(), strict=True) if keep]
-            metrics |= self._learn(make_batch(chosen, advantages[kept], self.policy.device), factor)
+        """Learn from the rollout of `step` (0-based). Returns the advantages [N, A] and the step's metrics.
+
+        The advantages are those of the first algorithm.
+        """
+        batch, metrics = self._prepare(groups)
+        assert batch.advantages is not None
+        assert batch.counted is not None
+        advantages = batch.advantages[..., 0].cpu()
+        train, optimizer = self.config.train, self.config.optimizer
+        factor = schedule_factor(step, train.steps, optimizer)
+        metrics |= {"loss": 0.0, "grad_norm": 0.0, "lr": optimizer.lr * factor}
+        teaching = batch.counted.flatten(1).any(-1).view(len(groups), -1).any(-1)
+        if teaching.any():
+            metrics |= self._learn(batch.groups(teaching.nonzero().squeeze(-1).tolist()), factor)
         self.policy.version = step + 1
         return advantages, metrics
+
+    def evaluate(self, groups: Sequence[Group]) -> dict[str, float]:
+        """The losses and metrics of a rollout, without gradients and without a step: calibration."""
+        batch, metrics = self._prepare(groups)
+        with torch.no_grad():
+            return metrics | self._over_micro_batches(batch, lambda loss: None)
+
+    @torch.no_grad()
+    def _prepare(self, groups: Sequence[Group]) -> tuple[Batch, dict[str, float]]:
+        """The groups as a batch with everything that stays fixed during the step, and what it says of the rollout."""
+        batch = make_batch(groups, self.policy.device)
+        train = self.config.train
+        if self.needs.recomputed_old and train.epochs * train.minibatches > 1:
+            batch = replace(batch, old_logprobs=self._fixed(batch, lambda one: self._logprobs(self.policy, one)))
+        if self.needs.reference:
+            reference = self.reference
+            assert reference is not None
+            batch = replace(batch, reference_logprobs=self._fixed(batch, lambda one: self._logprobs(reference, one)))
+        metrics: dict[str, float] = {}
+        if self.needs.teacher == "logprobs" or (self.needs.teacher and self._wants_teacher_logprobs()):
+            assert self.teacher is not None
+            batch = replace(batch, teacher_logprobs=self._fixed(batch, self.teacher.logprobs))
+        if self.teacher is not None:
+            metrics |= self.teacher.metrics()
+        outcomes = self._outcomes(groups, batch)
+        if self.needs.rewards:
+            metrics["zero_variance_share"] = 1 - float(has_spread(outcomes.rewards, outcomes.valid).float().mean())
+        return self._with_advantages(batch, outcomes, groups), metrics
+
+    def _wants_teacher_logprobs(self) -> bool:
+        return any(objective.needs.teacher == "logprobs" for objective in self.objectives)
+
+    def _fixed(self, batch: Batch, score: Callable[[Batch], Tensor]) -> Tensor:
+        """`score` of every portion of the batch, as one tensor [N, A]."""
+        values, size = torch.zeros_like(batch.engine_logprobs), batch.group_size
+        for portion in self._portions(batch):
+            micro = batch.groups(portion).trimmed()
+            rows = [p * size + i for p in portion for i in range(size)]
+            scored = score(micro)
+            values[rows, : scored.shape[1]] = scored
+        return values
+
+    def _outcomes(self, groups: Sequence[Group], batch: Batch) -> Outcomes:
+        shape, device = (len(groups), batch.group_size), batch.tokens.device
+        rewards = [reward for group in groups for reward in (group.rewards or [None] * batch.group_size)]
+        values = torch.tensor([0.0 if reward is None else reward.value for reward in rewards], device=device)
+        valid = torch.tensor([reward is not None for reward in rewards], device=device) | (not self.needs.rewards)
+        valid = valid.view(shape)
+        greedy = None
+        if self.needs.greedy:
+            answered = torch.tensor([group.greedy_reward is not None for group in groups], device=device)
+            values_of = [group.greedy_reward.value if group.greedy_reward else 0.0 for group in groups]
+            greedy, valid = torch.tensor(values_of, device=device), valid & answered[:, None]
+        divergence = None
+        if batch.reference_logprobs is not None:
+            old = batch.engine_logprobs if batch.old_logprobs is None else batch.old_logprobs
+            divergence = (old - batch.reference_logprobs).sum(-1).view(shape)
+        return Outcomes(
+            rewards=values.view(shape),
+            valid=valid,
+            first=batch.first.view(shape),
+            lengths=batch.token_mask.sum(-1).view(shape),
+            max_new_tokens=self.config.rollout.max_new_tokens,
+            greedy_rewards=greedy,
+            reference_kl=divergence,
+        )
+
+    def _with_advantages(self, batch: Batch, outcomes: Outcomes, groups: Sequence[Group]) -> Batch:
+        """Each loss's advantages, and which actions count in its mean."""
+        credit = None
+        if self.credit is not None:
+            credit = padded([row for group in groups for row in self.credit(group)], torch.float32)[0]
+            credit = credit.to(batch.mask)[:, : batch.mask.shape[1]]
+        advantages, counted = [], []
+        for objective in self.objectives:
+            given = objective.advantages(outcomes) * outcomes.valid
+            spread = given.reshape(-1, 1).expand_as(batch.mask)
+            if credit is not None and objective.needs.alignment_credit:
+                spread = spread + objective.settings.credit_weight * credit * outcomes.valid.reshape(-1, 1)
+            spread = spread * batch.mask
+            teaches = {
+                "all": outcomes.valid,
+                "groups": (spread != 0).view(len(groups), -1).any(-1, keepdim=True) & outcomes.valid,
+                "rows": given != 0,
+            }[objective.needs.mean_over]
+            advantages.append(spread)
+            counted.append(batch.mask * teaches.reshape(-1, 1))
+        return replace(batch, advantages=torch.stack(advantages, -1), counted=torch.stack(counted, -1))
 
     def _learn(self, batch: Batch, factor: float) -> dict[str, float]:
         train = self.config.train
         totals: dict[str, list[float]] = defaultdict(list)
         for _ in range(train.epochs):
             for minibatch in batch.split(train.minibatches):
-                for name, value in self._backward(minibatch).items():
+                for name, value in self._over_micro_batches(minibatch, torch.Tensor.backward).items():
                     totals[name].append(value)
                 totals["grad_norm"].append(self.optimizer.step(factor, self.config.optimizer.max_grad_norm))
         metrics = {name: sum(values) / len(values) for name, values in totals.items()}
         metrics["engine_difference_max"] = totals["engine_difference_max"][0]
         return metrics
 
-    def _backward(self, minibatch: Batch) -> dict[str, float]:
-        """Accumulate the minibatch's gradients; its weights are global, so micro-batches add up exactly."""
-        weights = token_weights(minibatch.mask, self.settings.normalisation, self.config.rollout.max_new_tokens)
-        total = float(weights.sum())
-        size = self.config.train.max_prompts_per_batch
-        parts = -(-len(minibatch.prompts) // size)
-        done, sums, worst = 0, defaultdict(float), 0.0
-        for micro in minibatch.split(parts):
-            rows = slice(done, done + len(micro.tokens))
-            done += len(micro.tokens)
-            micro = micro.trimmed()
-            logprobs = self._logprobs(self.policy, micro)
-            with torch.no_grad():
-                reference = self._logprobs(self.reference, micro) if self.reference else None
-            loss, metrics = self.algorithm.loss(
-                logprobs,
-                micro.old_logprobs,
-                micro.advantages,
-                weights[rows, : micro.mask.shape[1]],
-                reference,
-                self.settings,
+    def _over_micro_batches(self, minibatch: Batch, learn: Callable[[Tensor], Any]) -> dict[str, float]:
+        """Give every micro-batch's loss to `learn`; the weights are the minibatch's, so that their sums are means."""
+        minibatch = replace(minibatch, weights=self._weights(minibatch))
+        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.policy.device))
+        worst = torch.zeros((), device=self.policy.device)
+        for portion in self._portions(minibatch):
+            micro = minibatch.groups(portion).trimmed()
+            scores, extra = self._score(micro)
+            loss = scores[0].logprobs.new_zeros(())
+            for objective, given in zip(self.objectives, scores, strict=True):
+                part, metrics = objective.loss(given)
+                loss = loss + part
+                for name, value in metrics.items():
+                    sums[self._metric(objective, name)] += value.detach() / self._scale(minibatch, objective)
+            learn(loss)
+            sums["loss"] += loss.detach()
+            for name, value in extra.items():
+                sums[name] += value
+            difference = (scores[0].logprobs.detach() - micro.engine_logprobs).abs() * micro.mask
+            worst = torch.maximum(worst, difference.max())
+        return {name: float(value) for name, value in sums.items()} | {"engine_difference_max": float(worst)}
+
+    def _weights(self, batch: Batch) -> Tensor:
+        """[N, A, O] over the whole minibatch."""
+        assert batch.counted is not None
+        longest = self.config.rollout.max_new_tokens
+        normalisations = [objective.settings.normalisation for objective in self.objectives]
+        weights = [
+            token_weights(counted, normalisation, longest)
+            for counted, normalisation in zip(batch.counted.unbind(-1), normalisations, strict=True)
+        ]
+        return torch.stack(weights, -1)
+
+    def _scale(self, minibatch: Batch, objective: Objective) -> Tensor:
+        """Σ weight of one loss, by which its metrics are divided."""
+        assert minibatch.weights is not None
+        return minibatch.weights[..., self.objectives.index(objective)].sum().clamp(min=1e-12)
+
+    def _metric(self, objective: Objective, name: str) -> str:
+        return name if len(self.objectives) == 1 else f"{objective.name}/{name}"
+
+    def _score(self, batch: Batch) -> tuple[list[Scores], dict[str, Tensor]]:
+        """The policy's scores of a micro-batch as each loss wants them, and the share of the minibatch's entropy."""
+        assert batch.advantages is not None
+        assert batch.weights is not None
+        logprobs, entropy, divergences = self._distributions(batch)
+        old = batch.old_logprobs
+        if old is None:
+            old = logprobs.detach() if self.needs.recomputed_old else batch.engine_logprobs
+        scores = [
+            Scores(
+                logprobs=logprobs,
+                old_logprobs=old,
+                engine_logprobs=batch.engine_logprobs,
+                advantages=batch.advantages[..., place],
+                weights=batch.weights[..., place],
+                group_size=batch.group_size,
+                first=batch.first,
+                reference_logprobs=batch.reference_logprobs,
+                teacher_logprobs=batch.teacher_logprobs,
+                entropy=entropy,
+                divergence=divergences.get(place),
             )
-            loss.backward()
-            sums["loss"] += float(loss.detach())
-            for name, value in metrics.items():
-                sums[name] += float(value) / total
-            worst = max(worst, float((logprobs.detach() - micro.old_logprobs).abs().max()))
-        return {**sums, "engine_difference_max": worst}
+            for place in range(len(self.objectives))
+        ]
+        if entropy is None:
+            return scores, {}
+        first = batch.weights[..., 0]
+        return scores, {"entropy": (first / first.sum().clamp(min=1e-12) * entropy.detach()).sum()}
+
+    def _distributions(self, batch: Batch) -> tuple[Tensor, Tensor | None, dict[int, Tensor]]:
+        """Log-probabilities [N, A]; for models of tokens the entropy, and each loss's divergence from the teacher."""
+        policy: Any = self.policy
+        if not policy.token_level:
+            return self._logprobs(policy, batch), None, {}
+        predictions = policy.predictions(policy.encode(batch.prompts), batch.tokens, batch.token_mask, self.temperature)
+        taken = batch.token_mask.bool()
+        wanted = [i for i, one in enumerate(self.objectives) if one.needs.teacher == "distributions"]
+        gradient = torch.is_grad_enabled() and self.needs.entropy
+
+        def read(scores: Tensor, tokens: Tensor) -> Tensor:
+            chosen = scores.gather(-1, tokens[:, None]).squeeze(-1)
+            with torch.set_grad_enabled(gradient):
+                entropy = -(scores.exp() * scores.clamp(min=-100.0)).sum(-1)
+            return torch.stack([chosen, entropy], -1)
+
+        def scatter(values: Tensor) -> Tensor:
+            return values.new_zeros(taken.shape).masked_scatter(taken, values)
+
+        read_out = predictions.map(read, batch.tokens[taken])
+        divergences = {}
+        for place in wanted:
+            assert self.teacher is not None
+            objective = self.objectives[place]
+            divergences[place] = scatter(
+                self.teacher.divergence(predictions, batch, objective.module, objective.settings)
+            )
+        return scatter(read_out[:, 0]), scatter(read_out[:, 1]), divergences
 
     def _logprobs(self, policy: Policy, batch: Batch) -> Tensor:
         prefix = policy.encode(batch.prompts)
-        return policy.logprobs(prefix, batch.tokens, batch.token_mask, self.config.rollout.temperature)
+        return policy.logprobs(prefix, batch.tokens, batch.token_mask, self.temperature)
+
+    def _portions(self, batch: Batch) -> list[list[int]]:
+        return batch.within(self.config.train.max_tokens_per_batch, [self.policy.size(one) for one in batch.prompts])

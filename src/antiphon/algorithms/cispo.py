@@ -1,0 +1,48 @@
+"""CISPO: the importance weight is clipped, not the token's gradient (MiniMax-M1, 2506.13585, eqs. 4 and 5).
+
+J_it = sg[ clip(ρ_it, 1−ε_low, 1+ε_high) ] · A_it · log p(token)
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from antiphon.algorithms.grpo import group_relative
+from antiphon.algorithms.inputs import Outcomes, Scores
+from antiphon.algorithms.policy_gradient import (
+    Loss,
+    PolicyGradientSettings,
+    clip_shares,
+    policy_gradient_needs,
+    shaped_rewards,
+    token_advantages,
+    total_loss,
+)
+
+needs = policy_gradient_needs
+
+
+class Settings(PolicyGradientSettings):
+    """Options of `algorithm: {name: cispo, …}`."""
+
+    name: Literal["cispo"] = "cispo"
+    clip_low: float = Field(default=1.0, ge=0, le=1, description="the weight's lower bound is 1 − clip_low; 1 for none")
+    clip_high: float = Field(default=1.0, ge=0, description="the weight's upper bound is 1 + clip_high")
+    std_normalisation: bool = Field(default=True, description="divide advantages by the group's standard deviation")
+
+
+def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
+    """[P, G]: rewards centred and scaled by their group."""
+    return group_relative(shaped_rewards(outcomes, settings), outcomes.valid, settings.std_normalisation)
+
+
+def loss(scores: Scores, settings: Settings) -> Loss:
+    """REINFORCE with clipped importance weights: every token keeps its gradient."""
+    given = token_advantages(scores, settings)
+    ratio = (scores.logprobs - scores.old_logprobs).detach().exp()
+    weight = ratio.clamp(1 - settings.clip_low, 1 + settings.clip_high)
+    metrics = clip_shares(scores, ratio, given, settings)
+    return total_loss(scores, weight * given * scores.logprobs, settings, metrics)

@@ -1,0 +1,46 @@
+"""DAPO: decoupled clip and dynamic sampling (Yu et al. 2025, 2503.14476, eqs. 8 to 13).
+
+Clip-higher, a mean over tokens, groups without spread replaced by further rollouts, and a soft punishment of
+completions that come near the longest length:
+
+r_i ← r_i − penalty · min(max(|y_i| − (L − C), 0) / C, 1)      L = max_new_tokens, C = overlong_share · L
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from antiphon.algorithms.grpo import group_relative, loss
+from antiphon.algorithms.inputs import Outcomes
+from antiphon.algorithms.policy_gradient import PolicyGradientSettings, policy_gradient_needs, shaped_rewards
+
+needs = policy_gradient_needs
+__all__ = ["Settings", "advantages", "loss", "needs"]
+
+
+class Settings(PolicyGradientSettings):
+    """Options of `algorithm: {name: dapo, …}`."""
+
+    name: Literal["dapo"] = "dapo"
+    dynamic_sampling: int = Field(
+        default=4, ge=0, description="most further rollouts in a step to replace groups without spread"
+    )
+    std_normalisation: bool = Field(default=True, description="divide advantages by the group's standard deviation")
+    overlong_share: float = Field(default=0.2, gt=0, le=1, description="last share of max_new_tokens that is punished")
+    overlong_penalty: float = Field(default=1.0, ge=0, description="what a completion of full length loses; 0 for none")
+
+
+def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
+    """[P, G]: shaped rewards, centred and scaled by their group."""
+    rewards = shaped_rewards(outcomes, settings) - overlong(outcomes, settings)
+    return group_relative(rewards, outcomes.valid, settings.std_normalisation)
+
+
+def overlong(outcomes: Outcomes, settings: Settings) -> Tensor:
+    """What completions [P, G] lose for their length (eq. 13)."""
+    buffer = settings.overlong_share * outcomes.max_new_tokens
+    excess = outcomes.lengths - (outcomes.max_new_tokens - buffer)
+    return settings.overlong_penalty * (excess / buffer).clamp(0, 1)

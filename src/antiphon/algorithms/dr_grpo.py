@@ -1,0 +1,32 @@
+"""Dr.GRPO: GRPO without its two biases (Liu et al. 2025, 2503.20783, section 3.2).
+
+No division by the group's standard deviation, and a constant in place of each completion's length.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from antiphon.algorithms.grpo import group_relative, loss
+from antiphon.algorithms.inputs import Outcomes
+from antiphon.algorithms.policy_gradient import PolicyGradientSettings, policy_gradient_needs, shaped_rewards
+from antiphon.algorithms.terms import Normalisation
+
+needs = policy_gradient_needs
+__all__ = ["Settings", "advantages", "loss", "needs"]
+
+
+class Settings(PolicyGradientSettings):
+    """Options of `algorithm: {name: dr_grpo, …}`."""
+
+    name: Literal["dr_grpo"] = "dr_grpo"
+    clip_high: float = Field(default=0.2, ge=0, description="the ratio's upper bound is 1 + clip_high")
+    normalisation: Normalisation = Field(default="constant", description="what one unit of the mean is")
+
+
+def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
+    """[P, G]: rewards centred on the group's mean (eq. 2 of section 3.2)."""
+    return group_relative(shaped_rewards(outcomes, settings), outcomes.valid, std_normalisation=False)

@@ -1,0 +1,50 @@
+"""GSPO: group sequence policy optimisation (Zheng et al. 2025, 2507.18071, eqs. 5 to 7).
+
+s_i  = exp( (1 / |y_i|) · Σ_t [log p(token) − log p_old(token)] )
+J_i  = min(s A, clip(s, 1−ε_low, 1+ε_high) A)
+
+The ratio is of the whole completion, its length taken out, so its clip range is far narrower than a token's.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from antiphon.algorithms.grpo import group_relative
+from antiphon.algorithms.inputs import Outcomes, Scores
+from antiphon.algorithms.policy_gradient import (
+    Loss,
+    PolicyGradientSettings,
+    clipped_surrogate,
+    policy_gradient_needs,
+    shaped_rewards,
+)
+from antiphon.algorithms.terms import Normalisation, sequence_sums
+
+needs = policy_gradient_needs
+
+
+class Settings(PolicyGradientSettings):
+    """Options of `algorithm: {name: gspo, …}`."""
+
+    name: Literal["gspo"] = "gspo"
+    clip_low: float = Field(default=3e-4, ge=0, lt=1, description="the ratio's lower bound is 1 − clip_low")
+    clip_high: float = Field(default=4e-4, ge=0, description="the ratio's upper bound is 1 + clip_high")
+    normalisation: Normalisation = Field(default="sequence", description="what one unit of the mean is")
+    std_normalisation: bool = Field(default=True, description="divide advantages by the group's standard deviation")
+
+
+def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
+    """[P, G]: rewards centred and scaled by their group (eq. 6)."""
+    return group_relative(shaped_rewards(outcomes, settings), outcomes.valid, settings.std_normalisation)
+
+
+def loss(scores: Scores, settings: Settings) -> Loss:
+    """The clipped surrogate with one ratio a completion."""
+    log_ratio = scores.logprobs - scores.old_logprobs
+    length = (scores.weights > 0).sum(-1, keepdim=True).clamp(min=1)
+    ratio = (sequence_sums(log_ratio, scores.weights) / length).exp()
+    return clipped_surrogate(scores, ratio.expand_as(log_ratio), settings)

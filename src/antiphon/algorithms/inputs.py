@@ -1,0 +1,81 @@
+"""What an algorithm asks for and what it is given: tensors alone.
+
+Shapes: P prompts, G completions each, N = P·G rows (those of prompt p are p·G to p·G+G−1), A actions of a completion
+(its tokens, or 1 where the whole sequence is one action).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a run has to provide for an algorithm with its settings."""
+
+    source: Literal["samples", "labels", "all"] = "samples"
+    """Where completions come from: the model's samples, the references, or every label of a classifier."""
+    rewards: bool = True
+    reference: bool = False
+    """The initial model's log-probabilities."""
+    teacher: Literal["logprobs", "distributions"] | None = None
+    """The teacher's log-probabilities of the sampled tokens, or all that it would have said at each of them."""
+    greedy: bool = False
+    """The reward of one greedy completion a prompt."""
+    token_level: bool = False
+    """Log-probabilities token by token; models whose action is the whole sequence must refuse."""
+    alignment_credit: bool = False
+    entropy: bool = False
+    """Gradients through the entropy."""
+    recomputed_old: bool = False
+    """The trainer's own log-probabilities of the weights a step begins with, beside the engine's."""
+    dynamic_sampling: int = 0
+    """Most further rollouts in a step to replace groups without spread."""
+    mean_over: Literal["groups", "rows", "all"] = "groups"
+    """What counts in the mean: groups with an advantage, completions with one, or every completion."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """A step's rollout, before anything is learnt from it."""
+
+    rewards: Tensor
+    """[P, G] fp32, 0 where not `valid`."""
+    valid: Tensor
+    """[P, G] bool, False for a completion whose reward was dropped; it counts nowhere."""
+    first: Tensor
+    """[P, G] bool, True for the first of equal completions in its group."""
+    lengths: Tensor
+    """[P, G] tokens."""
+    max_new_tokens: int
+    greedy_rewards: Tensor | None = None
+    """[P]"""
+    reference_kl: Tensor | None = None
+    """[P, G] the estimated KL to the reference, summed over the completion."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A micro-batch of whole groups as a loss sees it. All [N, A] unless said, and 0 on padding."""
+
+    logprobs: Tensor
+    """Carries gradients, as do `entropy` and `divergence`; nothing else does."""
+    old_logprobs: Tensor
+    """Of the weights that this step began with."""
+    engine_logprobs: Tensor
+    """Of the distribution that was in fact sampled from."""
+    advantages: Tensor
+    weights: Tensor
+    """From `token_weights` over the whole minibatch, so that the sums of micro-batches add up; 0 on what does not
+    count."""
+    group_size: int
+    first: Tensor
+    """[N] bool, True for the first of equal completions in its group."""
+    reference_logprobs: Tensor | None = None
+    teacher_logprobs: Tensor | None = None
+    entropy: Tensor | None = None
+    divergence: Tensor | None = None
+    """Between student and teacher at each token, by the algorithm's own `divergence`."""

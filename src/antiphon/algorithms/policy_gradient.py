@@ -1,0 +1,142 @@
+"""What the policy-gradient algorithms share: their options, shaped rewards, and a loss from a per-token objective.
+
+    loss = Σ_it w_it · [ −c_it · J_it + β · KL_it − η · H_it ]
+
+J is the algorithm's objective, c the correction for what the engine sampled with other numbers than the trainer
+scores with, KL the divergence from the initial model, H the entropy.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from antiphon.algorithms.inputs import Needs, Outcomes, Scores
+from antiphon.algorithms.terms import KLEstimator, Normalisation, has_spread, kl_estimate, sequence_sums
+from antiphon.config import Settings as StrictSettings
+
+Loss = tuple[Tensor, dict[str, Tensor]]
+
+
+class PolicyGradientSettings(StrictSettings):
+    """Options of every policy-gradient algorithm."""
+
+    weight: float = Field(default=1.0, ge=0, description="factor of this loss where several are summed")
+    clip_low: float = Field(default=0.2, ge=0, lt=1, description="the ratio's lower bound is 1 − clip_low")
+    clip_high: float = Field(default=0.28, ge=0, description="the ratio's upper bound is 1 + clip_high")
+    normalisation: Normalisation = Field(default="token", description="what one unit of the mean is")
+    beta: float = Field(default=0.0, ge=0, description="weight of the KL to the initial model; 0 keeps no reference")
+    kl: KLEstimator = Field(default="k3", description="estimator of that KL")
+    kl_in: Literal["loss", "reward"] = Field(default="loss", description="where the KL is charged")
+    entropy_bonus: float = Field(default=0.0, ge=0, description="weight of the entropy that is rewarded")
+    dynamic_sampling: int = Field(
+        default=0, ge=0, description="most further rollouts in a step to replace groups without spread"
+    )
+    correction: Literal["none", "truncate", "mask"] = Field(
+        default="none", description="what is done about tokens that the engine and the trainer score differently"
+    )
+    correction_level: Literal["token", "sequence"] = Field(default="token", description="what is corrected as one")
+    correction_cap: float = Field(default=2.0, ge=1, description="largest p_trainer / p_engine that counts in full")
+    teacher_coefficient: float = Field(
+        default=0.0, ge=0, description="weight of log p_teacher − log p_student, added to each token's advantage"
+    )
+    credit: Literal["sequence", "alignment"] = Field(
+        default="sequence", description="alignment: each token answers for the edits it is aligned with"
+    )
+    credit_weight: float = Field(default=1.0, ge=0, description="λ of the alignment credit")
+
+
+def policy_gradient_needs(settings: PolicyGradientSettings, greedy: bool = False) -> Needs:
+    """What these options ask for. A KL in the loss has something to say about groups without spread, too."""
+    everywhere = (settings.beta > 0 and settings.kl_in == "loss") or settings.teacher_coefficient > 0
+    return Needs(
+        reference=settings.beta > 0,
+        teacher="logprobs" if settings.teacher_coefficient > 0 else None,
+        greedy=greedy,
+        token_level=settings.credit == "alignment" or settings.entropy_bonus > 0,
+        alignment_credit=settings.credit == "alignment",
+        entropy=settings.entropy_bonus > 0,
+        recomputed_old=settings.correction != "none",
+        dynamic_sampling=settings.dynamic_sampling,
+        mean_over="all" if everywhere else "groups",
+    )
+
+
+def shaped_rewards(outcomes: Outcomes, settings: PolicyGradientSettings) -> Tensor:
+    """Rewards [P, G], less β times the completion's KL where it is charged there (2501.03262, eq. 4, summed)."""
+    if settings.kl_in == "loss" or outcomes.reference_kl is None:
+        return outcomes.rewards
+    return outcomes.rewards - settings.beta * outcomes.reference_kl
+
+
+def only_where_spread(advantages: Tensor, rewards: Tensor, valid: Tensor) -> Tensor:
+    """`advantages` [P, G], exactly 0 in constant groups and for completions that do not count."""
+    return torch.where(has_spread(rewards, valid)[:, None] & valid, advantages, 0.0)
+
+
+def token_advantages(scores: Scores, settings: PolicyGradientSettings) -> Tensor:
+    """Advantages [N, A], with the teacher's log-ratio added (on-policy distillation as a reward, 2306.13649)."""
+    if scores.teacher_logprobs is None or settings.teacher_coefficient == 0:
+        return scores.advantages
+    agreement = scores.teacher_logprobs - scores.old_logprobs
+    return scores.advantages + settings.teacher_coefficient * agreement * (scores.weights > 0)
+
+
+def clipped_surrogate(scores: Scores, ratio: Tensor, settings: PolicyGradientSettings) -> Loss:
+    """PPO's pessimistic bound (1707.06347, eq. 7): J = min(ρA, clip(ρ, 1−ε_low, 1+ε_high) A)."""
+    advantages = token_advantages(scores, settings)
+    low, high = 1 - settings.clip_low, 1 + settings.clip_high
+    objective = torch.minimum(ratio * advantages, ratio.clamp(low, high) * advantages)
+    return total_loss(scores, objective, settings, clip_shares(scores, ratio, advantages, settings))
+
+
+@torch.no_grad()
+def clip_shares(
+    scores: Scores, ratio: Tensor, advantages: Tensor, settings: PolicyGradientSettings
+) -> dict[str, Tensor]:
+    """The weight of tokens whose gradient the clip takes away, below and above."""
+    low = (ratio < 1 - settings.clip_low) & (advantages < 0)
+    high = (ratio > 1 + settings.clip_high) & (advantages > 0)
+    return {"clip_low_share": (scores.weights * low).sum(), "clip_high_share": (scores.weights * high).sum()}
+
+
+def total_loss(scores: Scores, objective: Tensor, settings: PolicyGradientSettings, metrics: dict[str, Tensor]) -> Loss:
+    """The loss of a per-token `objective` [N, A] to be maximised, and the metrics, all as weighted sums."""
+    weights = scores.weights
+    correction = engine_correction(scores, settings)
+    total = -(weights * correction * objective).sum()
+    kl_old = kl_estimate(scores.old_logprobs, scores.logprobs.detach(), "k3")
+    metrics = {**metrics, "kl_old": (weights * kl_old).sum()}
+    if settings.correction != "none":
+        metrics["correction_mean"] = (weights * correction).sum()
+    if scores.reference_logprobs is not None and settings.beta > 0:
+        divergence = (weights * kl_estimate(scores.logprobs, scores.reference_logprobs, settings.kl)).sum()
+        metrics["kl_reference"] = divergence.detach()
+        if settings.kl_in == "loss":
+            total = total + settings.beta * divergence
+    if scores.teacher_logprobs is not None and settings.teacher_coefficient > 0:
+        metrics["teacher_advantage"] = (weights * (scores.teacher_logprobs - scores.old_logprobs)).sum()
+    if scores.entropy is not None and settings.entropy_bonus > 0:
+        total = total - settings.entropy_bonus * (weights * scores.entropy).sum()
+    return total, metrics
+
+
+@torch.no_grad()
+def engine_correction(scores: Scores, settings: PolicyGradientSettings) -> Tensor:
+    """c [N, A]: p_old / p_engine, of the token or of the whole completion, kept within bounds.
+
+    truncate  min(ratio, cap)                            (truncated importance sampling, Yao et al. 2025)
+    mask      ratio where it lies in [1/cap, cap], else 0 (masked importance sampling, 2510.18855, IcePop)
+    """
+    if settings.correction == "none":
+        return torch.ones_like(scores.weights)
+    log_ratio = scores.old_logprobs - scores.engine_logprobs
+    if settings.correction_level == "sequence":
+        log_ratio = sequence_sums(log_ratio, scores.weights).expand_as(log_ratio)
+    ratio, cap = log_ratio.exp(), settings.correction_cap
+    if settings.correction == "truncate":
+        return ratio.clamp(max=cap)
+    return ratio * ((ratio >= 1 / cap) & (ratio <= cap))

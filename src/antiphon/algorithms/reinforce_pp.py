@@ -1,0 +1,44 @@
+"""REINFORCE++: advantages normalised over the whole batch (Hu et al. 2025, 2501.03262, section 3).
+
+A_i = (a_i − mean(a)) / std(a),   a_i = r_i, or r_i − mean(r of its group) with `group_baseline`
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from antiphon.algorithms.grpo import loss
+from antiphon.algorithms.inputs import Needs, Outcomes
+from antiphon.algorithms.policy_gradient import PolicyGradientSettings, policy_gradient_needs, shaped_rewards
+from antiphon.algorithms.terms import group_mean
+
+__all__ = ["Settings", "advantages", "loss", "needs"]
+
+
+class Settings(PolicyGradientSettings):
+    """Options of `algorithm: {name: reinforce_pp, …}`."""
+
+    name: Literal["reinforce_pp"] = "reinforce_pp"
+    kl_in: Literal["loss", "reward"] = Field(default="reward", description="where the KL is charged")
+    group_baseline: bool = Field(default=True, description="subtract the group's mean first")
+
+
+def needs(settings: Settings) -> Needs:
+    """As every policy gradient."""
+    return policy_gradient_needs(settings)
+
+
+def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
+    """[P, G]: normalised over all completions of the step."""
+    values, valid = shaped_rewards(outcomes, settings), outcomes.valid
+    if settings.group_baseline:
+        values = values - group_mean(values, valid)
+    counted = values[valid]
+    if len(counted) == 0 or float(counted.max() - counted.min()) <= 1e-8:
+        return torch.zeros_like(values)
+    normalised = (values - counted.mean()) / (counted.std(correction=0) + 1e-6)
+    return torch.where(valid, normalised, 0.0)

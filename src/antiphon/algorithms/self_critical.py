@@ -1,0 +1,35 @@
+"""Self-critical sequence training: the greedy answer is the baseline (Rennie et al. 2017, 1612.00563, eq. 8).
+
+A_i = r_i − r(greedy answer of the same prompt)
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from antiphon.algorithms.grpo import loss
+from antiphon.algorithms.inputs import Needs, Outcomes
+from antiphon.algorithms.policy_gradient import PolicyGradientSettings, policy_gradient_needs, shaped_rewards
+
+__all__ = ["Settings", "advantages", "loss", "needs"]
+
+
+class Settings(PolicyGradientSettings):
+    """Options of `algorithm: {name: self_critical, …}`."""
+
+    name: Literal["self_critical"] = "self_critical"
+
+
+def needs(settings: Settings) -> Needs:
+    """One greedy completion a prompt, beside what every policy gradient needs."""
+    return policy_gradient_needs(settings, greedy=True)
+
+
+def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
+    """[P, G]: how much better than the greedy answer; a group of equal answers may be worth learning from."""
+    assert outcomes.greedy_rewards is not None
+    difference = shaped_rewards(outcomes, settings) - outcomes.greedy_rewards[:, None]
+    return torch.where(outcomes.valid, difference, 0.0)

@@ -1,0 +1,41 @@
+"""SFT: supervised fine-tuning on the references, as a warm-up or as the control of an experiment.
+
+loss = −Σ_it w_it · log p(token of the reference)
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from antiphon.algorithms.inputs import Needs, Outcomes, Scores
+from antiphon.algorithms.policy_gradient import Loss
+from antiphon.algorithms.terms import Normalisation
+from antiphon.config import Settings as StrictSettings
+
+
+class Settings(StrictSettings):
+    """Options of `algorithm: {name: sft, …}`."""
+
+    name: Literal["sft"] = "sft"
+    weight: float = Field(default=1.0, ge=0, description="factor of this loss where several are summed")
+    normalisation: Normalisation = Field(default="token", description="what one unit of the mean is")
+
+
+def needs(settings: Settings) -> Needs:
+    """References in place of samples, and no reward."""
+    return Needs(source="labels", rewards=False, mean_over="all")
+
+
+def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
+    """[P, G]: every reference counts."""
+    return torch.ones_like(outcomes.rewards)
+
+
+def loss(scores: Scores, settings: Settings) -> Loss:
+    """The negative log-likelihood of the references."""
+    total = -(scores.weights * scores.logprobs).sum()
+    return total, {"nll": total.detach()}
