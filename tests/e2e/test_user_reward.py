@@ -137,5 +137,5 @@ def test_a_failing_reward_is_one_line_for_the_user(cli, recipe, rewards, tmp_pat
     assert refused.out == ""
     assert "error: reward" in refused.err
     assert "(completion 3): ZeroDivisionError" in refused.err
-    assert "make it handle such a sample" in refused.err
+    assert "make it handle this, or let reward_limits retry it or drop the sample" in refused.err
     assert "Traceback" not in refused.err

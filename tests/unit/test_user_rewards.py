@@ -152,7 +152,7 @@ def test_one_reward_with_a_weight_is_a_sum_of_one() -> None:
         (
             "def f(sample):\n    return 1 / len(sample.response)",
             r"mine\.py:f' failed on sample 'b' \(completion 0\): ZeroDivisionError: division by zero "
-            r"\[mine\.py, line 2\]; make it handle such a sample$",
+            r"\[mine\.py, line 2\]; make it handle this, or let reward_limits retry it or drop the sample$",
         ),
         (
             "async def f(sample):\n    raise TimeoutError",
@@ -161,7 +161,7 @@ def test_one_reward_with_a_weight_is_a_sum_of_one() -> None:
         (
             "def f(completions):\n    raise KeyError('x')",
             r"mine\.py:f' failed on a batch of 3, 'a' \(completion 0\) to 'b' \(completion 0\): "
-            r"KeyError: 'x' \[mine\.py, line 2\]; make it handle such samples$",
+            r"KeyError: 'x' \[mine\.py, line 2\]; make it handle this, or let reward_limits ",
         ),
         (
             "def f(sample): return float('nan') if sample.index else 0.0",
@@ -238,13 +238,21 @@ def test_a_column_named_like_an_argument_is_refused(spec) -> None:
             r"cannot be run: ModuleNotFoundError: .* \[mine\.py, line 1\]; correct it$",
         ),
         (
-            "def f(args, sample): return 1",
+            "def f(response, label): return 1",
             "f",
-            r"has the parameters \(args, sample\), which is neither form; "
-            r"write f\(sample\) for one sample, or "
-            r"f\(prompts, completions, completion_ids, \*\*columns\) for a batch$",
+            r"has the parameters \(response, label\), which is none of the accepted forms; write one of\n"
+            r"  f\(sample\) +one sample\n"
+            r"  f\(prompts, completions, completion_ids, \*\*columns\) +a batch, as TRL calls it\n"
+            r"  f\(args, sample, \*\*kwargs\) +one sample, as slime calls it\n"
+            r"  f\(data_source, solution_str, ground_truth, extra_info=None\) +one sample, as verl calls it$",
         ),
-        ("def f(): return 1", "f", r"has the parameters \(\), which is neither form"),
+        ("def f(): return 1", "f", r"has the parameters \(\), which is none of the accepted forms"),
+        ("def f(sample, *, url): return 1", "f", r"has the parameters \(sample, \*, url\), which is none"),
+        (
+            "def f(solution_str, tokenizer): return 1",
+            "f",
+            r"\(solution_str, tokenizer\), which is none of the accepted",
+        ),
     ],
 )
 def test_a_function_that_cannot_be_used_is_explained(spec, code: str, name: str, message: str) -> None:
@@ -268,9 +276,10 @@ def test_a_function_that_cannot_be_used_is_explained(spec, code: str, name: str,
         ),
         (
             "sample",
-            "unknown reward 'sample' in 'reward'; there are: exact, wer (your own is written file.py:function)",
+            "unknown reward 'sample' in 'reward'; there are: exact, format, hallucination, keywords, language, omni, "
+            "wer (your own is written file.py:function)",
         ),
-        (["wer", "xyz"], "unknown reward 'xyz' in 'reward[1]'; there are: exact, wer"),
+        (["wer", "xyz"], "unknown reward 'xyz' in 'reward[1]'; there are: exact, "),
         ([], "'reward' is an empty list; name at least one reward, such as wer"),
         ({"cap": 1}, "'reward' has no name; write one, such as {name: wer}"),
         ({"name": "wer", "weight": "2"}, "'reward[0].weight' must be a finite number, got '2'"),

@@ -1,7 +1,7 @@
 """Rewards: what each completion earned. A built-in reward is one module here with `Settings` and `build`."""
 
 from antiphon.rewards.load import load_reward
-from antiphon.rewards.running import WeightedSum, score_all
+from antiphon.rewards.running import score_all
 from antiphon.rewards.sample import RewardFunction, Sample, group_samples
 
-__all__ = ["RewardFunction", "Sample", "WeightedSum", "group_samples", "load_reward", "score_all"]
+__all__ = ["RewardFunction", "Sample", "group_samples", "load_reward", "score_all"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from pydantic import Field
 from rapidfuzz.distance import Levenshtein
@@ -25,34 +25,25 @@ class Settings(StrictSettings):
     )
 
 
-def build(settings: Settings) -> ExactReward:
-    """The reward with these settings."""
-    return ExactReward(settings)
+def build(settings: Settings) -> Callable[[Sample], Reward]:
+    """The reward with these settings.
 
-
-class ExactReward:
-    """1 where answer and reference are equal once normalised and put in their aliases' place, else 0.
+    1 where answer and reference are equal once normalised and put in their aliases' place, else 0.
 
     With `fuzzy`, 1 where their edit similarity, 1 − edits / length of the longer in characters (Levenshtein), is at
     least that; it is the part "similarity". Choose it so that no label passes for another.
     """
 
-    name = "exact"
+    def canonical(text: str, language: str | None) -> str:
+        clean = normaliser(language, settings.normaliser)
+        aliases = {clean(other): clean(meant) for other, meant in settings.aliases.items()}
+        return aliases.get(clean(text), clean(text))
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    async def score(self, samples: Sequence[Sample]) -> list[Reward | None]:
-        return [self._score(sample) for sample in samples]
-
-    def _score(self, sample: Sample) -> Reward:
-        label, response = (self._canonical(text, sample.language) for text in (sample.label, sample.response))
-        if self._settings.fuzzy is None:
+    def exact(sample: Sample) -> Reward:
+        label, response = (canonical(text, sample.language) for text in (sample.label, sample.response))
+        if settings.fuzzy is None:
             return Reward(float(label == response))
         similarity = Levenshtein.normalized_similarity(label, response)
-        return Reward(float(similarity >= self._settings.fuzzy), {"similarity": similarity})
+        return Reward(float(similarity >= settings.fuzzy), {"similarity": similarity})
 
-    def _canonical(self, text: str, language: str | None) -> str:
-        clean = normaliser(language, self._settings.normaliser)
-        aliases = {clean(other): clean(meant) for other, meant in self._settings.aliases.items()}
-        return aliases.get(clean(text), clean(text))
+    return exact

@@ -1,4 +1,4 @@
-"""Finds a user's function by `file.py:function` or `package.module:function`."""
+"""A user's function by `file.py:function` or `package.module:function`."""
 
 from __future__ import annotations
 
@@ -29,11 +29,15 @@ def import_function(spec: str) -> Callable[..., Any]:
     function = getattr(module, name, None)
     if function is None:
         raise ConfigError(f"the reward {spec!r}: {place} has no {name!r}; {_suggestion(module, name)}")
-    if inspect.isclass(function):
-        raise ConfigError(f"the reward {spec!r} is a class; name a function, or an instance that can be called")
     if not callable(function):
         raise ConfigError(f"the reward {spec!r} is of type {type(function).__name__}, not callable; name a function")
     return function
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """What a function given as an object is called: `package.module:function`."""
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return f"{function.__module__}:{name}"
 
 
 def _run_file(path: Path, spec: str) -> ModuleType:

@@ -1,104 +1,60 @@
-"""Rewards run, checked and added up."""
+"""Rewards run together, and the result that the loop is given."""
 
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import Coroutine, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from antiphon.errors import RewardError
-from antiphon.rewards.sample import RewardFunction, Sample
+from antiphon.rewards.sample import Failure, RewardFunction, Sample
 from antiphon.types import Reward
 
 T = TypeVar("T")
 
 
-class WeightedSum:
-    """value = Σ weight · value over the rewards that apply to a sample.
+def score_all(
+    reward: RewardFunction, samples: Sequence[Sample], dropped: Callable[[str], None] = lambda message: None
+) -> list[Reward | None]:
+    """The reward of each sample, in order, and None for a sample that is dropped; `dropped` is told why.
 
-    Parts: each reward's own value, unweighted, under its label, and its parts as "label/part". The label is
-    the reward's name, of a user's function the function's name, numbered from the second on ("wer", "wer_2").
+    Can be called with or without a running event loop. All calls run in one loop of their own, the same for the
+    whole process, so that what a user's function keeps open (an HTTP client) still works at the next step.
+
+    Raises `RewardError` naming the reward and the sample when a failure is to stop the run, when no reward
+    applies to a sample, or when not one sample could be scored.
     """
-
-    def __init__(self, terms: Sequence[tuple[RewardFunction, float]]) -> None:
-        self._terms = [(label, *term) for label, term in zip(_labels(terms), terms, strict=True)]
-        self.name = " + ".join(reward.name for reward, _ in terms)
-
-    async def score(self, samples: Sequence[Sample]) -> list[Reward | None]:
-        columns = await together(score_checked(reward, samples) for _, reward, _ in self._terms)
-        return [self._add(row) for row in zip(*columns, strict=True)]
-
-    def _add(self, rewards: Sequence[Reward | None]) -> Reward | None:
-        parts: dict[str, float] = {}
-        value = 0.0
-        for (label, _, weight), reward in zip(self._terms, rewards, strict=True):
-            if reward is not None:
-                value += weight * reward.value
-                parts[label] = reward.value
-                parts.update({f"{label}/{part}": number for part, number in reward.parts.items()})
-        return Reward(value, parts) if parts else None
-
-
-def _labels(terms: Sequence[tuple[RewardFunction, float]]) -> list[str]:
-    labels: list[str] = []
-    for reward, _ in terms:
-        plain = reward.name.rpartition(":")[2]
-        label, number = plain, 1
-        while label in labels:
-            number += 1
-            label = f"{plain}_{number}"
-        labels.append(label)
-    return labels
-
-
-async def score_checked(reward: RewardFunction, samples: Sequence[Sample]) -> list[Reward | None]:
-    """`reward.score`, with its result checked.
-
-    Raises `RewardError` naming the reward and the sample when a value or a part is not a finite number, or
-    when there are more or fewer results than samples.
-    """
-    rewards = await reward.score(samples)
-    if len(rewards) != len(samples):
-        raise RewardError(
-            f"reward {reward.name!r} returned {len(rewards)} results for {len(samples)} samples; return one each"
-        )
-    for sample, scored in zip(samples, rewards, strict=True):
-        numbers = {} if scored is None else {"a value": scored.value, **scored.parts}
-        for name, number in numbers.items():
-            if not isinstance(number, int | float) or not math.isfinite(number):
-                what = name if name == "a value" else f"the part {name!r}"
-                raise RewardError(
-                    f"reward {reward.name!r} returned {what} of {number!r} for sample {sample.title}; "
-                    "every number must be finite: handle this case in the reward"
-                )
-    return rewards
-
-
-def score_all(reward: RewardFunction, samples: Sequence[Sample]) -> list[Reward]:
-    """The reward of each sample, in order; for synchronous callers, with or without a running event loop.
-
-    Raises `RewardError` naming the reward and the sample when it fails, returns what is not a finite number,
-    or does not apply to a sample (nothing else would reward it).
-    """
-    rewards = _run(score_checked(reward, samples))
-    for sample, scored in zip(samples, rewards, strict=True):
-        if scored is None:
+    scored = _run(reward.score(samples))
+    for sample, one in zip(samples, scored, strict=True):
+        if one is None:
             raise RewardError(
                 f"no reward applies to sample {sample.title}: {reward.name!r} returned None; "
                 "return a number for it, or add a reward that covers it"
             )
-    return [scored for scored in rewards if scored is not None]
+    failures = [one.message for one in scored if isinstance(one, Failure)]
+    if failures and len(failures) == len(samples):
+        raise RewardError(f"all {len(samples)} samples of a step would be dropped. The first: {failures[0]}")
+    for message in failures:
+        dropped(message)
+    return [one if isinstance(one, Reward) else None for one in scored]
 
 
 def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+    future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
     try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(coroutine)
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(asyncio.run, coroutine).result()
+        return future.result()
+    except KeyboardInterrupt:
+        future.cancel()
+        raise
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="antiphon-rewards", daemon=True).start()
+    return loop
 
 
 async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -1,4 +1,4 @@
-"""What a reward is given, and what a reward is."""
+"""What a reward is given, what it gives back, and what a reward is."""
 
 from __future__ import annotations
 
@@ -35,6 +35,17 @@ class Sample:
         return f"{self.id!r} (completion {self.index})"
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why a sample that is to be dropped could not be scored. There is no number for it, not even 0 or NaN."""
+
+    message: str
+
+
+Scored = Reward | Failure | None
+"""What a reward made of a sample; None where it does not apply to the sample."""
+
+
 class RewardFunction(Protocol):
     """Scores all samples of a batch in one call."""
 
@@ -43,8 +54,8 @@ class RewardFunction(Protocol):
         """As the user wrote it: "wer", "my_rewards.py:bonus"."""
         ...
 
-    async def score(self, samples: Sequence[Sample]) -> list[Reward | None]:
-        """One reward a sample, in order; None where this reward does not apply to the sample."""
+    async def score(self, samples: Sequence[Sample]) -> list[Scored]:
+        """What each sample earned, in order. Raises `RewardError` for a failure that is to stop the run."""
         ...
 
 

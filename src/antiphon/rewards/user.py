@@ -1,168 +1,116 @@
-"""Rewards written by the user: a function of a batch in TRL's form, or a function of one sample."""
+"""Reward functions by their signatures: one sample at a time in three forms, or a batch at a time."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
-import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from types import SimpleNamespace
 from typing import Any
 
+from antiphon.config.schema import RewardLimits
 from antiphon.errors import ConfigError, RewardError
-from antiphon.rewards.imports import describe, import_function
+from antiphon.rewards.batch import BatchReward
+from antiphon.rewards.calling import call, failed, to_reward
 from antiphon.rewards.running import together
-from antiphon.rewards.sample import RewardFunction, Sample
+from antiphon.rewards.sample import RewardFunction, Sample, Scored
 from antiphon.types import Reward
 
-CONCURRENT_CALLS = 64
-"""How many calls of an async per-sample function are in flight at a time."""
+FORMS = """
+  f(sample)                                                       one sample
+  f(prompts, completions, completion_ids, **columns)              a batch, as TRL calls it
+  f(args, sample, **kwargs)                                       one sample, as slime calls it
+  f(data_source, solution_str, ground_truth, extra_info=None)     one sample, as verl calls it"""
 
 _BATCH_ARGUMENTS = frozenset({"prompts", "completions", "completion_ids"})
+_NO_ARGUMENTS = SimpleNamespace()
+"""What stands for the command line of slime in `f(args, sample)`: it has no options."""
+_VERL_ARGUMENTS = frozenset({"data_source", "solution_str", "ground_truth", "extra_info"})
 
 
-def load_user_reward(spec: str) -> RewardFunction:
-    """The reward at `file.py:function` or `package.module:function`; its signature tells the form.
+def as_reward(function: Callable[..., Any], name: str, limits: RewardLimits) -> RewardFunction:
+    """`function` as a reward called `name`. Its parameters tell the form; each form may be `async`.
 
-    Batch: `f(prompts, completions, completion_ids, **columns) -> list[float | None]`, as TRL's GRPOTrainer
+    A batch: `f(prompts, completions, completion_ids, **columns) -> list[float | None]`, as TRL's GRPOTrainer
     calls it. Of these arguments a function may name those it needs. `columns` are lists, one value a sample:
     every further column of the dataset (None where a row lacks it), and `id`, `text` and `reference` (both
     the reference text), `language`, `speaker`. None in the result: the reward does not apply to that sample.
 
-    Per sample: `f(sample: Sample) -> float`, one positional parameter.
+    One sample, with one call each: `f(sample: Sample)`, slime's `f(args, sample, **kwargs)` with empty `args`,
+    or verl's `f(data_source, solution_str, ground_truth, extra_info=None)`, which may leave out what it does not
+    need but `solution_str`. The result is a number, a `Reward`, or a mapping with "score" and further numbers.
 
-    Either may be `async`; async calls per sample run concurrently.
-
-    Raises `ConfigError` when there is no such function or its signature has neither form.
+    Raises `ConfigError` when the signature has none of these forms.
     """
-    function = import_function(spec)
+    if inspect.isclass(function):
+        raise ConfigError(f"the reward {name!r} is a class; name a function, or an instance that can be called")
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        signature = inspect.signature(function)
     except ValueError as error:
-        raise ConfigError(f"the reward {spec!r} has no readable signature; wrap it in a function") from error
-    takes_columns = any(one.kind is one.VAR_KEYWORD for one in parameters)
+        raise ConfigError(f"the reward {name!r} has no readable signature; wrap it in a function") from error
+    parameters = signature.parameters.values()
+    names = {one.name for one in parameters}
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters)
     positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
     required = [one.name for one in positional if one.default is one.empty]
-    required_by_name = any(one.kind is one.KEYWORD_ONLY and one.default is one.empty for one in parameters)
-    if _BATCH_ARGUMENTS & {one.name for one in parameters} or (takes_columns and not positional):
-        return BatchReward(spec, function)
-    if not required_by_name and (len(required) == 1 or (len(positional) == 1 and not required)):
-        return SampleReward(spec, function)
+    by_name = {one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.default is one.empty}
+    if _BATCH_ARGUMENTS & names or (takes_any and not positional and "solution_str" not in names):
+        return BatchReward(name, function, limits)
+    if "solution_str" in names and {*required, *by_name} <= _VERL_ARGUMENTS:
+        wanted = _VERL_ARGUMENTS if takes_any else names & _VERL_ARGUMENTS
+        return SampleReward(name, lambda sample: function(**_verl_arguments(sample, wanted)), limits)
+    if not by_name and len(required) == 2 and required[1] == "sample":
+        return SampleReward(name, lambda sample: function(_NO_ARGUMENTS, sample), limits)
+    if not by_name and (len(required) == 1 or (len(positional) == 1 and not required)):
+        return SampleReward(name, function, limits)
     raise ConfigError(
-        f"the reward {spec!r} has the parameters ({', '.join(map(str, parameters))}), which is neither form; "
-        "write f(sample) for one sample, or f(prompts, completions, completion_ids, **columns) for a batch"
+        f"the reward {name!r} has the parameters {signature}, which is none of the accepted forms; write one of{FORMS}"
     )
 
 
-class SampleReward:
-    """A function of one `Sample`, sync or async, that returns a number, or a `Reward` with parts to log."""
+def _verl_arguments(sample: Sample, wanted: Set[str]) -> dict[str, Any]:
+    """verl's arguments for `sample`, those that are `wanted`.
 
-    def __init__(self, name: str, function: Callable[[Sample], Any]) -> None:
+    `data_source` is the column of that name, else "". `extra_info` holds the row's further columns, what a
+    column `extra_info` holds, and `id`, `index`, `prompt`, `language` and `speaker`.
+    """
+    columns = dict(sample.metadata)
+    given = columns.pop("extra_info", None)
+    own = {name: getattr(sample, name) for name in ("id", "index", "prompt", "language", "speaker")}
+    offered = {
+        "data_source": columns.get("data_source", ""),
+        "solution_str": sample.response,
+        "ground_truth": sample.label,
+        "extra_info": {**own, **columns, **(given if isinstance(given, Mapping) else {})},
+    }
+    return {name: offered[name] for name in wanted}
+
+
+class SampleReward:
+    """A function of one `Sample`, sync or async. Async calls run side by side, up to `limits.concurrency`."""
+
+    def __init__(self, name: str, function: Callable[[Sample], Any], limits: RewardLimits) -> None:
         self.name = name
         self._function = function
+        self._limits = limits
 
-    async def score(self, samples: Sequence[Sample]) -> list[Reward | None]:
-        limit = asyncio.Semaphore(CONCURRENT_CALLS)
-        return await together(self._score(sample, limit) for sample in samples)
+    async def score(self, samples: Sequence[Sample]) -> list[Scored]:
+        slots = asyncio.Semaphore(self._limits.concurrency)
+        return await together(self._score(sample, slots) for sample in samples)
 
-    async def _score(self, sample: Sample, limit: asyncio.Semaphore) -> Reward | None:
-        async with limit:
-            try:
-                value = self._function(sample)
-                if inspect.isawaitable(value):
-                    value = await value
-            except Exception as error:
-                raise RewardError(
-                    f"reward {self.name!r} failed on sample {sample.title}: {describe(error)}; "
-                    "make it handle such a sample"
-                ) from error
+    async def _score(self, sample: Sample, slots: asyncio.Semaphore) -> Scored:
+        try:
+            async with slots:
+                return await self._reward(sample)
+        except RewardError as error:
+            return failed(error, self._limits)
+
+    async def _reward(self, sample: Sample) -> Reward:
+        what = f"reward {self.name!r} failed on sample {sample.title}"
+        value = await call(lambda: self._function(sample), self._limits, what)
         if value is None:
             raise RewardError(
                 f"reward {self.name!r} returned None for sample {sample.title}; return a number "
                 "(only the batch form may leave samples out)"
             )
-        return value if isinstance(value, Reward) else Reward(_number(value, self.name, sample))
-
-
-class BatchReward:
-    """A function in TRL's form, sync or async, called once with the whole batch."""
-
-    def __init__(self, name: str, function: Callable[..., Any]) -> None:
-        self.name = name
-        self._function = function
-
-    async def score(self, samples: Sequence[Sample]) -> list[Reward | None]:
-        if not samples:
-            return []
-        span = f"a batch of {len(samples)}, {samples[0].title} to {samples[-1].title}"
-        arguments = self._arguments(samples)
-        try:
-            values = self._function(**arguments)
-            if inspect.isawaitable(values):
-                values = await values
-        except Exception as error:
-            raise RewardError(
-                f"reward {self.name!r} failed on {span}: {describe(error)}; make it handle such samples"
-            ) from error
-        if hasattr(values, "tolist"):
-            values = values.tolist()
-        if not isinstance(values, list | tuple) or len(values) != len(samples):
-            length = f" of length {len(values)}" if isinstance(values, list | tuple) else ""
-            got = f"a {type(values).__name__}{length}"
-            raise RewardError(
-                f"reward {self.name!r} returned {got} for {span}; "
-                "return a list with one number, or None, for each sample"
-            )
-        return [
-            None if value is None else Reward(_number(value, self.name, sample))
-            for value, sample in zip(values, samples, strict=True)
-        ]
-
-    def _arguments(self, samples: Sequence[Sample]) -> dict[str, list[Any]]:
-        offered = _columns(samples, self.name)
-        parameters = inspect.signature(self._function).parameters.values()
-        named = [one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
-        for one in named:
-            if one.default is one.empty and one.name not in offered:
-                raise RewardError(
-                    f"reward {self.name!r} asks for the column {one.name!r}, which no row of the batch has "
-                    f"(there are: {', '.join(offered)}); add it to the data, or give the parameter a default"
-                )
-        if any(one.kind is one.VAR_KEYWORD for one in parameters):
-            return offered
-        return {one.name: offered[one.name] for one in named if one.name in offered}
-
-
-def _columns(samples: Sequence[Sample], reward: str) -> dict[str, list[Any]]:
-    """Every argument a batch function can be given, by name."""
-    offered: dict[str, list[Any]] = {
-        "prompts": [sample.prompt for sample in samples],
-        "completions": [sample.response for sample in samples],
-        "completion_ids": [list(sample.completion_ids) for sample in samples],
-        "id": [sample.id for sample in samples],
-        "text": [sample.label for sample in samples],
-        "reference": [sample.label for sample in samples],
-        "language": [sample.language for sample in samples],
-        "speaker": [sample.speaker for sample in samples],
-    }
-    further = dict.fromkeys(name for sample in samples for name in sample.metadata)
-    for name in further:
-        if name in offered:
-            raise RewardError(
-                f"the dataset's column {name!r} has the name of an argument that rewards are given, "
-                f"so {reward!r} cannot be given both; rename the column"
-            )
-        offered[name] = [sample.metadata.get(name) for sample in samples]
-    return offered
-
-
-def _number(value: Any, reward: str, sample: Sample) -> float:
-    if hasattr(value, "item"):  # a numpy or torch scalar
-        with contextlib.suppress(ValueError, RuntimeError):
-            value = value.item()
-    if not isinstance(value, numbers.Real):
-        raise RewardError(
-            f"reward {reward!r} returned {value!r} for sample {sample.title}, which is not a number; "
-            "return an int or a float"
-        )
-    return float(value)
+        return to_reward(value, self.name, sample)

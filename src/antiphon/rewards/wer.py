@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
 from antiphon.config import Settings as StrictSettings
 from antiphon.rewards.sample import Sample
@@ -17,6 +17,9 @@ from antiphon.types import Reward
 class Settings(StrictSettings):
     """Settings of the reward `wer`."""
 
+    form: Literal["error", "accuracy"] = Field(
+        default="error", description="error: −rate. accuracy: 1 − min(rate, 1), as RAFT's threshold wants it."
+    )
     cap: PositiveFloat | None = Field(
         default=1.0,
         description="Largest error rate that is told apart; null for none (the rate is unbounded).",
@@ -28,14 +31,17 @@ class Settings(StrictSettings):
     )
     scale: PositiveFloat = Field(default=10.0, description="For corpus: how many edits cost a reward of 1.")
 
+    @model_validator(mode="after")
+    def _accuracy_is_of_a_clip(self) -> Settings:
+        if self.form == "accuracy" and (self.cap != 1 or self.weighting != "clip"):
+            raise ValueError("with form: accuracy is 1 − min(rate, 1) of each clip; leave out cap and weighting")
+        return self
 
-def build(settings: Settings) -> ErrorRateReward:
-    """The reward with these settings."""
-    return ErrorRateReward(settings)
 
+def build(settings: Settings) -> Callable[[Sample], Reward]:
+    """The reward with these settings.
 
-class ErrorRateReward:
-    """`clip`: −min(edits / L, cap), with L the reference length in units.
+    `clip`: −min(edits / L, cap), with L the reference length in units; in the form `accuracy`, 1 more.
 
     `corpus`: −min(edits, cap·L) / scale. Every edit weighs the same wherever it occurs, as in corpus WER,
     Σ edits / Σ L, which this is up to a constant; `clip` weighs an edit in a short clip more.
@@ -43,21 +49,15 @@ class ErrorRateReward:
     An empty reference counts as L = 1: silence earns 0, each word made up costs like an error in one word.
     Parts: the uncapped rate, as "wer" or "cer", and "edits".
     """
+    count = word_errors if settings.unit == "word" else char_errors
+    rate_name = "wer" if settings.unit == "word" else "cer"
+    best = 1.0 if settings.form == "accuracy" else 0.0
 
-    name = "wer"
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    async def score(self, samples: Sequence[Sample]) -> list[Reward | None]:
-        return [self._score(sample) for sample in samples]
-
-    def _score(self, sample: Sample) -> Reward:
-        settings = self._settings
-        count = word_errors if settings.unit == "word" else char_errors
+    def wer(sample: Sample) -> Reward:
         errors = count(sample.label, sample.response, sample.language, normaliser_name=settings.normaliser)
         length = max(errors.ref_len, 1)
         cost = float(errors.edits) if settings.cap is None else min(errors.edits, settings.cap * length)
         cost /= length if settings.weighting == "clip" else settings.scale
-        rate_name = "wer" if settings.unit == "word" else "cer"
-        return Reward(value=0.0 - cost, parts={rate_name: errors.rate, "edits": float(errors.edits)})
+        return Reward(value=best - cost, parts={rate_name: errors.rate, "edits": float(errors.edits)})
+
+    return wer

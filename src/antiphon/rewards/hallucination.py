@@ -1,0 +1,45 @@
+"""What WER does not tell apart among failed transcripts: words made up, and nothing said at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydantic import Field, NonNegativeFloat
+
+from antiphon.config import Settings as StrictSettings
+from antiphon.rewards.sample import Sample
+from antiphon.text.alignment import word_errors
+from antiphon.text.normalise import NormaliserName
+from antiphon.types import Reward
+
+
+class Settings(StrictSettings):
+    """Settings of the reward `hallucination`."""
+
+    threshold: NonNegativeFloat = Field(default=0.3, description="Nothing is charged up to this WER.")
+    insertions: NonNegativeFloat = Field(
+        default=1.0, description="Cost of as many inserted words as the reference has; the most they cost."
+    )
+    empty: NonNegativeFloat = Field(default=1.0, description="Cost of no words where the reference has some.")
+    normaliser: NormaliserName = Field(default="default", description="What is made equal before comparing.")
+
+
+def build(settings: Settings) -> Callable[[Sample], Reward]:
+    """The reward with these settings, to be added to `wer`.
+
+    0 where WER ≤ threshold, else −insertions · min(I / L, 1) − empty · [no words, L > 0], with I the inserted and
+    L the reference words (1 for an empty reference). Parts: "insertions", I / L, and "empty", 0 or 1.
+
+    After Mega-ASR (arXiv 2605.19833), which finds that above about 30% WER recognisers fail by whole sentences,
+    made up or left out, and that 1 − WER alone does not rank such failures. The terms are ours.
+    """
+
+    def hallucination(sample: Sample) -> Reward:
+        errors = word_errors(sample.label, sample.response, sample.language, normaliser_name=settings.normaliser)
+        inserted = errors.insertions / max(errors.ref_len, 1)
+        empty = float(errors.hyp_len == 0 < errors.ref_len)
+        cost = settings.insertions * min(inserted, 1.0) + settings.empty * empty
+        value = 0.0 if errors.rate <= settings.threshold else 0.0 - cost
+        return Reward(value, {"insertions": inserted, "empty": empty})
+
+    return hallucination

@@ -1,0 +1,39 @@
+"""Whether the answer is written in the scripts of the reference."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Callable
+
+from antiphon.config import Settings as StrictSettings
+from antiphon.rewards.sample import Sample
+
+
+class Settings(StrictSettings):
+    """The reward `language` has no settings."""
+
+
+def build(settings: Settings) -> Callable[[Sample], float]:
+    """The reward: how far the answer's scripts are those of the reference, from 0 to 1.
+
+    Σ over scripts of min(share in the answer, share in the reference), of letters. It sees a Russian clip that was
+    translated into English or put into Latin letters, and Japanese written in Chinese characters alone; it cannot
+    tell languages of one script, such as English and French, apart. An answer without letters earns 1 where the
+    reference has none either, else 0.
+    """
+
+    def language(sample: Sample) -> float:
+        answer, reference = _scripts(sample.response), _scripts(sample.label)
+        if not answer or not reference:
+            return float(answer == reference)
+        shares = [(count / answer.total(), reference[script] / reference.total()) for script, count in answer.items()]
+        return sum(min(pair) for pair in shares)
+
+    return language
+
+
+def _scripts(text: str) -> Counter[str]:
+    """Letters by script, which is how Unicode's name of a letter begins: LATIN, CYRILLIC, CJK, HIRAGANA."""
+    letters = (character for character in unicodedata.normalize("NFKC", text) if character.isalpha())
+    return Counter(unicodedata.name(letter, "?").partition(" ")[0] for letter in letters)

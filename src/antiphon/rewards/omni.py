@@ -1,0 +1,50 @@
+"""A transcript in an answer tag, after reasoning: the reward of MaxText's audio GRPO for Qwen3-Omni."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat
+
+from antiphon.config import Settings as StrictSettings
+from antiphon.rewards.sample import Sample
+from antiphon.rewards.tags import TagNames, last_answer
+from antiphon.text.alignment import char_errors, word_errors
+from antiphon.text.normalise import NormaliserName
+from antiphon.types import Reward
+
+
+class Settings(StrictSettings):
+    """Settings of the reward `omni`."""
+
+    tags: TagNames = Field(
+        default=["reasoning", "answer"], min_length=2, max_length=2, description="The reasoning's tag, the answer's."
+    )
+    answer: NonNegativeFloat = Field(default=1.0, description="Reward of having an answer.")
+    no_answer: float = Field(default=-2.0, description="Reward where there is none.")
+    cap: PositiveFloat = Field(default=2.0, description="Largest error rate that is told apart.")
+    exact: NonNegativeFloat = Field(default=3.0, description="Added for an answer without an error.")
+    normaliser: NormaliserName = Field(default="default", description="What is made equal before comparing.")
+    unit: Literal["word", "char"] = Field(default="word", description="Words (WER) or characters (CER).")
+
+
+def build(settings: Settings) -> Callable[[Sample], Reward]:
+    """The reward with these settings: answer − min(rate, cap) + exact · [no error], or `no_answer`.
+
+    The last answer outside of the reasoning counts (see `tags.last_answer`). Parts: "answered", 1 or 0, and where
+    there is an answer its "wer" or "cer". Add `format` for the reward of the tags.
+    """
+    count = word_errors if settings.unit == "word" else char_errors
+    rate_name = "wer" if settings.unit == "word" else "cer"
+    reasoning, answer_tag = settings.tags
+
+    def omni(sample: Sample) -> Reward:
+        answer = last_answer(sample.response, reasoning, answer_tag)
+        if answer is None:
+            return Reward(settings.no_answer, {"answered": 0.0})
+        errors = count(sample.label, answer, sample.language, normaliser_name=settings.normaliser)
+        value = settings.answer - min(errors.rate, settings.cap) + settings.exact * (errors.edits == 0)
+        return Reward(value, {"answered": 1.0, rate_name: errors.rate})
+
+    return omni
