@@ -168,5 +168,5 @@ def test_every_key_says_what_it_does():
         ]
 
     sections = [type(field.default) for field in Config.model_fields.values() if isinstance(field.default, Settings)]
-    assert len(sections) == 6
+    assert len(sections) == 7
     assert {model.__name__: undescribed(model) for model in [Config, *sections] if undescribed(model)} == {}

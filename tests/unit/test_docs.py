@@ -12,15 +12,19 @@ from antiphon.algorithms import grpo
 from antiphon.cli.main import app
 from antiphon.config import Config, yaml
 from antiphon.data.corpora.sets import CONDITIONS, CORPORA
-from antiphon.rewards import exact, wer
+from antiphon.rewards import exact, format, hallucination, keywords, language, omni, wer
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def rows(document: str) -> dict[str, list[str]]:
-    """The cells of every table row that begins with `code`, by that code."""
+def rows(document: str, heading: str | None = None) -> dict[str, list[str]]:
+    """The cells of every table row that begins with `code`, by that code; with `heading`, of that section alone."""
     text = (ROOT / "docs" / document).read_text(encoding="utf-8")
+    if heading is not None:
+        _, found, text = text.partition(f"\n{heading}\n")
+        assert found, f"docs/{document} has no heading {heading!r}"
+        text = text.partition("\n#")[0]
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line[:1] == "|"]
     return {row[0].strip("|` "): row[1:] for row in cells if row[0].strip("| ").startswith("`")}
 
@@ -36,17 +40,17 @@ def keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, object]]:
             yield f"{prefix}{name}", field.default
 
 
+REWARDS = [exact, format, hallucination, keywords, language, omni, wer]
 MODELS = [
-    (Config, ""),
-    (grpo.Settings, "algorithm."),
-    (wer.Settings, "reward."),
-    (exact.Settings, "reward."),
+    (Config, "", None),
+    (grpo.Settings, "algorithm.", None),
+    *((module.Settings, "reward.", f"### {module.__name__.rpartition('.')[2]}") for module in REWARDS),
 ]
 
 
-@pytest.mark.parametrize(("model", "prefix"), MODELS)
-def test_every_recipe_key_is_described_with_its_default(model, prefix):
-    described = rows("recipes.md")
+@pytest.mark.parametrize(("model", "prefix", "heading"), MODELS)
+def test_every_recipe_key_is_described_with_its_default(model, prefix, heading):
+    described = rows("recipes.md", heading)
     for key, default in keys(model, prefix):
         assert key in described, f"docs/recipes.md has no row for `{key}`"
         stated = yaml.parse(described[key][0].strip("`"), f"the default of {key}")
@@ -54,11 +58,24 @@ def test_every_recipe_key_is_described_with_its_default(model, prefix):
 
 
 def test_no_row_describes_a_key_that_is_gone():
-    known = [key for model, prefix in MODELS for key, _ in keys(model, prefix)]
-    sections = ("data.", "rollout.", "optimizer.", "train.", "eval.", "gate.", "algorithm.", "reward.")
+    known = [key for model, prefix, _ in MODELS for key, _ in keys(model, prefix)]
+    sections = (
+        "data.",
+        "rollout.",
+        "optimizer.",
+        "train.",
+        "eval.",
+        "gate.",
+        "algorithm.",
+        "reward.",
+        "reward_limits.",
+    )
     described = [key for key in rows("recipes.md") if key.startswith(sections)]
     assert described
     assert set(described) <= set(known)
+    for model, prefix, heading in MODELS:
+        if heading is not None:
+            assert set(rows("recipes.md", heading)) == {key for key, _ in keys(model, prefix)}, heading
 
 
 def test_every_built_in_set_is_described_with_its_size():
