@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from antiphon.algorithms.inputs import Needs
@@ -28,6 +28,8 @@ class Collector:
     sampling: Sampling
     seed: int
     needs: Needs
+    log: Callable[[str], None] = lambda line: None
+    """Told of every completion whose reward failed and was dropped."""
 
     def collect(self, step: int) -> tuple[list[Group], dict[str, float], dict[str, float]]:
         """The groups of `step` (0-based), metrics of collecting them, and the seconds of each phase.
@@ -76,7 +78,7 @@ class Collector:
 
     def _score(self, reward: RewardFunction, groups: Sequence[Group], greedy: Sequence[Group]) -> None:
         samples = [sample for group in [*groups, *greedy] for sample in group_samples(group)]
-        rewards = iter(score_all(reward, samples))
+        rewards = iter(score_all(reward, samples, self.log))
         for group in [*groups, *greedy]:
             group.rewards = [next(rewards) for _ in group.completions]
         for group, one in zip(groups, greedy, strict=False):

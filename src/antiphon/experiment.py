@@ -24,7 +24,7 @@ from antiphon.models.policy import Policy, Sampling
 from antiphon.models.recompute import recompute_activations
 from antiphon.recorder import record_step
 from antiphon.report import plot_run
-from antiphon.rewards import load_reward
+from antiphon.rewards.load import RewardSpec, in_recipe, load_reward
 from antiphon.rollout.engine import Engine, InProcessEngine
 from antiphon.rollout.gate import GateReport, run_gate
 from antiphon.rollout.labels import LabelEngine
@@ -89,26 +89,33 @@ class TrainResult:
 
 
 def train(
-    config: Config, resume: str | None = None, reporter: Reporter | None = None, command: Sequence[str] = ()
+    config: Config,
+    resume: str | None = None,
+    reporter: Reporter | None = None,
+    command: Sequence[str] = (),
+    reward: RewardSpec | None = None,
 ) -> TrainResult:
     """Run a recipe to its end and return what came of it.
 
     `resume` is RUN, RUN@STEP, `latest`, or `auto` (the latest run of this very recipe if it is unfinished,
     else a new one); the recipe then is the run's own (see `resumed_config` for changing it).
+    `reward` stands in place of the recipe's, and may hold functions themselves (see `load_reward`).
     """
     began = time.perf_counter()
     reporter = reporter or Silent()
     config = config.model_copy(update={"model": pin(config.model, config.output)})
+    if reward is not None:
+        config = config.model_copy(update={"reward": in_recipe(reward)})
     prepare_cpu(config.threads)
     found = _find_resumable(config, resume)
     if found is None:
-        parts = _Parts(config, config.model, reporter)
+        parts = _Parts(config, config.model, reporter, reward)
         run, done = RunFolder.create(config, command or sys.argv), 0
     else:
         run, done = found
         run.require_free()
         whole = done and not config.lora
-        parts = _Parts(config, str(run.checkpoints.at(done).path) if whole else config.model, reporter)
+        parts = _Parts(config, str(run.checkpoints.at(done).path) if whole else config.model, reporter, reward)
         if done:
             load_checkpoint(run.checkpoints.at(done).path, parts.trainer)
         run.claim()
@@ -155,7 +162,7 @@ def _find_resumable(config: Config, resume: str | None) -> tuple[RunFolder, int]
 class _Parts:
     """Everything a run works with, loaded and checked before its folder is made."""
 
-    def __init__(self, config: Config, weights: str, reporter: Reporter) -> None:
+    def __init__(self, config: Config, weights: str, reporter: Reporter, reward: RewardSpec | None = None) -> None:
         """`weights` are those to start from: the recipe's model, or a checkpoint that holds a whole one."""
         if config.data.train is None:
             raise ConfigError("no training data; give --data FILE.jsonl, or data.train=builtin:commands-train")
@@ -163,7 +170,7 @@ class _Parts:
         self.skipped: list[str] = []
         objectives = load_objectives(config.algorithm)
         needs = combined_needs(objectives)
-        reward = load_reward(config.reward) if needs.rewards else None
+        rewards = load_reward(reward or config.reward, config.reward_limits) if needs.rewards else None
         self.examples = self._load(config.data.train, config.data.limit)
         eval_sets = named_sets(config.data.eval)
         self.eval_sets = {name: self._load(spec, config.eval.limit) for name, spec in eval_sets.items()}
@@ -195,14 +202,14 @@ class _Parts:
         teacher = PolicyTeacher(policy(self._teacher()), config.rollout.temperature or 1.0) if needs.teacher else None
         self.trainer = Trainer(self.policy, objectives, config, reference, teacher)
         self.engine = self._engine(needs.source)
-        self.recogniser = InProcessEngine(self.policy, config.eval.batch_size)
+        self.recogniser = InProcessEngine(self.policy, max_tokens=None, max_prompts=config.eval.batch_size)
         self.prompt = prompter(config, self.policy.rate)
         self.stream = PromptStream(self.examples, config.rollout.prompts_per_step, config.seed, self.prompt)
         self.collector = Collector(
             stream=self.stream,
             policy=self.policy,
             engine=self.engine,
-            reward=reward,
+            reward=rewards,
             group_size=config.rollout.group_size,
             sampling=Sampling(config.rollout.temperature, config.rollout.max_new_tokens),
             seed=config.seed,
@@ -218,7 +225,7 @@ class _Parts:
         """What completions come from."""
         if source == "labels":
             return LabelEngine(self.policy, self.examples)
-        return InProcessEngine(self.policy, self.config.rollout.max_sequences)
+        return InProcessEngine(self.policy, self.config.rollout.max_tokens)
 
     def _load(self, spec: str, limit: int | None = None) -> list[Example]:
         self.reporter.phase(f"checking {spec}")
@@ -235,6 +242,7 @@ class _Experiment:
     def __init__(self, run: RunFolder, parts: _Parts, done: int, reporter: Reporter) -> None:
         self.run, self.parts, self.done, self.reporter = run, parts, done, reporter
         self.config = parts.config
+        parts.collector.log = run.log
 
     def run_to_end(self, began: float) -> TrainResult:
         config, run, parts = self.config, self.run, self.parts

@@ -35,9 +35,10 @@ def import_function(spec: str) -> Callable[..., Any]:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """What a function given as an object is called: `package.module:function`."""
+    """What a function given as an object is called: `package.module:function`, or `file.py:function` of a script."""
     name = getattr(function, "__qualname__", type(function).__qualname__)
-    return f"{function.__module__}:{name}"
+    script = getattr(sys.modules["__main__"], "__file__", None) if function.__module__ == "__main__" else None
+    return f"{script or function.__module__}:{name}"
 
 
 def _run_file(path: Path, spec: str) -> ModuleType:

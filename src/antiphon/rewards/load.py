@@ -19,9 +19,10 @@ from antiphon.rewards.user import as_reward
 from antiphon.rewards.weighted import WeightedSum
 
 Spec = str | Callable[..., Any] | Mapping[str, Any]
+RewardSpec = Spec | Sequence[Spec]
 
 
-def load_reward(spec: Spec | Sequence[Spec], limits: RewardLimits | None = None) -> RewardFunction:
+def load_reward(spec: RewardSpec, limits: RewardLimits | None = None) -> RewardFunction:
     """The reward that `spec` describes, called within `limits`.
 
     `"wer"`: a module of `antiphon.rewards`, with default settings; `{"name": "wer", "cap": 2}` with its own.
@@ -41,6 +42,15 @@ def load_reward(spec: Spec | Sequence[Spec], limits: RewardLimits | None = None)
     if not specs:
         raise ConfigError("'reward' is an empty list; name at least one reward, such as wer")
     return WeightedSum([_term(one, f"reward[{place}]", limits) for place, one in enumerate(specs)])
+
+
+def in_recipe(spec: RewardSpec) -> Any:
+    """`spec` as a recipe can hold it: with a function's name where it has the function itself."""
+    if isinstance(spec, str):
+        return spec
+    if isinstance(spec, Mapping):
+        return {key: in_recipe(value) if key == "name" else value for key, value in spec.items()}
+    return name_of(spec) if callable(spec) else [in_recipe(one) for one in spec]
 
 
 def _term(spec: Spec, key: str, limits: RewardLimits) -> tuple[RewardFunction, float]:
