@@ -1,107 +1,216 @@
-"""Shared prefix against the expanded batch: one rollout and one loss with gradients, both sides in one process.
+"""GRPO with a shared prefix against the expanded batch: rollout, train step, whole step and peak memory.
 
-    python benchmarks/shared_prefix.py [--seconds 10] [--prompts 4] [--group 16] [--tokens 32] [--rounds 5]
+Ours is the library as a run uses it: `InProcessEngine.rollout`, then `Trainer.step` with `grpo`.
 
-The expanded side is what a general trainer does: transformers' `generate` on every prompt repeated G times, and
-one forward over every (prompt, completion) pair. Both sides run the same random-weight model (Qwen3-ASR classes,
-encoder of 4 and LM of 6 layers, width 256) on the same waveforms, features extracted beforehand, interleaved; medians
-over the rounds.
+The standard side is what a general trainer does with transformers: `generate(num_return_sequences=G)`, then one
+forward pass over every (prompt, completion) pair with logits at the completion's positions alone, the same clipped
+loss, gradient clipping and AdamW.
+
+Both start from the same random weights, hear the same clips, rewards are the same random numbers, nothing is frozen,
+no token ends a completion, and the audio placeholder alone is never sampled. Features are extracted on both sides
+before the first round. `limit` is the ratio of multiply-accumulates in a train step, encoder included.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from statistics import median
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import torch
+from random_models import QWEN, noise, policy_that_never_stops, recogniser
+from side_by_side import OURS, STANDARD, Seconds, alternate, conclude, parse, peak_mb, report_peak, timed
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
-from antiphon.builtin.architecture import Size, build_model, build_processor
-from antiphon.device import prepare_cpu
-from antiphon.models.audio_lm import AudioPrefixLM
+from antiphon.config import Config
 from antiphon.models.policy import Sampling
-from antiphon.types import Prompt
+from antiphon.rollout.engine import InProcessEngine
+from antiphon.train.objectives import load_objectives
+from antiphon.train.optimizer import MasterAdamW
+from antiphon.train.trainer import Trainer
+from antiphon.types import Completion, Example, Group, Prompt, Reward
 
-SIZE = Size(width=256, audio_layers=4, text_layers=6, heads=4, feed_forward=768, conv_channels=64)
-
-
-def make(arguments) -> tuple[AudioPrefixLM, list[Prompt]]:
-    torch.manual_seed(0)
-    processor = build_processor()
-    policy = AudioPrefixLM(build_model(SIZE, processor), processor)
-    rng = np.random.default_rng(0)
-    length = int(arguments.seconds * 16000)
-    waves = [0.1 * rng.standard_normal(length).astype(np.float32) for _ in range(arguments.prompts)]
-    return policy, [Prompt(f"p{i}", "asr", wave, 16000) for i, wave in enumerate(waves)]
+CONTEXT = "turn the lamp in the kitchen"
+"""A few words of system prompt, so that a prompt has about 20 tokens beside those of its audio."""
+LEARNING_RATE, BETAS, CLIP, MAX_NORM = 1e-5, (0.9, 0.95), 0.2, 1.0
 
 
-def expanded_inputs(policy: AudioPrefixLM, prompts: list[Prompt], group: int) -> dict[str, torch.Tensor]:
-    inputs = policy.processor.apply_transcription_request([prompt.waveform for prompt in prompts])
-    return {name: value.repeat_interleave(group, 0) for name, value in inputs.items()}
+@dataclass(frozen=True)
+class Work:
+    """What one GRPO step is of."""
+
+    size: str
+    seconds: float
+    prompts: int
+    group: int
+    tokens: int
+
+    def clips(self) -> list[Prompt]:
+        return [noise(f"clip {i}", self.seconds, CONTEXT) for i in range(self.prompts)]
+
+    def rewards(self, step: int) -> Tensor:
+        """[P, G], random."""
+        return torch.rand(self.prompts, self.group, generator=torch.Generator().manual_seed(step))
 
 
-def rollout_shared(policy, prompts, group, tokens) -> None:
-    draws = np.random.default_rng(0).random((len(prompts) * group, tokens))
+PRESETS = {
+    "tiny": Work("tiny", seconds=1.0, prompts=2, group=4, tokens=4),
+    "small": Work("small", seconds=10.0, prompts=8, group=16, tokens=32),
+    "long": Work("small", seconds=30.0, prompts=8, group=8, tokens=64),
+    QWEN: Work(QWEN, seconds=10.0, prompts=8, group=16, tokens=32),
+}
+
+
+class Ours:
+    """One GRPO step after the other, as a run makes them."""
+
+    def __init__(self, work: Work, arguments: argparse.Namespace) -> None:
+        self.work, self.device = work, arguments.device
+        self.policy = policy_that_never_stops(*recogniser(work.size, arguments.device, arguments.dtype))
+        self.prompts = work.clips()
+        config = Config.model_validate(
+            {
+                "rollout": {"max_new_tokens": work.tokens, "group_size": work.group, "prompts_per_step": work.prompts},
+                "optimizer": {"lr": LEARNING_RATE, "betas": BETAS, "max_grad_norm": MAX_NORM},
+            }
+        )
+        self.engine = InProcessEngine(self.policy)
+        self.trainer = Trainer(self.policy, load_objectives(config.algorithm), config)
+        for prompt in self.prompts:
+            self.policy.prepare(prompt)
+
+    def rollout(self, step: int) -> list[list[Completion]]:
+        return self.engine.rollout(self.prompts, self.work.group, Sampling(1.0, self.work.tokens), seed=0, step=step)
+
+    def train(self, completions: Sequence[list[Completion]], step: int) -> None:
+        rewards = self.work.rewards(step).tolist()
+        groups = [
+            Group(Example(prompt.id, "asr", None, ""), prompt, list(answers), rewards=[Reward(value) for value in row])
+            for prompt, answers, row in zip(self.prompts, completions, rewards, strict=True)
+        ]
+        self.trainer.step(groups, step)
+
+    def step(self, number: int) -> Seconds:
+        seconds: Seconds = {}
+        with timed(seconds, "rollout", self.device):
+            completions = self.rollout(number)
+        with timed(seconds, "train", self.device):
+            self.train(completions, number)
+        return seconds
+
+
+class Standard:
+    """The same steps with transformers alone."""
+
+    def __init__(self, work: Work, arguments: argparse.Namespace) -> None:
+        self.work, self.device = work, arguments.device
+        self.model, processor = recogniser(work.size, arguments.device, arguments.dtype)
+        self.model.eval()
+        self.audio_token = self.model.config.audio_token_id
+        clips = [prompt.waveform for prompt in work.clips()]
+        inputs = processor.apply_transcription_request(clips, prompt=[CONTEXT] * len(clips))
+        self.inputs = {
+            name: value.to(self.device, arguments.dtype if value.is_floating_point() else None)
+            for name, value in inputs.items()
+        }
+        self.optimizer = MasterAdamW(self.model.named_parameters(), LEARNING_RATE, BETAS, weight_decay=0.0)
+
+    @torch.no_grad()
+    def rollout(self, step: int) -> Tensor:
+        """Token ids [N, T]."""
+        ids = self.model.generate(
+            **self.inputs,
+            num_return_sequences=self.work.group,
+            max_new_tokens=self.work.tokens,
+            do_sample=True,
+            top_k=0,
+            eos_token_id=None,
+            suppress_tokens=[self.audio_token],
+        )
+        return ids[:, self.inputs["input_ids"].shape[1] :]
+
+    def logprobs(self, tokens: Tensor) -> Tensor:
+        """[N, T] of `tokens` under the distribution sampled from."""
+        expanded = {name: value.repeat_interleave(self.work.group, 0) for name, value in self.inputs.items()}
+        mask = torch.cat([expanded.pop("attention_mask"), torch.ones_like(tokens)], 1)
+        ids = torch.cat([expanded.pop("input_ids"), tokens], 1)
+        output = self.model(
+            input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=tokens.shape[1] + 1, **expanded
+        )
+        logits = output.logits[:, :-1].float()
+        logits[..., self.audio_token] = -torch.inf
+        return logits.log_softmax(-1).gather(-1, tokens[..., None]).squeeze(-1)
+
+    def train(self, tokens: Tensor, step: int) -> None:
+        rewards = self.work.rewards(step)
+        advantages = (rewards - rewards.mean(-1, keepdim=True)).view(-1, 1).to(self.device)
+        logprobs = self.logprobs(tokens)
+        ratio = (logprobs - logprobs.detach()).exp()
+        gain = torch.minimum(ratio * advantages, ratio.clamp(1 - CLIP, 1 + CLIP) * advantages)
+        (-gain.mean()).backward()
+        self.optimizer.step(1.0, MAX_NORM)
+
+    def step(self, number: int) -> Seconds:
+        seconds: Seconds = {}
+        with timed(seconds, "rollout", self.device):
+            tokens = self.rollout(number)
+        with timed(seconds, "train", self.device):
+            self.train(tokens, number)
+        return seconds
+
+
+SIDES = {OURS: Ours, STANDARD: Standard}
+
+
+def token_ids(completions: Sequence[Sequence[Completion]], device: torch.device) -> Tensor:
+    return torch.tensor([one.token_ids for group in completions for one in group], device=device)
+
+
+def largest_difference(ours: Ours, standard: Standard, completions: Sequence[list[Completion]]) -> float:
+    """Between the two sides' log-probabilities of the same tokens."""
+    tokens = token_ids(completions, ours.device)
     with torch.no_grad():
-        policy.sample(policy.encode(prompts), group, Sampling(1.0, tokens), draws)
+        shared = ours.policy.logprobs(ours.policy.encode(ours.prompts), tokens, torch.ones_like(tokens), 1.0)
+        return float((shared - standard.logprobs(tokens)).abs().max())
 
 
-def rollout_expanded(policy, inputs, tokens) -> None:
-    with torch.no_grad():
-        policy.model.generate(**inputs, max_new_tokens=tokens, do_sample=True, top_k=0)
+def work_of(train: Callable[[], None]) -> int:
+    """Floating-point operations of matrix products and convolutions, forward and backward."""
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        train()
+    return counter.get_total_flops()
 
 
-def loss_shared(policy, prompts, ids) -> None:
-    logprobs = policy.logprobs(policy.encode(prompts), ids, torch.ones(ids.shape), 1.0)
-    logprobs.mean().backward()
-    policy.model.zero_grad(set_to_none=True)
-
-
-def loss_expanded(policy, inputs, ids) -> None:
-    inputs = dict(inputs)
-    mask = torch.cat([inputs.pop("attention_mask"), torch.ones_like(ids)], 1)
-    inputs["input_ids"] = torch.cat([inputs["input_ids"], ids], 1)
-    logits = policy.model(**inputs, attention_mask=mask, use_cache=False, logits_to_keep=ids.shape[1] + 1).logits
-    scores = logits[:, :-1].float().log_softmax(-1).gather(-1, ids[..., None])
-    scores.mean().backward()
-    policy.model.zero_grad(set_to_none=True)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=10.0, help="length of each clip")
-    parser.add_argument("--prompts", type=int, default=4)
-    parser.add_argument("--group", type=int, default=16)
-    parser.add_argument("--tokens", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args()
-    prepare_cpu(arguments.threads)
-    policy, prompts = make(arguments)
-    policy.stop_ids = frozenset()
-    policy.model.generation_config.eos_token_id = None
-    allowed = (~policy.blocked).nonzero().squeeze(-1)
-    ids = allowed[torch.randint(len(allowed), (len(prompts) * arguments.group, arguments.tokens))]
-    inputs = expanded_inputs(policy, prompts, arguments.group)
-    sides = {
-        "rollout shared": lambda: rollout_shared(policy, prompts, arguments.group, arguments.tokens),
-        "rollout expanded": lambda: rollout_expanded(policy, inputs, arguments.tokens),
-        "loss shared": lambda: loss_shared(policy, prompts, ids),
-        "loss expanded": lambda: loss_expanded(policy, inputs, ids),
-    }
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for round_ in range(arguments.rounds + 1):
-        for name, run in sides.items():
-            began = time.perf_counter()
-            run()
-            if round_:
-                times[name].append(time.perf_counter() - began)
-    length = int(policy.encode(prompts).lengths[0])
-    print(f"{arguments.prompts} prompts of {length} tokens x {arguments.group} completions of {arguments.tokens}")
-    for phase in ("rollout", "loss"):
-        shared, expanded = median(times[f"{phase} shared"]), median(times[f"{phase} expanded"])
-        print(f"{phase:8} shared {shared:.2f} s  expanded {expanded:.2f} s  ratio {expanded / shared:.1f}")
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse(__doc__, PRESETS, "small", argv)
+    work = PRESETS[arguments.preset]
+    if arguments.memory_of:
+        report_peak(SIDES[arguments.memory_of](work, arguments).step, arguments.device)
+        return
+    ours, standard = Ours(work, arguments), Standard(work, arguments)
+    completions = ours.rollout(0)
+    difference = largest_difference(ours, standard, completions)
+    seconds = alternate({OURS: ours.step, STANDARD: standard.step}, arguments.rounds)
+    tokens = token_ids(completions, ours.device)
+    limit = work_of(lambda: standard.train(tokens, 0)) / work_of(lambda: ours.train(completions, 0))
+    peaks = {side: peak_mb(__file__, arguments, side) for side in SIDES}
+    conclude(
+        {
+            **{
+                f"ratio{suffix}": seconds[STANDARD][phase] / seconds[OURS][phase]
+                for suffix, phase in (("", "total"), ("_rollout", "rollout"), ("_train", "train"))
+            },
+            "limit": limit,
+            "memory_ratio": peaks[STANDARD] / peaks[OURS],
+            "max_logprob_diff": difference,
+            "prompt_tokens": ours.policy.size(ours.prompts[0]),
+            "seconds": seconds,
+            "peak_mb": peaks,
+        },
+        arguments,
+    )
 
 
 if __name__ == "__main__":
