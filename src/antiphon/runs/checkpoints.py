@@ -79,8 +79,9 @@ class Checkpoints:
             raise RunError(f"the run {self.path.parent} has no checkpoint of step {step}; it has those of {there}")
         return steps[wanted]
 
-    def prune(self, keep: int) -> None:
-        """Removes all but the newest `keep` checkpoints; `keep` is at least 1."""
+    def prune(self, keep: int, protect: int | None = None) -> None:
+        """Removes all but the newest `keep` checkpoints (at least 1) and the one of the step `protect`."""
         assert keep >= 1
         for checkpoint in self.list()[:-keep]:
-            atomic.remove_dir(checkpoint.path)
+            if checkpoint.step != protect:
+                atomic.remove_dir(checkpoint.path)

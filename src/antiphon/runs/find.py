@@ -1,4 +1,4 @@
-"""From what a user types (`RUN`, `RUN@STEP`, `latest`, a path) to a run folder."""
+"""From what a user types (`RUN`, `RUN@STEP`, `RUN@best`, `latest`, a path) to a run folder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from antiphon.errors import RunError
 from antiphon.runs.folder import RunFolder
 
 LATEST = "latest"
+BEST = "best"
 
 
 def list_runs(output: Path) -> list[RunFolder]:
@@ -22,13 +23,26 @@ def list_runs(output: Path) -> list[RunFolder]:
 def find_run(spec: str, output: Path) -> tuple[RunFolder, int | None] | None:
     """The run that `spec` names and the step after its `@`, or None when no run is called so.
 
-    `spec` is a run's id in `output`, a path to its folder, or `latest`, each with or without `@STEP`.
+    `spec` is a run's id in `output`, a path to its folder, or `latest`, each with or without `@STEP` or `@best`, the
+    best step by the run's `eval.best`. Raises `RunError` for `@best` of a run without an evaluation after training.
     """
     name, at, step = spec.rpartition("@")
-    if not (at and step.isdecimal()):
+    if not (at and (step.isdecimal() or step == BEST)):
         name, step = spec, ""
     run = _find(name, output)
-    return None if run is None else (run, int(step) if step else None)
+    if run is None:
+        return None
+    return run, _best_step(run) if step == BEST else int(step) if step else None
+
+
+def _best_step(run: RunFolder) -> int:
+    step = run.best_step()
+    if step is None:
+        raise RunError(
+            f"no step of the run {run.path} is known to be best: it was never evaluated after training began; "
+            "set data.eval and eval.every, or name a step"
+        )
+    return step
 
 
 def resolve(spec: str, output: Path) -> tuple[RunFolder, int | None]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-State = Literal["starting", "running", "finished", "failed", "interrupted"]
+State = Literal["starting", "running", "finished", "stopped", "failed", "interrupted"]
 
 
 def now() -> str:
@@ -33,6 +33,8 @@ class Status:
     host: str = field(default_factory=socket.gethostname)
     error: str | None = None
     """Why the run failed."""
+    reason: str | None = None
+    """Why the run was stopped."""
 
     @property
     def seen_state(self) -> State | Literal["killed"]:

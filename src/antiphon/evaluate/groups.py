@@ -1,0 +1,53 @@
+"""The utterances of a set by group: by speaker, by language, or by any column of its rows."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from antiphon.errors import ConfigError
+from antiphon.evaluate.metrics import Utterance, summarise
+from antiphon.types import Example
+
+UNNAMED = "(none)"
+"""The group of rows that do not have the column."""
+
+
+def group_names(examples: Sequence[Example], column: str, set_name: str) -> dict[str, str]:
+    """Each example's group by its id: the value of `column`, as text.
+
+    Raises `ConfigError` naming the columns there are, when no row of the set has this one.
+    """
+    values = {example.id: _columns(example).get(column) for example in examples}
+    if all(value is None for value in values.values()):
+        there = sorted({name for one in examples for name, value in _columns(one).items() if value is not None})
+        close = difflib.get_close_matches(column, there, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(there) or 'none'}"
+        raise ConfigError(f"'eval.group_by' names the column {column!r}, which no row of {set_name} has; {hint}")
+    return {id: UNNAMED if value is None else str(value) for id, value in values.items()}
+
+
+def by_group(utterances: Sequence[Utterance], names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The summary (`antiphon.evaluate.metrics.summarise`) of each group, in alphabetical order.
+
+    `names` gives each utterance's group by its id.
+    """
+    groups: dict[str, list[Utterance]] = {}
+    for one in utterances:
+        groups.setdefault(names[one.id], []).append(one)
+    return {name: summarise(groups[name]) for name in sorted(groups)}
+
+
+def _columns(example: Example) -> dict[str, Any]:
+    return {**example.columns, "speaker": example.speaker, "language": example.language}
+
+
+def grouped(
+    summary: dict[str, Any], utterances: Sequence[Utterance], names: Mapping[str, str] | None
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What is saved of an evaluation: summary and rows, with `groups` and `group` in them where there are `names`."""
+    rows = [one.to_row() for one in utterances]
+    if names is None:
+        return summary, rows
+    return summary | {"groups": by_group(utterances, names)}, [row | {"group": names[row["id"]]} for row in rows]

@@ -1,0 +1,148 @@
+"""The regression guard: has any group of utterances become worse than it was before training?
+
+A mean can improve while some speakers or languages lose. Each evaluation during a run is one look. At each look every
+set as a whole and each of its groups is compared, utterance by utterance, with the evaluation before training
+(`worsening_p`). Holm's method corrects over all groups of one look, and Bonferroni's over the looks that are planned.
+So, whatever the groups, the chance that a run which changes nothing is ever stopped is at most `alpha`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from antiphon.evaluate.bootstrap import holm, resampled_in_blocks, worsening_p
+
+FIRST_RESAMPLES = 2000
+CLEARLY_FINE = 0.02
+"""A p-value above it, from the first resamples, is not looked at more closely."""
+RESAMPLES_BELOW = 20
+"""A p-value that may decide is computed so finely that this many resamples lie below the smallest threshold."""
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One group of a set, before training and now."""
+
+    set: str
+    group: str | None
+    """None for the set as a whole."""
+    n: int
+    """Utterances."""
+    over: str
+    """"speakers" or "utterances": what is resampled."""
+    before: float
+    """WER, a fraction; likewise `after`."""
+    after: float
+    p: float
+    p_adjusted: float
+    """Corrected for all groups of this look and for all looks that are planned; compare it with `alpha`."""
+    worse: bool
+
+    def __str__(self) -> str:
+        name = self.set if self.group is None else f"{self.set}, {self.group}"
+        return f"{name}: WER {100 * self.before:.1f}% to {100 * self.after:.1f}% (p {self.p_adjusted:.2g}, n {self.n})"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the guard saw at one evaluation."""
+
+    looks: int
+    """Evaluations planned for the whole run."""
+    alpha: float
+    comparisons: list[Comparison]
+    too_small: list[str]
+    """Groups left out, as SET/GROUP."""
+
+    @property
+    def worse(self) -> list[Comparison]:
+        """The groups that got worse, the surest first."""
+        return sorted((one for one in self.comparisons if one.worse), key=lambda one: one.p)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A line of `guard.jsonl`, without its step."""
+        return asdict(self) | {"worse": len(self.worse)}
+
+
+def look(
+    before: Mapping[str, Sequence[Row]],
+    after: Mapping[str, Sequence[Row]],
+    alpha: float,
+    looks: int,
+    min_utterances: int,
+) -> Look:
+    """Compares the rows of each set before training with those of now; sets that only one side has are passed over.
+
+    Rows are those of an evaluation (`Utterance.to_row`), with the key `group` where there are groups. A row without
+    its like on the other side is left out.
+    """
+    samples, too_small = [], []
+    for name in [name for name in after if name in before]:
+        pairs = _pairs(before[name], after[name])
+        for group, members in _groups(pairs).items():
+            enough = len(members) >= min_utterances and any(new["ref_words"] for _, new in members)
+            if enough:
+                samples.append((name, group, members))
+            else:
+                too_small.append(name if group is None else f"{name}/{group}")
+    smallest = alpha / (max(len(samples), 1) * looks)
+    p_values = np.array([_p_value(members, smallest) for *_, members in samples])
+    adjusted = np.minimum(holm(p_values) * looks, 1.0)
+    comparisons = [
+        _comparison(name, group, members, float(p), float(corrected), alpha)
+        for (name, group, members), p, corrected in zip(samples, p_values, adjusted, strict=True)
+    ]
+    return Look(looks, alpha, comparisons, too_small)
+
+
+def _pairs(before: Sequence[Row], after: Sequence[Row]) -> list[tuple[Row, Row]]:
+    old = {row["id"]: row for row in before}
+    return [(old[row["id"]], row) for row in after if row["id"] in old]
+
+
+def _groups(pairs: Sequence[tuple[Row, Row]]) -> dict[str | None, list[tuple[Row, Row]]]:
+    """The set as a whole under None, then each group, unless it is the whole set."""
+    named: dict[str, list[tuple[Row, Row]]] = {}
+    for pair in pairs:
+        if pair[1].get("group") is not None:
+            named.setdefault(pair[1]["group"], []).append(pair)
+    whole: dict[str | None, list[tuple[Row, Row]]] = {None: list(pairs)}
+    return whole | {name: named[name] for name in sorted(named) if len(named[name]) < len(pairs)}
+
+
+def _p_value(members: Sequence[tuple[Row, Row]], smallest: float) -> float:
+    """`smallest` is the least threshold that this p-value may be compared with."""
+    growth = [new["wer_errors"] - old["wer_errors"] for old, new in members]
+    speakers = _speakers(members)
+    p = float(worsening_p(growth, speakers, FIRST_RESAMPLES))
+    fine = int(RESAMPLES_BELOW / smallest)
+    if p > CLEARLY_FINE or fine <= FIRST_RESAMPLES:
+        return p
+    return float(worsening_p(growth, speakers, fine))
+
+
+def _speakers(members: Sequence[tuple[Row, Row]]) -> list[str | None]:
+    return [new["speaker"] for _, new in members]
+
+
+def _comparison(
+    name: str, group: str | None, members: Sequence[tuple[Row, Row]], p: float, adjusted: float, alpha: float
+) -> Comparison:
+    words = sum(new["ref_words"] for _, new in members)
+    return Comparison(
+        set=name,
+        group=group,
+        n=len(members),
+        over="speakers" if resampled_in_blocks(_speakers(members)) else "utterances",
+        before=sum(old["wer_errors"] for old, _ in members) / words,
+        after=sum(new["wer_errors"] for _, new in members) / words,
+        p=p,
+        p_adjusted=adjusted,
+        worse=adjusted <= alpha,
+    )

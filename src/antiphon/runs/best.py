@@ -1,0 +1,65 @@
+"""Which step of a run was best, by the summaries of its evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from antiphon.errors import ConfigError
+
+LOWER_IS_BETTER = ("wer", "cer", "sub", "del", "ins", "edits", "insertions", "empty_outputs")
+"""Of any other measure more is better."""
+
+
+def best_step(summaries: Sequence[Mapping[str, Any]], measure: str | None = None) -> int | None:
+    """The step with the best value, the earliest where several share it.
+
+    Step 0, the model before training, is left out: it has no checkpoint. None when no other step has a value.
+    """
+    trained = {step: value for step, value in _losses(summaries, measure).items() if step > 0}
+    return min(trained, key=lambda step: (trained[step], step), default=None)
+
+
+def evaluations_since_best(summaries: Sequence[Mapping[str, Any]], measure: str | None = None) -> int:
+    """How many evaluations in a row, up to the last, have brought no new best value, step 0 included."""
+    losses = _losses(summaries, measure)
+    ordered = [losses[step] for step in sorted(losses)]
+    return len(ordered) - 1 - ordered.index(min(ordered)) if ordered else 0
+
+
+def mean_by_step(summaries: Sequence[Mapping[str, Any]], measure: str | None = None) -> dict[int, float]:
+    """The measure by step: of one set for `SET/MEASURE`, else its mean over the sets that have it.
+
+    None stands for `wer`, or `accuracy` where nothing has a WER.
+    """
+    set_name, _, name = (measure or "").rpartition("/")
+    name = name or _main_measure(summaries)
+    chosen = [one for one in summaries if not set_name or one["set"] == set_name]
+    by_step: dict[int, list[float]] = {}
+    for one in chosen:
+        if one.get(name) is not None:
+            by_step.setdefault(one["step"], []).append(one[name])
+    return {step: sum(values) / len(values) for step, values in by_step.items()}
+
+
+def require_measure(summaries: Sequence[Mapping[str, Any]], measure: str | None) -> None:
+    """Raises `ConfigError` when there are evaluations, but none has the set and the measure that `eval.best` names."""
+    if measure is None or not summaries or mean_by_step(summaries, measure):
+        return
+    sets = sorted({one["set"] for one in summaries})
+    there = sorted({key for one in summaries for key, value in one.items() if type(value) in (int, float)} - {"step"})
+    raise ConfigError(
+        f"'eval.best' is {measure!r}, which no evaluation has; give MEASURE or SET/MEASURE, "
+        f"of the sets {', '.join(sets)} and the measures {', '.join(there)}"
+    )
+
+
+def _losses(summaries: Sequence[Mapping[str, Any]], measure: str | None) -> dict[int, float]:
+    """As `mean_by_step`, turned so that less is better."""
+    name = (measure or _main_measure(summaries)).rpartition("/")[2]
+    sign = 1 if name in LOWER_IS_BETTER else -1
+    return {step: sign * value for step, value in mean_by_step(summaries, measure).items()}
+
+
+def _main_measure(summaries: Sequence[Mapping[str, Any]]) -> str:
+    return "wer" if any("wer" in one for one in summaries) or not summaries else "accuracy"
