@@ -45,6 +45,8 @@ class Subject:
 
     idle: tuple[str, ...] = ()
     """Parts of the names of parameters that no completion depends on."""
+    freezable: tuple[str, ...] = ("audio_encoder",)
+    """Parts that can be frozen while something else learns."""
 
     def __init__(self, policy: Any, prompts: list[Prompt]) -> None:
         self.policy, self.prompts = policy, prompts
@@ -79,6 +81,10 @@ class Subject:
         rows = zip(self.prompts, tokens.chunk(len(self.prompts)), mask.chunk(len(self.prompts)), strict=True)
         return torch.cat([self.score(self.own_logits(p, t).float() / temperature, t, m) for p, t, m in rows])
 
+    def own_size(self, prompt: Prompt) -> int:
+        """Positions that the prompt takes in transformers' own model."""
+        raise NotImplementedError
+
     def copied(self) -> Any:
         """A policy over a model of its own with the same weights."""
         parts = vars(self.policy)
@@ -104,6 +110,9 @@ class CausalSubject(Subject):
         # Padding on the right is after all that is scored, so nothing has to mask it.
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
         return self.policy.model(**inputs, use_cache=False).logits[:, start:-1]
+
+    def own_size(self, prompt: Prompt) -> int:
+        return self.own_inputs(prompt)["input_ids"].shape[1]
 
     def own_greedy(self, prompt: Prompt, length: int) -> list[int]:
         inputs = self.own_inputs(prompt)
@@ -158,6 +167,8 @@ class AudioPrefix(CausalSubject):
 
 
 class Text(CausalSubject):
+    freezable = ("embeddings", "head")  # one weight in some
+
     def __init__(self, kind: str) -> None:
         super().__init__(TextLM(tiny_text.tiny(kind), tiny_audio.bytes_tokenizer()), tiny_text.prompts())
 
@@ -170,6 +181,8 @@ class Text(CausalSubject):
 
 class Remote(CausalSubject):
     """Its processor has one way of making inputs, so the policy's own are as the author's."""
+
+    freezable = ("ear",)
 
     def __init__(self, folder: Path) -> None:
         policy = load_policy(str(tiny_remote.publish(folder)), CPU, torch.float32, trust_remote_code=True)
@@ -197,6 +210,11 @@ class Encoded(Subject):
         output = self.policy.model(**audio, decoder_input_ids=torch.cat([asked, tokens], 1), use_cache=False)
         return output.logits[:, asked.shape[1] - 1 : -1]
 
+    def own_size(self, prompt: Prompt) -> int:
+        output = self.policy.encoder(**tiny_encoder_decoder.heard(self.policy, prompt))
+        mask = getattr(output, "attention_mask", None)
+        return output.last_hidden_state.shape[1] if mask is None else int(mask.sum())
+
     def own_greedy(self, prompt: Prompt, length: int) -> list[int]:
         asked = tiny_encoder_decoder.decoder_prompt(self.policy)
         options = {
@@ -223,6 +241,15 @@ class Clip(Subject):
         inputs = self.policy.processor([prompt.waveform], sampling_rate=16000, return_tensors="pt")
         return self.policy.model(**{name: torch.cat([x] * len(tokens)) for name, x in inputs.items()}).logits
 
+    def own_size(self, prompt: Prompt) -> int:
+        inputs = self.policy.processor([prompt.waveform], sampling_rate=16000, return_tensors="pt")
+        model = self.policy.model
+        lengths = getattr(model, "_get_feat_extract_output_lengths", None)
+        lengths = lengths or getattr(model, "_get_subsampling_output_length", None)
+        if "attention_mask" in inputs and lengths is not None:
+            return int(lengths(inputs["attention_mask"].sum(-1)))
+        return model(**inputs, output_hidden_states=True).hidden_states[-1].shape[1]
+
 
 class Labelling(Clip):
     """CTC: the completion is a label sequence, of which all paths together have one log-probability."""
@@ -231,13 +258,7 @@ class Labelling(Clip):
         super().__init__(CTC(audible(model), processor), noise_prompts(SHORT_SECONDS))
 
     def own_logits(self, prompt: Prompt, tokens: Tensor) -> Tensor:
-        logits = super().own_logits(prompt, tokens)
-        inputs = self.policy.processor([prompt.waveform], sampling_rate=16000, return_tensors="pt")
-        if "attention_mask" not in inputs:
-            return logits
-        length = getattr(self.policy.model, "_get_feat_extract_output_lengths", None)
-        length = length or self.policy.model._get_subsampling_output_length
-        return logits[:, : int(length(inputs["attention_mask"].sum(-1)))]
+        return super().own_logits(prompt, tokens)[:, : self.own_size(prompt)]
 
     def own_greedy(self, prompt: Prompt, length: int) -> list[int]:
         path = self.own_logits(prompt, torch.zeros(1, 1)).masked_fill(self.policy.blocked, -torch.inf)[0].argmax(-1)

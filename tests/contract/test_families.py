@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from helpers import relative_difference, take_gradients
-from subjects import SUBJECTS, Subject, make
+from subjects import SUBJECTS, make
 
 from antiphon.config import load_config
+from antiphon.models.lora import add_adapter, merged, without_adapter
+from antiphon.models.parts import freeze, linear_layers
 from antiphon.models.policy import Policy, Sampling
 from antiphon.rollout.engine import InProcessEngine
 from antiphon.train.objectives import load_objectives
@@ -26,26 +28,26 @@ def logprobs(policy: Policy, prompts, tokens, mask, temperature: float = 1.0) ->
     return policy.logprobs(policy.encode(prompts), tokens, mask, temperature)
 
 
-def gradients(subject: Subject, values: torch.Tensor) -> dict[str, torch.Tensor]:
+def gradients(policy: Policy, values: torch.Tensor) -> dict[str, torch.Tensor]:
     """Of a random weighting of `values`."""
     weights = torch.randn(values.shape, generator=torch.Generator().manual_seed(2))
     (values * weights).sum().backward()
-    return take_gradients(subject.policy.model)
+    return take_gradients(policy.model)
 
 
 @pytest.mark.parametrize(("group", "temperature"), [(1, 1.0), (4, 0.7), (16, 1.0)])
 def test_a_shared_prefix_equals_transformers_own_forward_over_the_expanded_batch(subject, group, temperature):
     tokens, mask = subject.completions(group)
     shared = logprobs(subject.policy, subject.prompts, tokens, mask, temperature)
-    ours = gradients(subject, shared)
+    ours = gradients(subject.policy, shared)
     expanded = subject.expanded_logprobs(tokens, mask, temperature)
     assert shared.shape == expanded.shape == (len(tokens), tokens.shape[1] if subject.policy.token_level else 1)
     assert torch.allclose(shared, expanded, rtol=1e-7, atol=1e-5)
-    assert relative_difference(ours, gradients(subject, expanded)) <= 1e-5
+    assert relative_difference(ours, gradients(subject.policy, expanded)) <= 1e-5
 
 
 def test_every_parameter_learns(subject):
-    ours = gradients(subject, logprobs(subject.policy, subject.prompts, *subject.completions(16)))
+    ours = gradients(subject.policy, logprobs(subject.policy, subject.prompts, *subject.completions(16)))
     trained = [name for name, parameter in subject.policy.model.named_parameters() if parameter.requires_grad]
     silent = [name for name in trained if name not in ours or not ours[name].abs().max() > 0]
     assert [name for name in silent if not any(part in name for part in subject.idle)] == []
@@ -99,6 +101,47 @@ def test_greedy_equals_transformers_own(subject):
             subject.prompts, InProcessEngine(subject.policy).greedy(subject.prompts, 8), strict=True
         ):
             assert list(ours.token_ids) == subject.own_greedy(prompt, 8)
+
+
+def test_the_size_of_a_prompt_is_what_it_takes_in_the_model(subject):
+    with torch.no_grad():
+        sizes = [subject.own_size(prompt) for prompt in subject.prompts]
+    assert [subject.policy.size(prompt) for prompt in subject.prompts] == sizes
+
+
+def test_a_frozen_part_has_no_gradient_and_the_others_keep_theirs(subject):
+    policy, completions = subject.copied(), subject.completions(4)
+    every = gradients(policy, logprobs(policy, subject.prompts, *completions))
+    freeze(policy.model, subject.freezable)
+    frozen = {name for name, parameter in policy.model.named_parameters() if not parameter.requires_grad}
+    left = gradients(policy, logprobs(policy, subject.prompts, *completions))
+    assert frozen & every.keys()
+    assert left.keys() == every.keys() - frozen
+    assert relative_difference(left, {name: every[name] for name in left}) <= 1e-5
+
+
+def test_adapters_alone_learn_and_off_they_leave_the_model_as_it_was(subject):
+    policy, completions = subject.copied(), subject.completions(2)
+
+    def values(one: Policy) -> torch.Tensor:
+        with torch.no_grad():
+            return logprobs(one, subject.prompts, *completions)
+
+    before = values(policy)
+    add_adapter(policy.model, linear_layers(policy.model), rank=2, alpha=4, seed=0)
+    assert torch.equal(values(policy), before)
+    ours = gradients(policy, logprobs(policy, subject.prompts, *completions))
+    assert all("lora_" in name for name in ours)
+    assert any(gradient.abs().max() > 0 for gradient in ours.values())
+    with torch.no_grad():
+        for name, parameter in policy.model.named_parameters():
+            if "lora_B" in name:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    adapted = values(policy)
+    assert (adapted - before)[before.isfinite()].abs().max() > 1e-3
+    assert torch.equal(values(without_adapter(policy)), before)
+    with merged(policy.model):
+        assert torch.allclose(values(policy), adapted, rtol=1e-7, atol=1e-5)
 
 
 def test_saving_and_loading_changes_no_number(subject, tmp_path):
