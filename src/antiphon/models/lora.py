@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from antiphon.errors import MissingExtraError, ModelError
 from antiphon.models.policy import Policy
 
+ADAPTER = "adapter"
+"""The folder in a merged checkpoint that keeps the adapter training goes on from."""
 _PREFIX = "base_model.model."
 """Before every name in peft's files."""
 

@@ -15,8 +15,6 @@ from antiphon.train.trainer import Trainer
 
 OPTIMIZER = "optimizer.safetensors"
 STATE = "trainer.json"
-ADAPTER = "adapter"
-"""Where the adapter lies that a merged checkpoint goes on from."""
 
 
 def save_checkpoint(folder: Path, trainer: Trainer, step: int) -> None:
@@ -26,7 +24,7 @@ def save_checkpoint(folder: Path, trainer: Trainer, step: int) -> None:
     """
     policy, settings = trainer.policy, trainer.config.lora
     if settings and settings.save == "merged":
-        policy.model.save_pretrained(folder / ADAPTER)
+        policy.model.save_pretrained(folder / lora.ADAPTER)
         with lora.merged(policy.model):
             policy.save(folder)
     else:
@@ -44,7 +42,7 @@ def load_checkpoint(folder: Path, trainer: Trainer) -> int:
         step = json.loads((folder / STATE).read_text())["step"]
         settings = trainer.config.lora
         if settings:
-            place = folder / ADAPTER if settings.save == "merged" else folder
+            place = folder / lora.ADAPTER if settings.save == "merged" else folder
             lora.load_adapter_tensors(trainer.policy.model, load_file(place / "adapter_model.safetensors"))
         trainer.optimizer.load_state_tensors(load_file(folder / OPTIMIZER))
     except (OSError, KeyError, ValueError, RuntimeError, ModelError, SafetensorError) as error:

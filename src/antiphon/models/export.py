@@ -1,0 +1,70 @@
+"""A model as one folder that transformers and vLLM load as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from antiphon.errors import ModelError, RunError
+from antiphon.models import lora
+from antiphon.models.load import load_policy, locate
+from antiphon.runs import atomic
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    path: Path
+    architecture: str
+    form: str
+    """`whole` or `adapter`."""
+    dtype: torch.dtype
+    bytes: int
+
+
+def export_model(
+    spec: str,
+    folder: Path,
+    adapter_only: bool = False,
+    dtype: torch.dtype | None = None,
+    output: str | Path = "runs",
+    trust_remote_code: bool = False,
+) -> Exported:
+    """Write the model `spec` to the new `folder`: weights, configuration and processor in `save_pretrained` form.
+
+    An adapter is merged into its model, in fp32; `adapter_only` writes the adapter instead, in peft's form. `dtype`
+    is that of the weights written, by default of those read.
+
+    Raises `RunError` when the folder holds something or cannot be written, `ModelError` when there is no such model
+    or it has no adapter.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise RunError(f"{folder} is there already and is not overwritten; give the name of a new folder")
+    place = locate(spec, output)
+    beside = Path(place) / lora.ADAPTER
+    source = str(beside) if adapter_only and beside.is_dir() else place
+    policy = load_policy(source, torch.device("cpu"), torch.float32, output=output, trust_remote_code=trust_remote_code)
+    model = policy.model
+    if adapter_only and not lora.is_adapted(model):
+        raise ModelError(f"model {spec!r} has no adapter; leave --adapter-only out to export all of it")
+    if lora.is_adapted(model) and not adapter_only:
+        lora.merge(model)
+    kept = dtype or stored_dtype(source, trust_remote_code)
+    model.to(kept)
+    with atomic.naming(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.atomic_dir(folder) as aside:
+        policy.save(aside)
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return Exported(folder, type(model).__name__, "adapter" if adapter_only else "whole", kept, size)
+
+
+def stored_dtype(place: str, trust_remote_code: bool) -> torch.dtype:
+    """The type of a model's weights by its configuration, an adapter's by its model's; fp32 where none is named."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(lora.base_of(place) or place, trust_remote_code=trust_remote_code)
+    return config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
