@@ -1,4 +1,4 @@
-"""The built-in recognisers' shape: transformers' own Qwen3-ASR classes, tokenizer and processor, made small.
+"""The student and the teacher: transformers' own Qwen3-ASR classes, tokenizer and processor, made small.
 
 Whatever runs on these runs on Qwen/Qwen3-ASR-1.7B-hf: the special tokens, the chat template, the answer's
 form ("language English<asr_text>…<|im_end|>") and the classes are the same; only the sizes differ.
@@ -7,15 +7,18 @@ form ("language English<asr_text>…<|im_end|>") and the classes are the same; o
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 from tokenizers.trainers import BpeTrainer
+from torch import Tensor, nn
 from transformers import (
     Qwen2Tokenizer,
     Qwen3ASRConfig,
@@ -25,7 +28,9 @@ from transformers import (
 )
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
+from antiphon.builtin.speech import Utterance
 from antiphon.data.corpora import commands, digits
+from antiphon.data.corpora.sets import SYNTHESIS_RATE
 
 MEL_BINS = 64
 CHAT_TEMPLATE = """\
@@ -157,3 +162,90 @@ def audio_token_count(frames: int | np.ndarray) -> int | np.ndarray:
     for _ in range(3):
         rest = (rest - 1) // 2 + 1
     return rest + (frames // 100) * 13
+
+
+def features(processor: Qwen3ASRProcessor, waveform: np.ndarray) -> np.ndarray:
+    """Log-mel features [frames, mel] in float16 of one clip [samples] at 16 kHz."""
+    mel = processor.feature_extractor(waveform, sampling_rate=SYNTHESIS_RATE, padding=True, n_window=0)
+    return mel["input_features"][0].numpy().T.astype(np.float16)
+
+
+class Collator:
+    """Turns utterances into the model's inputs: prompt, transcript and labels that cover the transcript alone."""
+
+    def __init__(self, processor: Any) -> None:
+        prompt = processor.apply_transcription_request(np.zeros(16000, np.float32), tokenize=False)[0]
+        before, after = prompt.split("<|audio_pad|>")
+        self.tokenizer = processor.tokenizer
+        self.before, self.after = self._ids(before), self._ids(after)
+        self.audio, self.pad = processor.audio_token_id, self.tokenizer.pad_token_id
+        self.answer_head = self._ids("language English<asr_text>")
+        self.stop = self.tokenizer.convert_tokens_to_ids("<|im_end|>")
+
+    def _ids(self, text: str) -> list[int]:
+        return self.tokenizer(text)["input_ids"]
+
+    def __call__(self, batch: list[Utterance]) -> dict[str, Any]:
+        longest = math.ceil(max(len(one.features) for one in batch) / 100) * 100
+        mels = torch.zeros(len(batch), MEL_BINS, longest)
+        frames = torch.zeros(len(batch), longest, dtype=torch.long)
+        rows, labels, targets = [], [], []
+        for i, one in enumerate(batch):
+            heard = len(one.features)
+            mels[i, :, :heard] = torch.from_numpy(one.features.T.astype(np.float32))
+            frames[i, :heard] = 1
+            words = self._ids(one.text)
+            answer = [*self.answer_head, *words, self.stop]
+            prompt = [*self.before, *[self.audio] * int(audio_token_count(heard)), *self.after]
+            rows.append(prompt + answer)
+            labels.append([-100] * len(prompt) + answer)
+            targets.append(words)
+        width = max(map(len, rows))
+        return {
+            "input_features": mels,
+            "input_features_mask": frames,
+            "input_ids": torch.tensor([row + [self.pad] * (width - len(row)) for row in rows]),
+            "attention_mask": torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows]),
+            "labels": torch.tensor([row + [-100] * (width - len(row)) for row in labels]),
+            "targets": targets,
+        }
+
+
+def ctc_head(model: Any) -> nn.Linear:
+    """From audio states to tokens and the blank, which is the last: for pretraining alone."""
+    text = model.config.text_config
+    return nn.Linear(text.hidden_size, text.vocab_size + 1)
+
+
+def losses(model: Any, head: nn.Linear | None, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the transcript tokens, and CTC over the audio states (0 without a head)."""
+    labels = inputs["labels"]
+    output = model.model(**{k: inputs[k] for k in inputs if k not in ("labels", "targets")}, use_cache=False)
+    predicts = labels[:, 1:] != -100
+    logits = model.lm_head(output.last_hidden_state[:, :-1][predicts])
+    cross_entropy = F.cross_entropy(logits, labels[:, 1:][predicts])
+
+    if head is None:
+        return cross_entropy, torch.zeros(())
+    lengths = torch.tensor([audio_token_count(int(n)) for n in inputs["input_features_mask"].sum(-1)])
+    states = nn.utils.rnn.pad_sequence(list(output.audio_hidden_states.split(lengths.tolist())))
+    log_probs = head(states).log_softmax(-1)
+    sizes = torch.tensor([len(t) for t in inputs["targets"]])
+    flat = torch.tensor([t for target in inputs["targets"] for t in target])
+    ctc = F.ctc_loss(log_probs, flat, lengths, sizes, blank=head.out_features - 1, zero_infinity=True)
+    return cross_entropy, ctc
+
+
+@torch.no_grad()
+def prune_text_mlp(model: Any, width: int) -> None:
+    """Keep the `width` strongest units of every text MLP: those of the largest product of weight norms."""
+    for layer in model.model.language_model.layers:
+        mlp = layer.mlp
+        strength = mlp.gate_proj.weight.norm(dim=1) * mlp.up_proj.weight.norm(dim=1) * mlp.down_proj.weight.norm(dim=0)
+        kept = strength.topk(width).indices.sort().values
+        for linear in (mlp.gate_proj, mlp.up_proj):
+            linear.weight = nn.Parameter(linear.weight[kept])
+            linear.out_features = width
+        mlp.down_proj.weight = nn.Parameter(mlp.down_proj.weight[:, kept])
+        mlp.down_proj.in_features = mlp.intermediate_size = width
+    model.config.text_config.intermediate_size = width
