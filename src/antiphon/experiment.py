@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +15,9 @@ from antiphon.data.source import load_set, named_sets
 from antiphon.data.stream import PromptStream
 from antiphon.device import prepare_cpu, resolve_device, resolve_dtype
 from antiphon.errors import ConfigError, RunError
+from antiphon.evaluate.groups import group_names, grouped
 from antiphon.evaluate.recognise import evaluate
+from antiphon.evaluate.watch import Stop, watch
 from antiphon.loop import Step, run_loop
 from antiphon.models.feature_cache import cache_features
 from antiphon.models.load import load_policy, pin
@@ -75,6 +77,9 @@ class TrainResult:
     before: dict[str, Summary] = field(default_factory=dict)
     """Each evaluation set's summary before the first step."""
     after: dict[str, Summary] = field(default_factory=dict)
+    """Likewise after the last step that was made."""
+    stopped: Stop | None = None
+    """Why it ended early, or what the guard saw at its end."""
 
     def to_dict(self) -> dict[str, Any]:
         """What `antiphon train --json` prints."""
@@ -84,6 +89,8 @@ class TrainResult:
             "steps": self.steps,
             "seconds": self.seconds,
             "checkpoint": str(self.checkpoint) if self.checkpoint else None,
+            "best_step": self.run.best_step(),
+            "stopped": asdict(self.stopped) if self.stopped else None,
             "eval": {"before": self.before, "after": self.after},
         }
 
@@ -141,7 +148,7 @@ def _find_resumable(config: Config, resume: str | None) -> tuple[RunFolder, int]
     """The run to continue and the steps that are done in it; None for a new run."""
     if resume == "auto":
         newest = next(iter(list_runs(Path(config.output))), None)
-        unfinished = newest is not None and newest.status.seen_state != "finished"
+        unfinished = newest is not None and newest.status.seen_state not in ("finished", "stopped")
         resume = newest.id if newest and unfinished and newest.config == config else None
     if resume is None:
         return None
@@ -174,6 +181,8 @@ class _Parts:
         self.examples = self._load(config.data.train, config.data.limit)
         eval_sets = named_sets(config.data.eval)
         self.eval_sets = {name: self._load(spec, config.eval.limit) for name, spec in eval_sets.items()}
+        column = config.eval.group_by
+        self.groups = {name: group_names(rows, column, name) for name, rows in self.eval_sets.items() if column}
 
         device = resolve_device(config.device)
         dtype = resolve_dtype(config.dtype, device)
@@ -236,6 +245,14 @@ class _Parts:
         return examples
 
 
+class _Stopped(Exception):
+    """Ends the loop after a step, for a reason."""
+
+    def __init__(self, step: int, why: Stop) -> None:
+        super().__init__(why.reason)
+        self.step, self.why = step, why
+
+
 class _Experiment:
     """One run: its folder, its parts, and what happens when."""
 
@@ -252,7 +269,9 @@ class _Experiment:
             run.log(line)
         if config.gate.enabled and self.done < config.train.steps:
             self._check_parity(self.done)
-        before = self._evaluate_once(0) if config.eval.before and self.done == 0 else self._saved_evals(0)
+        if config.eval.before and self.done == 0:
+            self._evaluate_once(0)
+        steps, stopped = config.train.steps, None
         self.reporter.phase("training", config.train.steps)
         try:
             run_loop(
@@ -262,16 +281,21 @@ class _Experiment:
                 trainer=parts.trainer,
                 after_step=self._after_step,
             )
+        except _Stopped as early:
+            steps, stopped = early.step, early.why
         finally:
             parts.stream.close()
-        steps = config.train.steps
-        after = self._evaluate_once(steps) if config.eval.after else self._saved_evals(steps)
+        if stopped is None and config.eval.after:
+            stopped = self._evaluate_once(steps)
+            self._prune()
         latest = run.checkpoints.latest()
         plot_run(run)
-        run.update("finished", steps)
-        run.log(f"finished {steps} steps")
+        state, reason = ("stopped", stopped.reason) if stopped else ("finished", None)
+        run.update(state, steps, reason=reason)
+        run.log(f"{state} after {steps} steps" + (f": {reason}" if reason else ""))
         seconds = time.perf_counter() - began
-        return TrainResult(run, steps, seconds, latest.path if latest else None, before, after)
+        evals = self._saved_evals(0), self._saved_evals(steps)
+        return TrainResult(run, steps, seconds, latest.path if latest else None, *evals, stopped)
 
     def _after_step(self, step: Step) -> None:
         train, every = self.config.train, self.config.eval.every
@@ -279,13 +303,17 @@ class _Experiment:
         record_step(self.run, step)
         self.run.update("running", step.number)
         self.reporter.stepped(step, train.steps)
+        stop, new_best = None, False
         if every and step.number % every == 0 and not last:
-            self._evaluate_once(step.number)
+            stop = self._evaluate_once(step.number)
+            new_best = train.keep_best and self.run.best_step() == step.number
             self.reporter.phase("training", train.steps)
-        if last or (train.save_every > 0 and step.number % train.save_every == 0):
+        if last or stop or new_best or (train.save_every > 0 and step.number % train.save_every == 0):
             with self.run.checkpoints.save(step.number) as folder:
                 save_checkpoint(folder, self.parts.trainer, step.number)
-            self.run.checkpoints.prune(train.keep_checkpoints)
+            self._prune()
+        if stop:
+            raise _Stopped(step.number, stop)
         gate = self.config.gate
         if gate.enabled and gate.every and step.number % gate.every == 0 and not last:
             self._check_parity(step.number)
@@ -307,15 +335,22 @@ class _Experiment:
         self.reporter.gated(step, report)
         report.require()
 
+    def _prune(self) -> None:
+        train = self.config.train
+        self.run.checkpoints.prune(train.keep_checkpoints, self.run.best_step() if train.keep_best else None)
+
     def _saved_evals(self, step: int) -> dict[str, Summary]:
         saved = (dict(summary) for summary in self.run.evals() if summary["step"] == step)
         return {one.pop("set"): {k: v for k, v in one.items() if k != "step"} for one in saved}
 
-    def _evaluate_once(self, step: int) -> dict[str, Summary]:
-        """Every evaluation set, at this step; figures that the run folder holds already are not made again."""
-        summaries = self._saved_evals(step)
+    def _evaluate_once(self, step: int) -> Stop | None:
+        """Every evaluation set, at this step; figures that the run folder holds already are not made again.
+
+        Returns why the run should stop, if the figures say so.
+        """
+        saved = self._saved_evals(step)
         for name, examples in self.parts.eval_sets.items():
-            if name not in summaries:
+            if name not in saved:
                 self.reporter.phase(f"evaluating {name}", len(examples))
                 summary, rows = evaluate(
                     self.parts.policy,
@@ -325,11 +360,11 @@ class _Experiment:
                     self.config.rollout.max_new_tokens,
                     self.reporter.advance,
                 )
-                self.run.save_eval(name, step, summary, [row.to_row() for row in rows])
+                summary, table = grouped(summary, rows, self.parts.groups.get(name))
+                self.run.save_eval(name, step, summary, table)
                 self.run.log(f"step {step}: {name}: WER {summary['wer']}, interval {summary['ci']}")
-                summaries[name] = summary
                 self.reporter.evaluated(name, step, summary)
-        return summaries
+        return watch(self.run, step, self.reporter.note)
 
 
 def resumed_config(resume: str, flags: Mapping[str, Any], overrides: Sequence[str]) -> Config:

@@ -41,6 +41,9 @@ def plot_run(run: RunFolder) -> Path | None:
         errors = np.array([[w - 100 * low, 100 * high - w] for w, (low, high) in zip(wer, intervals, strict=True)])
         at = [one["step"] for one in summaries]
         wer_axes.errorbar(at, wer, yerr=np.maximum(errors.T, 0), marker="o", capsize=4, label=name)
+    alarms = [line["step"] for line in run.guard() if line["worse"]]
+    for number, step in enumerate(alarms):
+        wer_axes.axvline(step, color="tab:red", linestyle=":", label=None if number else "a group is worse (guard)")
     if by_set:
         wer_axes.legend()
     wer_axes.set(xlabel="step", ylabel="WER (%), 95% interval", title="unseen speech", ylim=(0, None))

@@ -66,6 +66,7 @@ def test_no_row_describes_a_key_that_is_gone():
         "train.",
         "eval.",
         "gate.",
+        "guard.",
         "algorithm.",
         "reward.",
         "reward_limits.",

@@ -29,6 +29,15 @@ def wer_with_interval(summary: Mapping[str, Any]) -> str:
     return f"{percent(summary['wer'])} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
+def _worst_group(summary: Mapping[str, Any]) -> str:
+    """What follows a set's WER where it was measured by group too."""
+    groups = {name: one for name, one in summary.get("groups", {}).items() if one.get("wer") is not None}
+    if not groups:
+        return ""
+    name = max(groups, key=lambda group: groups[group]["wer"])
+    return f"; worst of {len(groups)} groups: {name} {wer_with_interval(groups[name])}"
+
+
 class Terminal:
     """A `Reporter`: one bar for the phase at hand, a line for everything worth keeping on the screen.
 
@@ -81,7 +90,7 @@ class Terminal:
             self.note(f"step {step:>5}  gate: {check.name} {check.value:.1e} ({sign} {check.limit:g}) {outcome}")
 
     def evaluated(self, set_name: str, step: int, summary: Mapping[str, Any]) -> None:
-        self.note(f"step {step:>5}  {set_name}: WER {wer_with_interval(summary)}")
+        self.note(f"step {step:>5}  {set_name}: WER {wer_with_interval(summary)}{_worst_group(summary)}")
 
     def stepped(self, step: Step, steps: int) -> None:
         assert self._task is not None

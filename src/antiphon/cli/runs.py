@@ -46,7 +46,8 @@ def checkpoints_command(
     from antiphon.runs import resolve
 
     folder, _ = resolve(run, output)
-    summaries = folder.evals()
+    summaries, best = folder.evals(), folder.best_step()
+    looks = {line["step"]: line for line in folder.guard()}
     rows = [
         {
             "step": checkpoint.step,
@@ -54,6 +55,8 @@ def checkpoints_command(
             "bytes": checkpoint.size,
             "time": datetime.fromtimestamp(checkpoint.time, UTC).isoformat(timespec="seconds"),
             "eval": {s["set"]: s for s in summaries if s["step"] == checkpoint.step},
+            "best": checkpoint.step == best,
+            "guard": looks.get(checkpoint.step),
         }
         for checkpoint in folder.checkpoints.list()
     ]
@@ -74,6 +77,7 @@ def _describe(run: RunFolder) -> dict[str, Any]:
     except ConfigError as problem:
         error = str(problem)
     wers = _mean_wers(run.evals())
+    looks = run.guard()
     return {
         "run": run.id,
         "state": status.seen_state,
@@ -85,6 +89,8 @@ def _describe(run: RunFolder) -> dict[str, Any]:
         "last_wer": wers[max(wers)] if wers else None,
         "started": status.started,
         "error": error,
+        "reason": status.reason,
+        "guard": looks[-1]["worse"] if looks else None,
     }
 
 
@@ -120,9 +126,12 @@ def _checkpoints_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("size", justify="right")
     table.add_column("time (UTC)")
     table.add_column("WER")
+    table.add_column("guard")
     for row in rows:
         wers = ", ".join(f"{name} {_percent(summary.get('wer'))}" for name, summary in row["eval"].items())
-        table.add_row(str(row["step"]), f"{row['bytes'] / 1e6:.1f} MB", row["time"][:19], escape(wers) or "–")
+        size, guard = f"{row['bytes'] / 1e6:.1f} MB", row["guard"] and f"{row['guard']['worse']} worse"
+        marks = ", ".join(filter(None, ["best" if row["best"] else "", guard]))
+        table.add_row(str(row["step"]), size, row["time"][:19], escape(wers) or "–", marks)
     return table
 
 

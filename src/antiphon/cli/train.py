@@ -25,6 +25,10 @@ antiphon train recipes/digits-jsonl.yaml data.train=train.jsonl data.eval=dev.js
 
 antiphon train --model Qwen/Qwen3-ASR-1.7B-hf --data train.jsonl optimizer.lr=1e-6 device=cuda
 
+antiphon train --model builtin:whisper --data train.jsonl --task asr --algorithm raft --cycles 4
+
+antiphon train --data untranscribed.jsonl --algorithm opd teacher=builtin:teacher
+
 antiphon train --resume latest train.steps=400
 """
 
@@ -37,7 +41,10 @@ def command(
     model: Annotated[str | None, typer.Option("--model", help="Path, hub id, RUN, RUN@STEP or builtin:NAME.")] = None,
     data: Annotated[str | None, typer.Option("--data", help="Training set: FILE.jsonl or builtin:SET.")] = None,
     task: Annotated[str | None, typer.Option("--task", help="What the model does: asr, classify or text.")] = None,
-    algorithm: Annotated[str | None, typer.Option("--algorithm", help="How it learns: grpo.")] = None,
+    algorithm: Annotated[
+        str | None, typer.Option("--algorithm", help="How it learns: grpo, mwer, raft, opd, sft ... (docs/algorithms.md).")
+    ] = None,
+    cycles: Annotated[int | None, typer.Option("--cycles", min=1, help="For raft: rollouts of the whole set.")] = None,
     output: Annotated[str | None, typer.Option("--output", help="Folder for run folders; runs by default.")] = None,
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="RUN", help="RUN, RUN@STEP, latest or auto.")
@@ -49,9 +56,10 @@ def command(
     """Train a model on what it says itself, and measure it before and after."""
     from antiphon.config import load_config
     from antiphon.experiment import resumed_config, train
+    from antiphon.train.objectives import recipe_defaults
 
     recipe, overrides = _split(arguments or [])
-    flags = {"model": model, "data": data, "task": task, "algorithm": algorithm, "output": output}
+    flags = {"model": model, "data": data, "task": task, "algorithm": algorithm, "output": output, "cycles": cycles}
     flags |= {"device": device and device.value, "dtype": dtype and dtype.value}
     if resume is not None and resume != "auto":
         if recipe:
@@ -62,12 +70,17 @@ def command(
         config = resumed_config(resume, flags, overrides)
     else:
         config = load_config(recipe, overrides, flags)
+        config = load_config(recipe, overrides, flags, recipe_defaults(config.algorithm))
+    if cycles is not None and config.algorithm_name != "raft":
+        raise ConfigError(f"--cycles is for --algorithm raft; for {config.algorithm_name} set train.steps")
     with Terminal() as terminal:
         result = train(config, resume, terminal)
     if as_json:
         print_json(result.to_dict())
     else:
         show(result)
+    if result.stopped and result.stopped.by == "guard":
+        raise typer.Exit(1)
 
 
 def _split(arguments: list[str]) -> tuple[Path | None, list[str]]:
@@ -92,6 +105,8 @@ def show(result: TrainResult) -> None:
                 change = f"{100 * (after['wer'] / before['wer'] - 1):+.0f}%"
             table.add_row(name, wer_with_interval(before) if before else "–", wer_with_interval(after), change)
         tables.print(table)
+    if result.stopped:
+        tables.print(f"stopped     {result.stopped.reason}", highlight=False, markup=False)
     tables.print(f"{result.steps} steps in {result.seconds:.0f} s", highlight=False)
     tables.print(f"run         {result.run.path}", highlight=False, soft_wrap=True)
     tables.print(f"checkpoint  {result.checkpoint}", highlight=False, soft_wrap=True)

@@ -184,6 +184,9 @@ class Train(Settings):
         default=50, description="Steps between checkpoints; -1 saves at the end alone."
     )
     keep_checkpoints: PositiveInt = Field(default=3, description="Checkpoints kept, the newest ones.")
+    keep_best: bool = Field(
+        default=True, description="Keep the checkpoint of the best evaluation too, and save one where there is none."
+    )
     log_rollouts_every: PositiveInt = Field(default=1, description="Steps between rollout files.")
     audio_copies: NonNegativeInt = Field(default=64, description="Most clips copied into the run folder.")
 
@@ -196,6 +199,15 @@ class Eval(Settings):
     before: bool = Field(default=True, description="Evaluate before the first step.")
     after: bool = Field(default=True, description="Evaluate after the last step.")
     batch_size: PositiveInt = Field(default=64, description="Clips transcribed side by side.")
+    group_by: Name | None = Field(
+        default=None, description="Measure by group too: by speaker, language or any column of the rows."
+    )
+    best: Name | None = Field(
+        default=None, description="What the best step is best by: MEASURE (mean over the sets) or SET/MEASURE."
+    )
+    patience: PositiveInt | None = Field(
+        default=None, description="Stop after this many evaluations in a row without a new best; never by default."
+    )
 
 
 class Gate(Settings):
@@ -204,6 +216,18 @@ class Gate(Settings):
     enabled: bool = Field(default=True, description="Check before training, and stop the run where it fails.")
     every: NonNegativeInt = Field(default=0, description="Steps between checks during training; 0 for none.")
     prompts: PositiveInt = Field(default=4, description="Prompts of the training set it uses.")
+
+
+class Guard(Settings):
+    """The regression guard: is any group worse than before training, whatever the mean?"""
+
+    action: Literal["off", "warn", "stop"] = Field(
+        default="warn", description="What to do when a group of eval.group_by, or a set, is significantly worse."
+    )
+    alpha: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.05, description="Chance of a false alarm, over all groups and all evaluations of the run."
+    )
+    min_utterances: PositiveInt = Field(default=10, description="Smaller groups are not judged.")
 
 
 class Config(Settings):
@@ -231,6 +255,7 @@ class Config(Settings):
     train: Train = Train()
     eval: Eval = Eval()
     gate: Gate = Gate()
+    guard: Guard = Guard()
     language: Name = Field(default="auto", description="auto, given (each example's own) or a language for every clip.")
     context: str = Field(default="", description="Text before the audio: hot words, domain, style.")
     seed: NonNegativeInt = Field(default=0, description="All randomness derives from it.")
@@ -244,6 +269,18 @@ class Config(Settings):
     name: Annotated[str, AfterValidator(_folder_name)] | None = Field(
         None, description="End of the run's id; algorithm and model by default."
     )
+
+    @model_validator(mode="after")
+    def _evaluations(self) -> Config:
+        during = self.eval.every and self.data.eval
+        if self.eval.patience and not during:
+            raise ValueError("'eval.patience' needs evaluations during training: set 'eval.every' and 'data.eval'")
+        if self.guard.action == "stop" and not (self.eval.before and (during or (self.eval.after and self.data.eval))):
+            raise ValueError(
+                "'guard.action: stop' compares evaluations with the one before training: "
+                "set 'data.eval', 'eval.before: true', and 'eval.every' or 'eval.after: true'"
+            )
+        return self
 
     @model_validator(mode="after")
     def _portions(self) -> Config:

@@ -27,8 +27,12 @@ def planned_looks(config: Config) -> int:
 
 
 def watch(run: RunFolder, step: int, note: Callable[[str], None]) -> Stop | None:
-    """To be asked after each evaluation. What the guard sees is written to the run folder, and told to `note`."""
-    return _ask_guard(run, step, note) or _ask_patience(run)
+    """To be asked after each evaluation. What the guard sees is written to the run folder, and told to `note`.
+
+    Raises `ConfigError` when `eval.best` names what is not measured.
+    """
+    require_measure(run.evals(), run.config.eval.best)
+    return _ask_guard(run, step, note) or _ask_patience(run, step)
 
 
 def _ask_guard(run: RunFolder, step: int, note: Callable[[str], None]) -> Stop | None:
@@ -68,11 +72,12 @@ def _say(seen: Look, step: int) -> str:
     )
 
 
-def _ask_patience(run: RunFolder) -> Stop | None:
-    settings, summaries = run.config.eval, run.evals()
-    require_measure(summaries, settings.best)
-    waited = evaluations_since_best(summaries, settings.best)
-    if settings.patience is None or waited < settings.patience:
+def _ask_patience(run: RunFolder, step: int) -> Stop | None:
+    settings = run.config.eval
+    if settings.patience is None or step == run.config.train.steps:
+        return None
+    waited = evaluations_since_best(run.evals(), settings.best)
+    if waited < settings.patience:
         return None
     what = settings.best or "the mean WER"
     return Stop("patience", f"{what} has not improved in {waited} evaluations (eval.patience)")
