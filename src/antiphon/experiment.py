@@ -34,6 +34,7 @@ from antiphon.runs.find import list_runs, resolve
 from antiphon.runs.folder import RunFolder
 from antiphon.tasks.load import prompter
 from antiphon.train.checkpoint import load_checkpoint, save_checkpoint
+from antiphon.train.credit import AlignmentCredit
 from antiphon.train.objectives import combined_needs, load_objectives
 from antiphon.train.teacher import PolicyTeacher
 from antiphon.train.trainable import make_trainable
@@ -209,7 +210,8 @@ class _Parts:
         if needs.reference:
             reference = without_adapter(self.policy) if config.lora else policy(config.model)
         teacher = PolicyTeacher(policy(self._teacher()), config.rollout.temperature or 1.0) if needs.teacher else None
-        self.trainer = Trainer(self.policy, objectives, config, reference, teacher)
+        credit = AlignmentCredit(self.policy) if needs.alignment_credit else None
+        self.trainer = Trainer(self.policy, objectives, config, reference, teacher, credit)
         self.engine = self._engine(needs.source)
         self.recogniser = InProcessEngine(self.policy, max_tokens=None, max_prompts=config.eval.batch_size)
         self.prompt = prompter(config, self.policy.rate)
@@ -292,7 +294,7 @@ class _Experiment:
         plot_run(run)
         state, reason = ("stopped", stopped.reason) if stopped else ("finished", None)
         run.update(state, steps, reason=reason)
-        run.log(f"{state} after {steps} steps" + (f": {reason}" if reason else ""))
+        run.log(f"stopped after {steps} steps: {reason}" if reason else f"finished {steps} steps")
         seconds = time.perf_counter() - began
         evals = self._saved_evals(0), self._saved_evals(steps)
         return TrainResult(run, steps, seconds, latest.path if latest else None, *evals, stopped)

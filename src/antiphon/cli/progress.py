@@ -94,13 +94,17 @@ class Terminal:
 
     def stepped(self, step: Step, steps: int) -> None:
         assert self._task is not None
-        values = step.metrics
-        detail = f"reward {_mean_reward(step):.3f}  constant groups {percent(values['zero_variance_share'])}"
+        detail = _detail(step)
         self._progress.update(self._task, completed=step.number, detail=detail)
         if not console.is_terminal and (step.number % max(steps // 10, 1) == 0 or step.number == steps):
             self.note(f"step {step.number:>5}/{steps}  {detail}")
 
 
-def _mean_reward(step: Step) -> float:
-    values = [reward.value for group in step.groups for reward in group.rewards]
-    return sum(values) / len(values)
+def _detail(step: Step) -> str:
+    """The step in a few figures: the mean reward where there is one, else the loss."""
+    values = [reward.value for group in step.groups for reward in group.rewards if reward is not None]
+    if not values:
+        return f"loss {step.metrics['loss']:.4f}"
+    shown = f"reward {sum(values) / len(values):.3f}"
+    constant = step.metrics.get("zero_variance_share")
+    return shown if constant is None else f"{shown}  constant groups {percent(constant)}"

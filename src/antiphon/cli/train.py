@@ -42,7 +42,7 @@ def command(
     data: Annotated[str | None, typer.Option("--data", help="Training set: FILE.jsonl or builtin:SET.")] = None,
     task: Annotated[str | None, typer.Option("--task", help="What the model does: asr, classify or text.")] = None,
     algorithm: Annotated[
-        str | None, typer.Option("--algorithm", help="How it learns: grpo, mwer, raft, opd, sft ... (docs/algorithms.md).")
+        str | None, typer.Option("--algorithm", help="How it learns: grpo, mwer, raft, opd, sft, ... (docs).")
     ] = None,
     cycles: Annotated[int | None, typer.Option("--cycles", min=1, help="For raft: rollouts of the whole set.")] = None,
     output: Annotated[str | None, typer.Option("--output", help="Folder for run folders; runs by default.")] = None,

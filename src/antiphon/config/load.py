@@ -12,7 +12,7 @@ from antiphon.config.settings import Path as KeyPath
 from antiphon.config.settings import dotted, validate_settings
 from antiphon.errors import ConfigError
 
-_FLAG_KEYS = {"data": "data.train"}
+_FLAG_KEYS = {"data": "data.train", "cycles": "train.steps"}
 _SHORTHANDS = {"algorithm": "grpo", "reward": "wer"}
 """Keys that may be a bare name, and the name that stands when none is given."""
 
@@ -21,12 +21,13 @@ def load_config(
     recipe: Path | None = None,
     overrides: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Config:
     """The configuration of a run.
 
     `recipe` is a YAML file; `flags` are command-line options by name (`{"model": "builtin:student"}`, where
     `data` means `data.train` and None means not given); `overrides` are `dotted.key=value`, values in YAML.
-    An override replaces what stood at its key.
+    An override replaces what stood at its key. `defaults` are dotted keys and values for what nothing else set.
 
     Raises `ConfigError` naming the key, where it came from and the nearest valid name.
     """
@@ -42,6 +43,9 @@ def load_config(
             raise ConfigError(f"the override {override!r} is not KEY=VALUE; write it like train.steps=100")
         origin = f"the override {override!r}"
         layers.set(key.strip(), yaml.parse(text, origin), origin)
+    for key, value in (defaults or {}).items():
+        if not layers.has(key):
+            layers.set(key, value, "the algorithm's defaults")
     return validate_settings(Config, layers.values, layers.origin)
 
 
@@ -85,6 +89,17 @@ class _Layers:
         section[path[-1]] = value
         self._origins = {known: o for known, o in self._origins.items() if known[: len(path)] != path}
         self._origins[path] = origin
+
+    def has(self, key: str) -> bool:
+        """Whether the key, or one above it that is no mapping, was set."""
+        section: Any = self.values
+        for part in key.split("."):
+            if not isinstance(section, dict):
+                return section is not None
+            if part not in section:
+                return False
+            section = section[part]
+        return True
 
     def origin(self, path: KeyPath) -> str:
         """Where the value at `path` was set: the entry for it or for the nearest key above."""

@@ -31,7 +31,7 @@ def _algorithm(value: Any) -> Any:
     if listed and all(isinstance(one, dict) and isinstance(one.get("name"), str) and one["name"] for one in listed):
         return value
     raise ValueError(
-        "must be an algorithm's name, a mapping with its name ({name: grpo, ...}), or a list of mappings to sum"
+        "must be an algorithm's name, or a mapping with its name: {name: grpo, ...}, or a list of those to sum"
     )
 
 
@@ -113,9 +113,13 @@ class Rollout(Settings):
         default=1.0, description="Sampling temperature; the loss sees the same one. 0 is greedy, for distillation."
     )
     max_new_tokens: PositiveInt = Field(default=64, description="Longest completion, in tokens.")
-    prompts_per_step: PositiveInt = Field(default=16, description="Distinct prompts in one step (P).")
-    max_sequences: PositiveInt = Field(
-        default=256, description="Completions decoded side by side; lower it when memory runs out."
+    prompts_per_step: PositiveInt | None = Field(
+        default=16, description="Distinct prompts in one step (P); null for the whole training set."
+    )
+    max_tokens: PositiveInt = Field(
+        default=32768,
+        description="Positions of prompts and of completions at their longest that are decoded at once; lower it when "
+        "memory runs out.",
     )
     block_tokens: Annotated[Literal["special"] | list[int], BeforeValidator(_block_tokens)] = Field(
         default="special", description="Token ids never sampled: the special ones, or a list."
@@ -284,10 +288,16 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _portions(self) -> Config:
-        if self.train.minibatches > self.rollout.prompts_per_step:
+        prompts, rollout = self.rollout.prompts_per_step, self.rollout
+        if prompts and self.train.minibatches > prompts:
             raise ValueError(
                 f"'train.minibatches' must be at most 'rollout.prompts_per_step', "
-                f"got {self.train.minibatches} and {self.rollout.prompts_per_step}"
+                f"got {self.train.minibatches} and {prompts}"
+            )
+        if rollout.temperature == 0 and rollout.group_size > 1:
+            raise ValueError(
+                f"'rollout.temperature' 0 gives one answer a prompt, so 'rollout.group_size' must be 1, "
+                f"got {rollout.group_size}"
             )
         return self
 

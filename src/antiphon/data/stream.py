@@ -19,8 +19,10 @@ class PromptStream:
     """
 
     def __init__(
-        self, examples: Sequence[Example], per_step: int, seed: int, prompt: Callable[[Example], Prompt]
+        self, examples: Sequence[Example], per_step: int | None, seed: int, prompt: Callable[[Example], Prompt]
     ) -> None:
+        """`per_step` None takes all of them in each step."""
+        per_step = len(examples) if per_step is None else per_step
         if len(examples) < per_step:
             raise ConfigError(
                 f"the training set has {len(examples)} usable examples, fewer than "

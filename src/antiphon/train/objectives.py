@@ -80,6 +80,13 @@ def import_algorithm(name: str) -> ModuleType:
     return module
 
 
+def recipe_defaults(spec: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Dotted keys of a recipe, and what an algorithm that is used alone would have them be: its `RECIPE`, if any."""
+    if isinstance(spec, Sequence):
+        return {}
+    return getattr(import_algorithm(spec["name"]), "RECIPE", {})
+
+
 def _load(settings: dict[str, Any], key: str) -> Objective:
     name = settings.pop("name")
     module = import_algorithm(name)

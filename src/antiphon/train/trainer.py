@@ -63,7 +63,9 @@ class Trainer:
         train, optimizer = self.config.train, self.config.optimizer
         factor = schedule_factor(step, train.steps, optimizer)
         metrics |= {"loss": 0.0, "grad_norm": 0.0, "lr": optimizer.lr * factor}
-        teaching = batch.counted.flatten(1).any(-1).view(len(groups), -1).any(-1)
+        counted = batch.counted.flatten(1).any(-1)
+        metrics["learnt_share"] = float(counted.float().mean())
+        teaching = counted.view(len(groups), -1).any(-1)
         if teaching.any():
             metrics |= self._learn(batch.groups(teaching.nonzero().squeeze(-1).tolist()), factor)
         self.policy.version = step + 1

@@ -1,0 +1,55 @@
+"""Credit token by token: what a completion's tokens did for its alignment with the reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from antiphon.text.credit import Span, edit_credit
+from antiphon.types import Group
+
+
+class AlignmentCredit:
+    """c_t − c̄ (see `edit_credit`) for each token of each completion of a group."""
+
+    def __init__(self, policy: Any) -> None:
+        """`policy` emits tokens."""
+        self.policy = policy
+
+    def __call__(self, group: Group) -> list[list[float]]:
+        language = group.example.language or group.prompt.language
+        rows = []
+        for completion, answer in zip(group.completions, group.answers, strict=True):
+            spans = token_spans(self.policy.tokenizer, completion.token_ids, completion.text, answer)
+            stopped = completion.finish_reason == "stop"
+            rows.append(edit_credit(answer, spans, group.example.text, language, stopped))
+        return rows
+
+
+def token_spans(tokenizer: Any, token_ids: tuple[int, ...], text: str, answer: str) -> list[Span | None]:
+    """Which characters of `answer` each token wrote; None for framing, special tokens and an unfinished character.
+
+    `text` is the whole completion decoded, of which `answer` is a part. Several tokens that make one character
+    share it.
+    """
+    start = text.rfind(answer) if answer else -1
+    if start < 0:
+        return [None] * len(token_ids)
+    prefixes = [list(token_ids[: place + 1]) for place in range(len(token_ids))]
+    ends = [_agreeing(prefix, text) for prefix in tokenizer.batch_decode(prefixes, skip_special_tokens=True)]
+    spans: list[Span | None] = [None] * len(token_ids)
+    for place in range(len(ends)):
+        begin = ends[place - 1] if place else 0
+        finished = next((later for later in ends[place:] if later > begin), None)
+        special = token_ids[place] in tokenizer.all_special_ids
+        if finished is not None and not special:
+            span = (max(begin - start, 0), min(finished - start, len(answer)))
+            spans[place] = span if span[0] < span[1] else None
+    return spans
+
+
+def _agreeing(prefix: str, text: str) -> int:
+    """Leading characters that `prefix` has in common with `text`; an unfinished character at its end has none."""
+    length = min(len(prefix), len(text))
+    while prefix[:length] != text[:length]:
+        length -= 1
+    return length
