@@ -187,8 +187,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(__doc__, PRESETS, "small", argv)
     work = PRESETS[arguments.preset]
     if arguments.memory_of:
-        report_peak(SIDES[arguments.memory_of](work, arguments).step, arguments.device)
-        return
+        side = SIDES[arguments.memory_of](work, arguments)
+        for number in range(2):
+            side.step(number)
+        return report_peak(arguments.device)
     ours, standard = Ours(work, arguments), Standard(work, arguments)
     completions = ours.rollout(0)
     difference = largest_difference(ours, standard, completions)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -57,14 +56,15 @@ def parse(doc: str, presets: Collection[str], default: str, argv: Sequence[str] 
 @contextmanager
 def timed(seconds: Seconds, phase: str, device: torch.device) -> Iterator[None]:
     """Adds the wall-clock time of what is inside to `seconds[phase]`, a GPU's pending work included."""
-    _finish(device)
+    finish(device)
     began = time.perf_counter()
     yield
-    _finish(device)
+    finish(device)
     seconds[phase] = seconds.get(phase, 0.0) + time.perf_counter() - began
 
 
-def _finish(device: torch.device) -> None:
+def finish(device: torch.device) -> None:
+    """Wait for a GPU's pending work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -95,14 +95,14 @@ def peak_mb(script: str, arguments: argparse.Namespace, side: str) -> float:
     return float(done.stdout.split()[-1])
 
 
-def report_peak(run: Callable[[int], Any], device: torch.device) -> None:
-    """Run one side twice, and print the most memory this process (VmHWM), or its GPU, ever held, in MB."""
-    for number in range(2):
-        run(number)
+def report_peak(device: torch.device) -> None:
+    """Print the most memory that this process (VmHWM), or its GPU, has ever held, in MB."""
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device) / 2**20
     else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        # Not getrusage's ru_maxrss: a process inherits that of the one that started it.
+        status = Path("/proc/self/status").read_text()
+        peak = int(status.split("VmHWM:")[1].split()[0]) / 2**10
     print(f"{peak:.0f}")
 
 
