@@ -57,6 +57,12 @@ def not_finite(sample):
 
 def too_few(completions, **columns):
     return [0.0]
+
+
+async def not_the_third(sample):
+    if sample.index == 2:
+        await asyncio.sleep(60)
+    return len(sample.response.split())
 """
 
 
@@ -129,6 +135,35 @@ def test_a_failing_reward_stops_the_run_and_names_the_sample(small, rewards, nam
     assert run.status.error
     assert name in run.status.error
     assert name in (run.path / "log.txt").read_text()
+
+
+def test_a_run_goes_on_without_what_is_dropped(small, rewards):
+    limits = "reward_limits={timeout_s: 0.1, on_failure: drop}"
+    run = train(small(f"reward=[wer, {rewards}:not_the_third]", limits, *QUICK)).run
+    assert [row["reward_dropped"] for row in run.metrics()] == [4, 4]
+    assert all(row["grad_norm"] > 0 for row in run.metrics())
+    rows = pq.read_table(run.path / "rollouts" / "step-000001.parquet").to_pylist()
+    for row in rows:
+        assert (row["reward"] is None) == (row["reward_wer"] is None) == (row["sample"] == 2)
+        assert row["sample"] != 2 or not any(row["advantages"])
+    groups = [
+        [row["advantages"][0] for row in rows if row["example_id"] == one] for one in {r["example_id"] for r in rows}
+    ]
+    assert all(sum(advantages) == pytest.approx(0, abs=1e-6) for advantages in groups)
+    dropped = [
+        line for line in (run.path / "log.txt").read_text().splitlines() if "(completion 2): TimeoutError" in line
+    ]
+    assert len(dropped) == 8
+
+
+def test_train_takes_functions_themselves(small):
+    async def later(sample):
+        return len(sample.response)
+
+    result = train(small(*QUICK, "train.steps=1"), reward=["wer", {"name": later, "weight": 0.1}])
+    (row,) = result.run.metrics()
+    assert row["reward_mean"] == pytest.approx(row["reward/wer"] + 0.1 * row["reward/later"])
+    assert result.run.config.reward == ["wer", {"name": f"{__name__}:{later.__qualname__}", "weight": 0.1}]
 
 
 def test_a_failing_reward_is_one_line_for_the_user(cli, recipe, rewards, tmp_path):

@@ -1,6 +1,7 @@
 """Rewards written by the user: every form, sums of several, and what each mistake is answered with."""
 
 import asyncio
+import math
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from antiphon.errors import ConfigError, RewardError
 from antiphon.rewards import Sample, load_reward, score_all
+from antiphon.rewards.load import in_recipe
 from antiphon.types import Reward
 
 SAMPLES = [
@@ -30,7 +32,7 @@ def spec(tmp_path: Path):
 
 
 def values(reward_spec, samples=SAMPLES) -> list[float]:
-    return [reward.value for reward in score_all(load_reward(reward_spec), samples)]
+    return [reward.value for reward in score_all(load_reward(reward_spec), samples) if reward is not None]
 
 
 def test_a_function_of_one_sample(spec) -> None:
@@ -96,6 +98,70 @@ def test_batch_functions_name_what_they_need(spec, code: str, expected: list[flo
     assert values(spec(code)) == expected
 
 
+SLIME = """
+async def f(args, sample, **kwargs) -> float:
+    assert not getattr(args, "debug", False) and not kwargs
+    response = (getattr(sample, "response", "") or "").lower().strip()
+    return float(response == sample.label)
+"""
+
+VERL = """
+def compute_score(data_source, solution_str, ground_truth, extra_info=None):
+    assert data_source == ""
+    assert extra_info["speaker"] is None or extra_info["room"] == "hall"
+    return {"score": float(solution_str == ground_truth), "level": extra_info["level"], "said": solution_str}
+"""
+
+
+def test_the_form_of_slime(spec) -> None:
+    assert values(spec(SLIME)) == [1.0, 0.0, 0.0]
+    assert values(spec("def f(_, sample): return len(sample.response)")) == [7.0, 3.0, 0.0]
+
+
+def test_the_form_of_verl(spec) -> None:
+    scored = score_all(load_reward(spec(VERL, "compute_score")), SAMPLES)
+    assert scored == [Reward(1.0, {"level": 1.0}), Reward(0.0, {"level": 1.0}), Reward(0.0, {"level": 2.0})]
+    assert values(spec("async def f(solution_str): return len(solution_str)")) == [7.0, 3.0, 0.0]
+    assert values(spec("def f(solution_str, ground_truth, **rest): return len(rest)")) == [2.0, 2.0, 2.0]
+
+
+def test_verl_is_given_the_rows_own_source_and_extra_info(spec) -> None:
+    sample = Sample(
+        "a", "Go.", "x", "y", 2, metadata={"data_source": "aishell", "extra_info": {"split": "dev"}, "n": 1}
+    )
+    code = """
+def f(data_source, solution_str, ground_truth, extra_info):
+    assert (data_source, solution_str, ground_truth) == ("aishell", "x", "y")
+    assert extra_info == {
+        "id": "a", "index": 2, "prompt": "Go.", "language": None, "speaker": None,
+        "data_source": "aishell", "n": 1, "split": "dev",
+    }
+    return 1
+"""
+    assert values(spec(code), [sample]) == [1.0]
+
+
+def test_functions_themselves_alone_and_in_sums() -> None:
+    class Bonus:
+        def __call__(self, completions, weight=2):
+            return [weight] * len(completions)
+
+    async def words(sample):
+        return len(sample.response.split())
+
+    assert values(words) == [2.0, 1.0, 0.0]
+    assert values({"name": words, "weight": 2}) == [4.0, 2.0, 0.0]
+    assert values(["wer", {"name": words, "weight": 0.5}, Bonus()]) == [3.0, 2.0, 1.0]
+    with pytest.raises(ConfigError, match=r"the reward '.*Bonus' is a class; name a function"):
+        load_reward(Bonus)
+
+
+def test_a_recipe_holds_the_names_of_functions() -> None:
+    spec = ["wer", {"name": math.sqrt, "weight": 2}, math.sqrt]
+    assert in_recipe(spec) == ["wer", {"name": "math:sqrt", "weight": 2}, "math:sqrt"]
+    assert in_recipe({"name": "wer", "cap": 2}) == {"name": "wer", "cap": 2}
+
+
 def test_a_callable_object(spec) -> None:
     assert values(spec("class C:\n    def __call__(self, sample): return 1\nf = C()")) == [1, 1, 1]
 
@@ -105,6 +171,11 @@ def test_an_import_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     (tmp_path / "rewards_on_the_path" / "length.py").write_text("def f(sample): return len(sample.label)")
     monkeypatch.syspath_prepend(tmp_path)
     assert values("rewards_on_the_path.length:f") == [7, 7, 5]
+
+
+def test_a_file_is_run_again_when_it_has_changed(spec) -> None:
+    assert values(spec("def f(sample): return 1")) == [1, 1, 1]
+    assert values(spec("def f(sample): return 2")) == [2, 2, 2]
 
 
 def test_a_function_may_import_from_beside_its_file(spec, tmp_path: Path) -> None:

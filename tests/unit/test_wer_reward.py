@@ -54,6 +54,13 @@ def test_corpus_weighting_caps_edits_at_the_reference_length() -> None:
     assert reward_of("", "", weighting="corpus").value == 0.0
 
 
+def test_accuracy_is_one_minus_the_capped_rate() -> None:
+    assert reward_of("one two three four", "one two three", form="accuracy").value == 0.75
+    assert reward_of("one two", "a b c d e", form="accuracy") == Reward(0.0, {"wer": 2.5, "edits": 5.0})
+    assert reward_of("", "", form="accuracy").value == 1.0
+    assert reward_of("abcd", "abxd", form="accuracy", unit="char").value == 0.75
+
+
 def test_parts_show_the_uncapped_rate_and_the_edits() -> None:
     assert reward_of("one two", "a b c d e").parts == {"wer": 2.5, "edits": 5.0}
     assert reward_of("abcd", "abxd", unit="char").parts == {"cer": 0.25, "edits": 1.0}
@@ -71,6 +78,8 @@ def test_normaliser_is_a_setting() -> None:
         ({"capp": 2}, r"unknown key 'reward\.capp'; did you mean 'reward\.cap'\?"),
         ({"cap": 0}, r"'reward\.cap' must be more than 0, got 0"),
         ({"unit": "words"}, r"'reward\.unit' must be 'word' or 'char', got 'words'"),
+        ({"form": "accuracy", "cap": 2}, r"'reward' has form: accuracy, .*; leave out cap and weighting"),
+        ({"form": "accuracy", "weighting": "corpus"}, r"leave out cap and weighting"),
         ({"normaliser": "x"}, r"'reward\.normaliser' must be 'default', 'whisper' or 'none', got 'x'"),
     ],
 )

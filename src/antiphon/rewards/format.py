@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, NonNegativeFloat
 
 from antiphon.config import Settings as StrictSettings
 from antiphon.rewards.sample import Sample
-from antiphon.rewards.tags import TagNames, fits, tag_counts
+from antiphon.rewards.tags import TagName, fits, tag_counts
 from antiphon.types import Reward
 
 
@@ -28,8 +28,8 @@ class Settings(StrictSettings):
     pattern: Annotated[str, AfterValidator(_regex)] | None = Field(
         default=None, description="Regular expression of the whole answer, from its first character to its last."
     )
-    tags: TagNames = Field(
-        default=["reasoning", "answer"], description="Without a pattern: the blocks of the answer, in their order."
+    tags: list[TagName] = Field(
+        default=["reasoning", "answer"], min_length=1, description="Without a pattern: the answer's blocks, in order."
     )
     bonus: NonNegativeFloat = Field(default=1.0, description="Reward of an answer that fits.")
     tag: NonNegativeFloat = Field(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib
-import importlib.util
 import inspect
 import sys
 import traceback
@@ -18,7 +17,8 @@ from antiphon.errors import ConfigError
 
 
 def import_function(spec: str) -> Callable[..., Any]:
-    """The function that `spec` names. A file is run as a module once; files beside it can be imported by it.
+    """The function that `spec` names. A file is run as a module, anew when it has changed; it can import files
+    beside it.
 
     Raises `ConfigError` when the file or module cannot be found or run, or has no such function.
     """
@@ -47,18 +47,19 @@ def _run_file(path: Path, spec: str) -> ModuleType:
             f"the reward {spec!r}: there is no file {path} (looked for {path.absolute()}); correct the path"
         )
     path = path.resolve()
-    name = f"antiphon_reward_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"the reward {spec!r}: {path} cannot be read: {error.strerror}; correct it") from error
+    name = f"antiphon_reward_{path.stem}_{hashlib.sha256(bytes(path) + source).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
-    loader = importlib.util.spec_from_file_location(name, path)
-    assert loader is not None
-    assert loader.loader is not None
-    module = importlib.util.module_from_spec(loader)
-    sys.modules[name] = module
+    sys.modules[name] = module = ModuleType(name)
+    module.__file__ = str(path)
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     try:
-        loader.loader.exec_module(module)
+        exec(compile(source, str(path), "exec"), vars(module))
     except Exception as error:
         del sys.modules[name]
         raise ConfigError(f"the reward {spec!r}: {path} cannot be run: {describe(error)}; correct it") from error

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from antiphon.config import Settings as StrictSettings
 from antiphon.rewards.sample import Sample
-from antiphon.rewards.tags import TagNames, last_answer
+from antiphon.rewards.tags import TagName, last_answer
 from antiphon.text.alignment import char_errors, word_errors
 from antiphon.text.normalise import NormaliserName
 from antiphon.types import Reward
@@ -18,7 +18,7 @@ from antiphon.types import Reward
 class Settings(StrictSettings):
     """Settings of the reward `omni`."""
 
-    tags: TagNames = Field(
+    tags: list[TagName] = Field(
         default=["reasoning", "answer"], min_length=2, max_length=2, description="The reasoning's tag, the answer's."
     )
     answer: NonNegativeFloat = Field(default=1.0, description="Reward of having an answer.")

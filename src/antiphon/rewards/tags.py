@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import StringConstraints
 
-TagNames = Annotated[list[Annotated[str, StringConstraints(pattern=r"^\w[\w-]*$")]], Field(min_length=1)]
-"""Names of tags, without their brackets."""
+TagName = Annotated[str, StringConstraints(pattern=r"^\w[\w-]*$")]
+"""Without its brackets."""
 
 
 def last_answer(text: str, reasoning: str, answer: str) -> str | None:

@@ -40,7 +40,7 @@ class WeightedSum:
 def _labels(terms: Sequence[tuple[RewardFunction, float]]) -> list[str]:
     labels: list[str] = []
     for reward, _ in terms:
-        plain = reward.name.rpartition(":")[2]
+        plain = reward.name.rpartition(":")[2].rpartition(".")[2]
         label, number = plain, 1
         while label in labels:
             number += 1

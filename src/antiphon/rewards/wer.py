@@ -34,7 +34,7 @@ class Settings(StrictSettings):
     @model_validator(mode="after")
     def _accuracy_is_of_a_clip(self) -> Settings:
         if self.form == "accuracy" and (self.cap != 1 or self.weighting != "clip"):
-            raise ValueError("with form: accuracy is 1 − min(rate, 1) of each clip; leave out cap and weighting")
+            raise ValueError("has form: accuracy, which is 1 − min(rate, 1) of each clip; leave out cap and weighting")
         return self
 
 
