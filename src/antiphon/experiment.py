@@ -28,6 +28,7 @@ from antiphon.recorder import record_step
 from antiphon.report import plot_run
 from antiphon.rewards.load import RewardSpec, in_recipe, load_reward
 from antiphon.rollout.engine import Engine, InProcessEngine
+from antiphon.rollout.enumerate import EveryLabelEngine
 from antiphon.rollout.gate import GateReport, run_gate
 from antiphon.rollout.labels import LabelEngine
 from antiphon.runs.find import list_runs, resolve
@@ -236,6 +237,8 @@ class _Parts:
         """What completions come from."""
         if source == "labels":
             return LabelEngine(self.policy, self.examples)
+        if source == "all":
+            return EveryLabelEngine(self.policy)
         return InProcessEngine(self.policy, self.config.rollout.max_tokens)
 
     def _load(self, spec: str, limit: int | None = None) -> list[Example]:
