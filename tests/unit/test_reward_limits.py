@@ -165,6 +165,11 @@ def test_a_call_that_takes_too_long_has_failed() -> None:
         scores(hangs_on_two, RewardLimits(timeout_s=0.02, retries=1))
 
 
+def test_a_function_that_exits_has_failed() -> None:
+    with pytest.raises(RewardError, match=r"failed on sample 'a' \(completion 0\): SystemExit: 3"):
+        scores(lambda sample: exit(3), RewardLimits())
+
+
 def test_a_functions_own_timeout_is_said_as_it_is() -> None:
     with pytest.raises(RewardError, match=r": TimeoutError: the judge \[test_reward_limits"):
         scores(on_two(TimeoutError("the judge")), RewardLimits())

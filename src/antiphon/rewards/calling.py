@@ -31,7 +31,7 @@ async def call(function: Callable[[], Any], limits: RewardLimits, what: str) -> 
             return await _call_once(function, limits.timeout_s)
         except RewardError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if tries > limits.retries:
                 often = f" in each of {tries} tries" if tries > 1 else ""
                 raise RewardError(
