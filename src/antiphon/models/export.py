@@ -36,7 +36,8 @@ def export_model(
     """Write the model `spec` to the new `folder`: weights, configuration and processor in `save_pretrained` form.
 
     An adapter is merged into its model, in fp32; `adapter_only` writes the adapter instead, in peft's form. `dtype`
-    is that of the weights written, by default of those read.
+    is that of the weights written: by default as those read, and as the adapter's where there is one, lest rounding
+    take away what it learnt.
 
     Raises `RunError` when the folder holds something or cannot be written, `ModelError` when there is no such model
     or it has no adapter.
@@ -63,8 +64,10 @@ def export_model(
 
 
 def stored_dtype(place: str, trust_remote_code: bool) -> torch.dtype:
-    """The type of a model's weights by its configuration, an adapter's by its model's; fp32 where none is named."""
+    """The type of an adapter's tensors, or of a model's by its configuration; fp32 where that names none."""
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(lora.base_of(place) or place, trust_remote_code=trust_remote_code)
+    if lora.base_of(place) is not None:
+        return next(iter(lora.read_tensors(place).values())).dtype
+    config = AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
     return config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32

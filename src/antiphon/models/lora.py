@@ -73,7 +73,7 @@ def load_adapter(model: Any, place: str) -> None:
 
     Raises `ModelError` for another kind than plain LoRA, and for an adapter of another model.
     """
-    from peft import LoraConfig, PeftConfig, load_peft_weights
+    from peft import LoraConfig, PeftConfig
 
     config = PeftConfig.from_pretrained(place)
     if not isinstance(config, LoraConfig) or config.use_dora or config.modules_to_save or config.bias != "none":
@@ -87,7 +87,14 @@ def load_adapter(model: Any, place: str) -> None:
     for parameter in trainable:
         parameter.requires_grad_(True)
     model.eval()
-    load_adapter_tensors(model, load_peft_weights(place, device="cpu"))
+    load_adapter_tensors(model, read_tensors(place))
+
+
+def read_tensors(place: str) -> dict[str, Tensor]:
+    """The tensors of the adapter in the folder or hub repository `place`, by the names of peft's files."""
+    from peft import load_peft_weights
+
+    return load_peft_weights(place, device="cpu")
 
 
 def load_adapter_tensors(model: Any, tensors: dict[str, Tensor]) -> None:

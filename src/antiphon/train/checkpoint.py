@@ -43,7 +43,7 @@ def load_checkpoint(folder: Path, trainer: Trainer) -> int:
         settings = trainer.config.lora
         if settings:
             place = folder / lora.ADAPTER if settings.save == "merged" else folder
-            lora.load_adapter_tensors(trainer.policy.model, load_file(place / "adapter_model.safetensors"))
+            lora.load_adapter_tensors(trainer.policy.model, lora.read_tensors(str(place)))
         trainer.optimizer.load_state_tensors(load_file(folder / OPTIMIZER))
     except (OSError, KeyError, ValueError, RuntimeError, ModelError, SafetensorError) as error:
         raise RunError(
