@@ -184,6 +184,9 @@ class Train(Settings):
     cache_features_mb: NonNegativeInt = Field(
         default=0, description="MiB of memory for the audio features of a frozen encoder; 0 keeps none."
     )
+    router_aux_loss_coef: NonNegativeFloat = Field(
+        default=0.0, description="Weight of the load-balancing loss of a mixture of experts."
+    )
     save_every: Annotated[int, AfterValidator(_save_every)] = Field(
         default=50, description="Steps between checkpoints; -1 saves at the end alone."
     )
@@ -203,6 +206,7 @@ class Eval(Settings):
     before: bool = Field(default=True, description="Evaluate before the first step.")
     after: bool = Field(default=True, description="Evaluate after the last step.")
     batch_size: PositiveInt = Field(default=64, description="Clips transcribed side by side.")
+    beam: PositiveInt | None = Field(default=None, description="Width of a beam search, for CTC models; else greedy.")
     group_by: Name | None = Field(
         default=None, description="Measure by group too: by speaker, language or any column of the rows."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from antiphon.algorithms.inputs import Outcomes, Scores
 from antiphon.algorithms.terms import has_spread, token_weights
 from antiphon.config import Config
 from antiphon.models.policy import Policy
+from antiphon.models.router_loss import RouterLoss
 from antiphon.train.batch import Batch, make_batch, padded
 from antiphon.train.objectives import Objective, combined_needs
 from antiphon.train.optimizer import MasterAdamW, schedule_factor
@@ -44,6 +46,7 @@ class Trainer:
         self.teacher = teacher
         self.credit = credit
         self.temperature = config.rollout.temperature or 1.0
+        self.router = RouterLoss(policy.model) if config.train.router_aux_loss_coef else None
         self.optimizer = MasterAdamW(
             policy.model.named_parameters(),
             lr=config.optimizer.lr,
@@ -178,8 +181,9 @@ class Trainer:
         worst = torch.zeros((), device=self.policy.device)
         for portion in self._portions(minibatch):
             micro = minibatch.groups(portion).trimmed()
-            scores, extra = self._score(micro)
-            loss = scores[0].logprobs.new_zeros(())
+            scores, extra, balance = self._score(micro)
+            share = scores[0].weights.sum() / self._scale(minibatch, self.objectives[0])
+            loss = self.config.train.router_aux_loss_coef * share * balance
             for objective, given in zip(self.objectives, scores, strict=True):
                 part, metrics = objective.loss(given)
                 loss = loss + part
@@ -188,7 +192,7 @@ class Trainer:
             learn(loss)
             sums["loss"] += loss.detach()
             for name, value in extra.items():
-                sums[name] += value
+                sums[name] += value / self._scale(minibatch, self.objectives[0])
             difference = (scores[0].logprobs.detach() - micro.engine_logprobs).abs() * micro.mask
             worst = torch.maximum(worst, difference.max())
         return {name: float(value) for name, value in sums.items()} | {"engine_difference_max": float(worst)}
@@ -212,11 +216,11 @@ class Trainer:
     def _metric(self, objective: Objective, name: str) -> str:
         return name if len(self.objectives) == 1 else f"{objective.name}/{name}"
 
-    def _score(self, batch: Batch) -> tuple[list[Scores], dict[str, Tensor]]:
-        """The policy's scores of a micro-batch as each loss wants them, and the share of the minibatch's entropy."""
+    def _score(self, batch: Batch) -> tuple[list[Scores], dict[str, Tensor], Tensor]:
+        """The policy's scores of a micro-batch as each loss wants them, figures of it, and its router loss."""
         assert batch.advantages is not None
         assert batch.weights is not None
-        logprobs, entropy, divergences = self._distributions(batch)
+        logprobs, entropy, divergences, balance = self._distributions(batch)
         old = batch.old_logprobs
         if old is None:
             old = logprobs.detach() if self.needs.recomputed_old else batch.engine_logprobs
@@ -236,17 +240,23 @@ class Trainer:
             )
             for place in range(len(self.objectives))
         ]
-        if entropy is None:
-            return scores, {}
-        first = batch.weights[..., 0]
-        return scores, {"entropy": (first / first.sum().clamp(min=1e-12) * entropy.detach()).sum()}
+        extra = {} if entropy is None else {"entropy": (batch.weights[..., 0] * entropy.detach()).sum()}
+        if self.router is not None:
+            extra["router_aux_loss"] = batch.weights[..., 0].sum() * balance.detach()
+        return scores, extra, balance
 
-    def _distributions(self, batch: Batch) -> tuple[Tensor, Tensor | None, dict[int, Tensor]]:
-        """Log-probabilities [N, A]; for models of tokens the entropy, and each loss's divergence from the teacher."""
+    def _distributions(self, batch: Batch) -> tuple[Tensor, Tensor | None, dict[int, Tensor], Tensor]:
+        """Log-probabilities [N, A]; for models of tokens the entropy, each loss's divergence from the teacher, and the
+        router loss (0 where none is asked for)."""
         policy: Any = self.policy
+        balance = torch.zeros((), device=policy.device)
         if not policy.token_level:
-            return self._logprobs(policy, batch), None, {}
-        predictions = policy.predictions(policy.encode(batch.prompts), batch.tokens, batch.token_mask, self.temperature)
+            return self._logprobs(policy, batch), None, {}, balance
+        with self.router.recording() if self.router else nullcontext():
+            prefix = policy.encode(batch.prompts)
+            predictions = policy.predictions(prefix, batch.tokens, batch.token_mask, self.temperature)
+        if self.router is not None:
+            balance = self.router.loss(prefix.mask, batch.token_mask)
         taken = batch.token_mask.bool()
         wanted = [i for i, one in enumerate(self.objectives) if one.needs.teacher == "distributions"]
         gradient = torch.is_grad_enabled() and self.needs.entropy
@@ -268,7 +278,7 @@ class Trainer:
             divergences[place] = scatter(
                 self.teacher.divergence(predictions, batch, objective.module, objective.settings)
             )
-        return scatter(read_out[:, 0]), scatter(read_out[:, 1]), divergences
+        return scatter(read_out[:, 0]), scatter(read_out[:, 1]), divergences, balance
 
     def _logprobs(self, policy: Policy, batch: Batch) -> Tensor:
         prefix = policy.encode(batch.prompts)
