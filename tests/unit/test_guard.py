@@ -84,7 +84,7 @@ def test_a_group_that_loses_is_named_though_the_mean_improves():
     assert (worse.set, worse.group, worse.n, worse.over) == ("dev", "anna", 20, "utterances")
     assert (worse.before, worse.after) == (0.2, 0.5)
     assert worse.p < worse.p_adjusted <= 0.05
-    assert str(worse).startswith("dev, anna: WER 20.0% to 50.0% (p ")
+    assert str(worse).startswith("dev, anna: error rate 20.0% to 50.0% (p ")
     assert [(one.group, one.worse) for one in found.comparisons] == [(None, False), ("anna", True), ("ben", False)]
 
 

@@ -37,7 +37,7 @@ class Comparison:
     over: str
     """"speakers" or "utterances": what is resampled."""
     before: float
-    """WER, a fraction; likewise `after`."""
+    """Errors by reference words (WER), or the share of wrong answers in tasks of whole answers; likewise `after`."""
     after: float
     p: float
     p_adjusted: float
@@ -46,7 +46,7 @@ class Comparison:
 
     def __str__(self) -> str:
         name = self.set if self.group is None else f"{self.set}, {self.group}"
-        return f"{name}: WER {100 * self.before:.1f}% to {100 * self.after:.1f}% (p {self.p_adjusted:.2g}, n {self.n})"
+        return f"{name}: error rate {100 * self.before:.1f}% to {100 * self.after:.1f}% (p {self.p_adjusted:.2g}, n {self.n})"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from antiphon.errors import ConfigError
 
-LOWER_IS_BETTER = ("wer", "cer", "sub", "del", "ins", "edits", "insertions", "empty_outputs")
+LOWER_IS_BETTER = ("wer", "cer", "sub", "del", "ins", "edits", "errors", "insertions", "empty_outputs")
 """Of any other measure more is better."""
 
 
