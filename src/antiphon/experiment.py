@@ -11,11 +11,14 @@ from typing import Any, Protocol
 
 from antiphon.collect import Collector
 from antiphon.config import Config, load_config
+from antiphon.config.schema import Rollout
 from antiphon.data.source import load_set, named_sets
 from antiphon.data.stream import PromptStream
 from antiphon.device import prepare_cpu, resolve_device, resolve_dtype
 from antiphon.errors import ConfigError, RunError
+from antiphon.evaluate.decode import decoder
 from antiphon.evaluate.groups import group_names, grouped
+from antiphon.evaluate.metrics import main_measure
 from antiphon.evaluate.recognise import evaluate
 from antiphon.evaluate.watch import Stop, watch
 from antiphon.loop import Step, run_loop
@@ -214,7 +217,7 @@ class _Parts:
         credit = AlignmentCredit(self.policy) if needs.alignment_credit else None
         self.trainer = Trainer(self.policy, objectives, config, reference, teacher, credit)
         self.engine = self._engine(needs.source)
-        self.recogniser = InProcessEngine(self.policy, max_tokens=None, max_prompts=config.eval.batch_size)
+        self.decode = decoder(self.policy, config.eval.batch_size, config.eval.beam)
         self.prompt = prompter(config, self.policy.rate)
         self.stream = PromptStream(self.examples, config.rollout.prompts_per_step, config.seed, self.prompt)
         self.collector = Collector(
@@ -223,7 +226,7 @@ class _Parts:
             engine=self.engine,
             reward=rewards,
             group_size=config.rollout.group_size,
-            sampling=Sampling(config.rollout.temperature, config.rollout.max_new_tokens),
+            sampling=_sampling(config.rollout),
             seed=config.seed,
             needs=needs,
         )
@@ -256,6 +259,10 @@ class _Stopped(Exception):
     def __init__(self, step: int, why: Stop) -> None:
         super().__init__(why.reason)
         self.step, self.why = step, why
+
+
+def _sampling(rollout: Rollout) -> Sampling:
+    return Sampling(rollout.temperature, rollout.max_new_tokens, rollout.top_k, rollout.top_p, rollout.min_p)
 
 
 class _Experiment:
@@ -330,7 +337,7 @@ class _Experiment:
         parts, config = self.parts, self.config
         report = run_gate(
             parts.policy,
-            parts.recogniser,
+            InProcessEngine(parts.policy, config.rollout.max_tokens),
             [parts.prompt(example) for example in parts.stream.examples(0)[: config.gate.prompts]],
             Sampling(config.rollout.temperature or 1.0, config.rollout.max_new_tokens),
             config.seed,
@@ -359,15 +366,16 @@ class _Experiment:
                 self.reporter.phase(f"evaluating {name}", len(examples))
                 summary, rows = evaluate(
                     self.parts.policy,
-                    self.parts.recogniser,
+                    self.parts.decode,
                     examples,
                     self.parts.prompt,
                     self.config.rollout.max_new_tokens,
                     self.reporter.advance,
                 )
+                measure = main_measure(summary)
                 summary, table = grouped(summary, rows, self.parts.groups.get(name))
                 self.run.save_eval(name, step, summary, table)
-                self.run.log(f"step {step}: {name}: WER {summary['wer']}, interval {summary['ci']}")
+                self.run.log(f"step {step}: {name}: {measure} {summary[measure]}, interval {summary['ci']}")
                 self.reporter.evaluated(name, step, summary)
         return watch(self.run, step, self.reporter.note)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from antiphon.evaluate.metrics import main_measure
 from antiphon.runs.folder import RunFolder
 
 SMOOTHING = 10
@@ -13,7 +14,7 @@ SMOOTHING = 10
 
 
 def plot_run(run: RunFolder) -> Path | None:
-    """Draw reward by step and WER by set into `plots/training.png`; None when the run has no steps yet."""
+    """Draw reward by step and the main measure by set into `plots/training.png`; None when the run has no steps yet."""
     from matplotlib.figure import Figure
 
     metrics = run.metrics()
@@ -25,29 +26,32 @@ def plot_run(run: RunFolder) -> Path | None:
     smooth = np.convolve(rewards, np.ones(window) / window, mode="valid")
 
     figure = Figure(figsize=(10, 4), layout="constrained")
-    reward_axes, wer_axes = figure.subplots(1, 2)
+    reward_axes, eval_axes = figure.subplots(1, 2)
     reward_axes.plot(steps, rewards, color="tab:blue", alpha=0.3, label="mean of a step")
     reward_axes.plot(steps[window - 1 :], smooth, color="tab:blue", label=f"mean of {window} steps")
     reward_axes.set(xlabel="step", ylabel="reward", title=f"reward ({run.config.algorithm_name})")
     reward_axes.legend(loc="lower right")
 
     by_set: dict[str, list[dict]] = {}
+    measure = "wer"
     for summary in run.evals():
-        if summary["wer"] is not None:
+        measure = main_measure(summary)
+        if summary[measure] is not None:
             by_set.setdefault(summary["set"], []).append(summary)
     for name, summaries in by_set.items():
-        wer = [100 * one["wer"] for one in summaries]
-        intervals = [one["ci"] or [one["wer"]] * 2 for one in summaries]
-        errors = np.array([[w - 100 * low, 100 * high - w] for w, (low, high) in zip(wer, intervals, strict=True)])
+        rates = [100 * one[measure] for one in summaries]
+        intervals = [one["ci"] or [one[measure]] * 2 for one in summaries]
+        errors = np.array([[r - 100 * low, 100 * high - r] for r, (low, high) in zip(rates, intervals, strict=True)])
         at = [one["step"] for one in summaries]
-        wer_axes.errorbar(at, wer, yerr=np.maximum(errors.T, 0), marker="o", capsize=4, label=name)
+        eval_axes.errorbar(at, rates, yerr=np.maximum(errors.T, 0), marker="o", capsize=4, label=name)
     alarms = [line["step"] for line in run.guard() if line["worse"]]
     for number, step in enumerate(alarms):
-        wer_axes.axvline(step, color="tab:red", linestyle=":", label=None if number else "a group is worse (guard)")
+        eval_axes.axvline(step, color="tab:red", linestyle=":", label=None if number else "a group is worse (guard)")
     if by_set:
-        wer_axes.legend()
-    wer_axes.set(xlabel="step", ylabel="WER (%), 95% interval", title="unseen speech", ylim=(0, None))
-    for axes in (reward_axes, wer_axes):
+        eval_axes.legend()
+    label = "WER" if measure == "wer" else measure
+    eval_axes.set(xlabel="step", ylabel=f"{label} (%), 95% interval", title="evaluation sets", ylim=(0, None))
+    for axes in (reward_axes, eval_axes):
         axes.grid(alpha=0.3)
     path = run.plots / "training.png"
     figure.savefig(path, dpi=120)

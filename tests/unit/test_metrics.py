@@ -6,7 +6,9 @@ import jiwer
 import pytest
 
 from antiphon.errors import DataError
-from antiphon.evaluate.metrics import Utterance, measure, summarise, worst_first
+from antiphon.evaluate.answers import confusions
+from antiphon.evaluate.bootstrap import bootstrap_ci
+from antiphon.evaluate.metrics import Utterance, main_measure, measure, summarise, worst_first
 from antiphon.text.alignment import Errors, Op, align, char_errors, characters, count_errors, word_errors
 
 
@@ -101,6 +103,7 @@ def test_a_row_holds_both_texts_and_their_counts() -> None:
         "seconds": 1.0,
         "speaker": "jo",
         "language": "en",
+        "task": "asr",
     }
 
 
@@ -152,3 +155,39 @@ def test_rows_come_worst_first() -> None:
     assert [row.id for row in worst_first(rows)] == ["worst", "longer", "right", "silent"]
     near, far = measure("z", "abcd", "abce"), measure("a", "abcd", "wxyz")
     assert [row.id for row in worst_first([near, far])] == ["a", "z"]
+
+
+def classified(pairs: str) -> list[Utterance]:
+    """ "yes>no" is a clip of class yes that was taken for no."""
+    answers = [pair.split(">") for pair in pairs.split()]
+    return [measure(str(i), ref, pred, task="classify") for i, (ref, pred) in enumerate(answers)]
+
+
+def test_classification_has_an_accuracy_an_f1_and_a_confusion_by_hand():
+    summary = summarise(classified("yes>Yes yes>no yes>yes no>no up>yes up>maybe"))
+    assert summary["accuracy"] == pytest.approx(3 / 6)
+    # yes: TP 2, FP 1, FN 1; no: TP 1, FP 1, FN 0; up: TP 0, FP 0, FN 2
+    assert summary["macro_f1"] == pytest.approx((4 / 6 + 2 / 3 + 0) / 3)
+    assert summary["confusion"] == {"no": {"no": 1}, "up": {"yes": 1, "(other)": 1}, "yes": {"yes": 2, "no": 1}}
+    assert confusions(summary["confusion"]) == [("up", "(other)", 1), ("up", "yes", 1), ("yes", "no", 1)]
+    assert (summary["n"], summary["errors"]) == (6, 3)
+    assert "wer" not in summary
+    assert main_measure(summary) == "accuracy"
+
+
+def test_the_interval_of_an_accuracy_is_that_of_its_errors():
+    rows = classified("yes>yes " * 30 + "no>yes " * 10)
+    low, high = summarise(rows)["ci"]
+    errors_low, errors_high = bootstrap_ci([row.wer_errors for row in rows], [1] * 40)
+    assert (low, high) == pytest.approx((1 - errors_high, 1 - errors_low))
+    assert low < 0.75 < high
+
+
+def test_an_answer_of_several_words_is_right_or_wrong_as_a_whole():
+    rows = [
+        measure("a", "turn left", "turn right", task="classify"),
+        measure("b", "4 apples", "4 apples.", task="text"),
+    ]
+    assert [(row.wer_errors, row.ref_words) for row in rows] == [(1, 1), (0, 1)]
+    assert summarise(rows[1:])["accuracy"] == 1.0
+    assert "macro_f1" not in summarise(rows[1:])

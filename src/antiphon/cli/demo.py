@@ -10,7 +10,7 @@ from rich.table import Table
 
 from antiphon.cli import options
 from antiphon.cli.output import print_json, tables
-from antiphon.cli.progress import Terminal, wer_with_interval
+from antiphon.cli.progress import Terminal, with_interval
 
 if TYPE_CHECKING:
     from antiphon.experiment import TrainResult
@@ -86,8 +86,8 @@ def command(
 
 def _show(result: TrainResult, before: dict[str, Any], after: dict[str, Any]) -> None:
     table = Table("unseen voices in noise", "WER [95% interval]", box=None, pad_edge=False)
-    table.add_row("before", wer_with_interval(before))
-    table.add_row("after", wer_with_interval(after))
+    table.add_row("before", with_interval(before))
+    table.add_row("after", with_interval(after))
     tables.print(table)
     for reference, heard_before, heard_after in _transcripts(result):
         tables.print(f"\n  said    {escape(reference)}", highlight=False)

@@ -13,7 +13,7 @@ from rich.table import Table
 from antiphon.cli import options
 from antiphon.cli.data import parse_columns
 from antiphon.cli.output import print_json, tables
-from antiphon.cli.progress import Terminal, percent, wer_with_interval
+from antiphon.cli.progress import Terminal, percent, with_interval
 
 if TYPE_CHECKING:
     from antiphon.evaluate.metrics import Utterance
@@ -27,6 +27,8 @@ antiphon eval builtin:student --data builtin:commands-noisy --limit 100
 antiphon eval latest --data dev.jsonl --output dev-results
 
 antiphon eval RUN@60 --data dev.jsonl --data test.jsonl --json
+
+antiphon eval ./my-classifier --data labelled.jsonl --task classify
 """
 
 
@@ -37,9 +39,11 @@ def command(
     output: Annotated[
         Path | None, typer.Option("--output", metavar="DIR", help="Write DIR/SET.jsonl, worst rows first.")
     ] = None,
+    task: options.TaskOption = options.Task.asr,
     columns: options.Columns = None,
     language: options.Language = "auto",
     batch_size: options.BatchSize = 64,
+    beam: options.Beam = None,
     max_new_tokens: options.MaxNewTokens = 256,
     max_seconds: options.MaxSeconds = 30.0,
     on_bad_audio: options.OnBadAudioOption = options.OnBadAudio.error,
@@ -48,7 +52,7 @@ def command(
     runs: options.RunsFolder = "runs",
     as_json: options.Json = False,
 ) -> None:
-    """Measure a recogniser: corpus WER and CER, substitutions, deletions, insertions, interval and speed."""
+    """Measure a model: corpus WER and CER of speech recognition, accuracy of other tasks, intervals and speed."""
     from antiphon.config import load_config
     from antiphon.data.source import load_set, named_sets
     from antiphon.evaluate.recognise import evaluate
@@ -56,6 +60,7 @@ def command(
     from antiphon.tasks.load import prompter
 
     flags = {
+        "task": task.value,
         "language": language,
         "data.max_seconds": max_seconds,
         "data.columns": parse_columns(columns or []),
@@ -70,14 +75,14 @@ def command(
     rows: dict[str, list[Utterance]] = {}
     with Terminal() as terminal:
         terminal.phase("loading the model")
-        loaded = options.load(model, device, dtype, batch_size, runs)
+        loaded = options.load(model, device, dtype, batch_size, beam, runs)
         prompt = prompter(config, loaded.policy.rate)
         for name, spec in sets.items():
             terminal.phase(f"checking {spec}")
             examples, skipped = load_set(spec, config, limit, terminal.advance)
             terminal.phase(f"evaluating {name}", len(examples))
             results[name], rows[name] = evaluate(
-                loaded.policy, loaded.engine, examples, prompt, max_new_tokens, terminal.advance
+                loaded.policy, loaded.decode, examples, prompt, max_new_tokens, terminal.advance
             )
             results[name]["skipped"] = len(skipped)
             for row in skipped:
@@ -93,11 +98,17 @@ def command(
 
 
 def _show(results: dict[str, dict[str, Any]], rows: dict[str, list[Utterance]], output: Path | None) -> None:
-    table = Table("set", "WER [95%]", "CER", "sub", "del", "ins", "rows", "RTFx", box=None, pad_edge=False)
+    recognition = {"WER [95%]": "wer", "CER": "cer", "sub": "sub", "del": "del", "ins": "ins"}
+    answers = {"accuracy [95%]": "accuracy", "macro F1": "macro_f1"}
+    columns = recognition if any("wer" in one for one in results.values()) else answers
+    first, *others = columns
+    table = Table("set", first, *others, "rows", "RTFx", box=None, pad_edge=False)
     for name, one in results.items():
-        rates = [percent(one[key]) for key in ("cer", "sub", "del", "ins")]
-        table.add_row(name, wer_with_interval(one), *rates, str(one["n"]), f"{one['rtfx']:.0f}")
+        rates = [percent(one.get(columns[other])) for other in others]
+        table.add_row(name, with_interval(one), *rates, str(one["n"]), f"{one['rtfx']:.0f}")
     tables.print(table)
+    for name, one in results.items():
+        _show_confusions(name, one.get("confusion", {}))
     for name, utterances in rows.items():
         worst = [row for row in utterances if row.wer_errors][:WORST_SHOWN]
         if worst:
@@ -108,3 +119,13 @@ def _show(results: dict[str, dict[str, Any]], rows: dict[str, list[Utterance]], 
             tables.print(f"    heard  {escape(row.pred_clean)}", highlight=False, soft_wrap=True)
     if output:
         tables.print(f"\nall rows, worst first: {output}/SET.jsonl", highlight=False)
+
+
+def _show_confusions(name: str, confusion: dict[str, dict[str, int]]) -> None:
+    from antiphon.evaluate.answers import confusions
+
+    most = confusions(confusion)[:WORST_SHOWN]
+    if most:
+        tables.print(f"\nmost confused of {name}:")
+    for label, answer, times in most:
+        tables.print(f"  {escape(label)} taken for {escape(answer)}: {times}", highlight=False)

@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from antiphon.evaluate.decode import Decode
     from antiphon.models.policy import Policy
-    from antiphon.rollout.engine import InProcessEngine
 
 
 class Device(StrEnum):
     auto = "auto"
     cpu = "cpu"
     cuda = "cuda"
+
+
+class Task(StrEnum):
+    asr = "asr"
+    classify = "classify"
+    text = "text"
 
 
 class DType(StrEnum):
@@ -31,7 +37,11 @@ Model = Annotated[
 ]
 DeviceOption = Annotated[Device, typer.Option("--device", help="auto takes a GPU where there is one.")]
 DTypeOption = Annotated[DType, typer.Option("--dtype", help="auto is bfloat16 on a GPU, else float32.")]
+TaskOption = Annotated[Task, typer.Option("--task", help="What the rows without a column `task` ask.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Clips recognised side by side.")]
+Beam = Annotated[
+    int | None, typer.Option("--beam", min=1, help="Width of a beam search, for CTC models; greedy by default.")
+]
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest transcript, in tokens.")]
 Language = Annotated[str, typer.Option("--language", help="auto, given (each row's own), or a language such as en.")]
 Columns = Annotated[
@@ -59,16 +69,16 @@ class Loaded:
     """A model ready to recognise."""
 
     policy: Policy
-    engine: InProcessEngine
+    decode: Decode
 
 
-def load(model: str, device: Device, dtype: DType, batch_size: int, runs: str) -> Loaded:
+def load(model: str, device: Device, dtype: DType, batch_size: int, beam: int | None, runs: str) -> Loaded:
     """Load `model` for inference."""
     from antiphon.device import prepare_cpu, resolve_device, resolve_dtype
+    from antiphon.evaluate.decode import decoder
     from antiphon.models.load import load_policy
-    from antiphon.rollout.engine import InProcessEngine
 
     place = resolve_device(device.value)
     prepare_cpu()
     policy = load_policy(model, place, resolve_dtype(dtype.value, place), output=runs)
-    return Loaded(policy, InProcessEngine(policy, max_sequences=batch_size))
+    return Loaded(policy, decoder(policy, batch_size, beam))

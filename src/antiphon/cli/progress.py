@@ -21,21 +21,35 @@ def percent(rate: float | None) -> str:
     return "–" if rate is None else f"{100 * rate:.1f}%"
 
 
-def wer_with_interval(summary: Mapping[str, Any]) -> str:
-    """`12.3% [10.1, 14.6]`."""
+def measure_name(summary: Mapping[str, Any]) -> str:
+    """What a set is measured by first of all, as people call it."""
+    from antiphon.evaluate.metrics import main_measure
+
+    return {"wer": "WER"}.get(main_measure(summary), main_measure(summary))
+
+
+def with_interval(summary: Mapping[str, Any]) -> str:
+    """That measure, as `12.3% [10.1, 14.6]`."""
+    from antiphon.evaluate.metrics import main_measure
+
+    rate = summary[main_measure(summary)]
     if summary.get("ci") is None:
-        return percent(summary["wer"])
+        return percent(rate)
     low, high = summary["ci"]
-    return f"{percent(summary['wer'])} [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{percent(rate)} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _worst_group(summary: Mapping[str, Any]) -> str:
-    """What follows a set's WER where it was measured by group too."""
-    groups = {name: one for name, one in summary.get("groups", {}).items() if one.get("wer") is not None}
+    """What follows a set's measure where it was measured by group too."""
+    from antiphon.evaluate.metrics import main_measure
+
+    measure = main_measure(summary)
+    groups = {name: one for name, one in summary.get("groups", {}).items() if one[measure] is not None}
     if not groups:
         return ""
-    name = max(groups, key=lambda group: groups[group]["wer"])
-    return f"; worst of {len(groups)} groups: {name} {wer_with_interval(groups[name])}"
+    worst = max if measure == "wer" else min
+    name = worst(groups, key=lambda group: groups[group][measure])
+    return f"; worst of {len(groups)} groups: {name} {with_interval(groups[name])}"
 
 
 class Terminal:
@@ -90,7 +104,8 @@ class Terminal:
             self.note(f"step {step:>5}  gate: {check.name} {check.value:.1e} ({sign} {check.limit:g}) {outcome}")
 
     def evaluated(self, set_name: str, step: int, summary: Mapping[str, Any]) -> None:
-        self.note(f"step {step:>5}  {set_name}: WER {wer_with_interval(summary)}{_worst_group(summary)}")
+        shown = f"{measure_name(summary)} {with_interval(summary)}{_worst_group(summary)}"
+        self.note(f"step {step:>5}  {set_name}: {shown}")
 
     def stepped(self, step: Step, steps: int) -> None:
         assert self._task is not None

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from antiphon.cli import options
 from antiphon.cli.output import print_json, tables
-from antiphon.cli.progress import Terminal, wer_with_interval
+from antiphon.cli.progress import Terminal, measure_name, with_interval
 from antiphon.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -96,14 +96,17 @@ def _split(arguments: list[str]) -> tuple[Path | None, list[str]]:
 
 def show(result: TrainResult) -> None:
     """The summary of a run, for people."""
+    from antiphon.evaluate.metrics import main_measure
+
     if result.after:
-        table = Table("set", "WER before", "WER after", "change", box=None, pad_edge=False)
+        title = measure_name(next(iter(result.after.values())))
+        table = Table("set", f"{title} before", f"{title} after", "change", box=None, pad_edge=False)
         for name, after in result.after.items():
             before = result.before.get(name)
-            change = "–"
-            if before and before["wer"] and after["wer"] is not None:
-                change = f"{100 * (after['wer'] / before['wer'] - 1):+.0f}%"
-            table.add_row(name, wer_with_interval(before) if before else "–", wer_with_interval(after), change)
+            change, measure = "–", main_measure(after)
+            if before and before[measure] and after[measure] is not None:
+                change = f"{100 * (after[measure] / before[measure] - 1):+.0f}%"
+            table.add_row(name, with_interval(before) if before else "–", with_interval(after), change)
         tables.print(table)
     if result.stopped:
         tables.print(f"stopped     {result.stopped.reason}", highlight=False, markup=False)

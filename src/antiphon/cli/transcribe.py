@@ -36,6 +36,7 @@ def command(
     columns: options.Columns = None,
     language: options.Language = "auto",
     batch_size: options.BatchSize = 32,
+    beam: options.Beam = None,
     max_new_tokens: options.MaxNewTokens = 256,
     on_bad_audio: options.OnBadAudioOption = options.OnBadAudio.error,
     device: options.DeviceOption = options.Device.auto,
@@ -58,12 +59,12 @@ def command(
             output.parent.mkdir(parents=True, exist_ok=True)
     with Terminal() as terminal:
         terminal.phase("loading the model")
-        loaded = options.load(model, device, dtype, batch_size, runs)
+        loaded = options.load(model, device, dtype, batch_size, beam, runs)
         prompt = prompter(config, loaded.policy.rate)
         terminal.phase("checking the audio", len(examples))
         usable = _usable(examples, on_bad_audio, terminal)
         terminal.phase("transcribing", len(usable))
-        transcripts, spent = transcribe(loaded.policy, loaded.engine, usable, prompt, max_new_tokens, terminal.advance)
+        transcripts, spent = transcribe(loaded.policy, loaded.decode, usable, prompt, max_new_tokens, terminal.advance)
         rows = [_row(example, transcript) for example, transcript in zip(usable, transcripts, strict=True)]
         cut = sum(row["finish_reason"] == "length" for row in rows)
         if cut:

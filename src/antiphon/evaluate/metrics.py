@@ -1,12 +1,13 @@
-"""Corpus WER and CER with their intervals, and the table of utterances behind them."""
+"""What a task is measured by, with its interval, and the table of utterances behind it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from antiphon.errors import DataError
+from antiphon.evaluate.answers import label_measures
 from antiphon.evaluate.bootstrap import bootstrap_ci, resampled_in_blocks
 from antiphon.text.alignment import characters, count_errors, units
 from antiphon.text.normalise import normaliser as normaliser_for
@@ -23,9 +24,10 @@ class Utterance:
     ref_clean: str
     pred_clean: str
     wer_errors: int
+    """0 or 1 in tasks whose answers are right or wrong as a whole."""
     cer_errors: int
     ref_words: int
-    """Units of `antiphon.text.alignment.units`: characters in scripts without spaces."""
+    """Units of `antiphon.text.alignment.units`: characters in scripts without spaces. 1 in tasks of whole answers."""
     ref_chars: int
     sub: int
     """`sub`, `del_` and `ins` are word errors and add up to `wer_errors`."""
@@ -35,6 +37,7 @@ class Utterance:
     """Duration of the audio."""
     speaker: str | None = None
     language: str | None = None
+    task: str = "asr"
 
     def to_row(self) -> dict[str, Any]:
         """The fields as a table has them: `del_` is called "del"."""
@@ -49,12 +52,15 @@ def measure(
     seconds: Seconds = 0.0,
     speaker: str | None = None,
     language: str | None = None,
+    task: str = "asr",
     normaliser: str = "default",
 ) -> Utterance:
-    """Counts word and character errors of one prediction. Raises `ConfigError` for an unknown normaliser."""
+    """Counts word and character errors of one prediction; in tasks other than speech recognition the whole answer is
+    the one word. Raises `ConfigError` for an unknown normaliser."""
     clean = normaliser_for(language, normaliser)
     ref_clean, pred_clean = clean(reference), clean(prediction)
-    words = count_errors(units(ref_clean), units(pred_clean))
+    ref_units, pred_units = (units(text) if task == "asr" else [text] for text in (ref_clean, pred_clean))
+    words = count_errors(ref_units, pred_units)
     chars = count_errors(characters(ref_clean), characters(pred_clean))
     return Utterance(
         id=id,
@@ -72,6 +78,7 @@ def measure(
         seconds=seconds,
         speaker=speaker,
         language=language,
+        task=task,
     )
 
 
@@ -83,39 +90,70 @@ def worst_first(utterances: Iterable[Utterance]) -> list[Utterance]:
 def summarise(
     utterances: Sequence[Utterance], *, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> dict[str, Any]:
-    """The figures of a corpus, ready for JSON. Rates are fractions: Σ edits / Σ reference units.
+    """The figures of a corpus, all of one task, ready for JSON. Rates are fractions: Σ edits / Σ reference units.
 
-    `wer`, `cer`, and per reference word `sub`, `del`, `ins`, which add up to `wer`; `ci` [low, high] of `wer`
-    and `ci_over` ("speakers" or "utterances": what was resampled, see `bootstrap_ci`); the counts `n`,
-    `ref_words`, `ref_chars`, `edits` (of words), `insertions`, `empty_outputs` (nothing recognised though
-    something was said); `seconds` of audio.
+    Of speech recognition: `wer`, `cer`, and per reference word `sub`, `del`, `ins`, which add up to `wer`; `ci`
+    [low, high] of `wer` and `ci_over` ("speakers" or "utterances": what was resampled, see `bootstrap_ci`); the
+    counts `n`, `ref_words`, `ref_chars`, `edits` (of words), `insertions`, `empty_outputs` (nothing recognised
+    though something was said); `seconds` of audio.
 
     Without any reference word a rate has no meaning: rates and `ci` are None, and `insertions` tells how much
-    was made up. `ci` is None for a single utterance too. Raises `DataError` when there is no utterance.
+    was made up. `ci` is None for a single utterance too.
+
+    Of other tasks: `accuracy`, the share of answers that equal their reference once both are normalised, with its
+    `ci` and `ci_over`, and `n`, `errors`, `empty_outputs` and `seconds`; of classification also `macro_f1` and
+    `confusion` (see `antiphon.evaluate.answers`).
+
+    Raises `DataError` when there is no utterance.
     """
     if not utterances:
         raise DataError("there are no utterances to score: the evaluation set is empty; give it at least one row")
+    speakers = [row.speaker for row in utterances]
+    errors, words = [row.wer_errors for row in utterances], [row.ref_words for row in utterances]
+    ci = bootstrap_ci(errors, words, speakers, level, resamples, seed)
+    common = {
+        "ci_over": "speakers" if resampled_in_blocks(speakers) else "utterances",
+        "n": len(utterances),
+        "empty_outputs": sum(not row.pred_clean and bool(row.ref_clean) for row in utterances),
+        "seconds": sum(row.seconds for row in utterances),
+    }
+    interval = None if ci is None else list(ci)
+    return (_recognition if utterances[0].task == "asr" else _answers)(utterances, interval) | common
+
+
+def main_measure(summary: Mapping[str, Any]) -> str:
+    """The key of what a summary's set is measured by first of all, of which `ci` is the interval."""
+    return "wer" if "wer" in summary else "accuracy"
+
+
+def _answers(utterances: Sequence[Utterance], error_ci: list[float] | None) -> dict[str, Any]:
+    errors = sum(row.wer_errors for row in utterances)
+    measures = {
+        "accuracy": 1 - errors / len(utterances),
+        "ci": error_ci and [1 - error_ci[1], 1 - error_ci[0]],
+        "errors": errors,
+    }
+    if utterances[0].task != "classify":
+        return measures
+    return measures | label_measures([row.ref_clean for row in utterances], [row.pred_clean for row in utterances])
+
+
+def _recognition(utterances: Sequence[Utterance], ci: list[float] | None) -> dict[str, Any]:
     ref_words = sum(row.ref_words for row in utterances)
     ref_chars = sum(row.ref_chars for row in utterances)
-    edits = [row.wer_errors for row in utterances]
-    speakers = [row.speaker for row in utterances]
+    edits = sum(row.wer_errors for row in utterances)
     insertions = sum(row.ins for row in utterances)
-    ci = bootstrap_ci(edits, [row.ref_words for row in utterances], speakers, level, resamples, seed)
     return {
-        "wer": _rate(sum(edits), ref_words),
-        "ci": None if ci is None else list(ci),
-        "ci_over": "speakers" if resampled_in_blocks(speakers) else "utterances",
+        "wer": _rate(edits, ref_words),
+        "ci": ci,
         "cer": _rate(sum(row.cer_errors for row in utterances), ref_chars),
         "sub": _rate(sum(row.sub for row in utterances), ref_words),
         "del": _rate(sum(row.del_ for row in utterances), ref_words),
         "ins": _rate(insertions, ref_words),
-        "n": len(utterances),
         "ref_words": ref_words,
         "ref_chars": ref_chars,
-        "edits": sum(edits),
+        "edits": edits,
         "insertions": insertions,
-        "empty_outputs": sum(not row.pred_clean and bool(row.ref_clean) for row in utterances),
-        "seconds": sum(row.seconds for row in utterances),
     }
 
 

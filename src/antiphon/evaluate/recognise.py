@@ -1,4 +1,4 @@
-"""Transcribes and scores a data set: greedy decoding, corpus WER and CER, interval, real-time factor."""
+"""Transcribes and scores a data set: the measures of its task with an interval, and the real-time factor."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from antiphon.evaluate.decode import Decode
 from antiphon.evaluate.metrics import Utterance, measure, summarise, worst_first
 from antiphon.models.policy import Policy
-from antiphon.rollout.engine import Engine
 from antiphon.types import Example, FinishReason, Prompt, Seconds
 
 IN_MEMORY = 256
@@ -26,11 +26,12 @@ class Transcript:
     """"length" when the token limit cut it off."""
     language: str | None
     """The language that was forced, if any."""
+    task: str
 
 
 def transcribe(
     policy: Policy,
-    engine: Engine,
+    decode: Decode,
     examples: Sequence[Example],
     prompt: Callable[[Example], Prompt],
     max_new_tokens: int,
@@ -42,11 +43,11 @@ def transcribe(
     for start in range(0, len(examples), IN_MEMORY):
         prompts = [prompt(example) for example in examples[start : start + IN_MEMORY]]
         began = time.perf_counter()
-        completions = engine.greedy(prompts, max_new_tokens)
+        completions = decode(prompts, max_new_tokens)
         answers = [policy.answer(completion.text) for completion in completions]
         spent += time.perf_counter() - began
         for one, answer, completion in zip(prompts, answers, completions, strict=True):
-            transcripts.append(Transcript(answer, one.seconds, completion.finish_reason, one.language))
+            transcripts.append(Transcript(answer, one.seconds, completion.finish_reason, one.language, one.task))
         if on_progress:
             on_progress(len(transcripts))
     return transcripts, spent
@@ -54,7 +55,7 @@ def transcribe(
 
 def evaluate(
     policy: Policy,
-    engine: Engine,
+    decode: Decode,
     examples: Sequence[Example],
     prompt: Callable[[Example], Prompt],
     max_new_tokens: int,
@@ -64,7 +65,7 @@ def evaluate(
 
     `rtfx` is seconds of audio recognised per second of computation, reading and decoding of files left out.
     """
-    transcripts, spent = transcribe(policy, engine, examples, prompt, max_new_tokens, on_progress)
+    transcripts, spent = transcribe(policy, decode, examples, prompt, max_new_tokens, on_progress)
     utterances = [
         measure(
             example.id,
@@ -73,6 +74,7 @@ def evaluate(
             seconds=transcript.seconds,
             speaker=example.speaker,
             language=example.language or transcript.language,
+            task=transcript.task,
         )
         for example, transcript in zip(examples, transcripts, strict=True)
     ]
