@@ -46,7 +46,8 @@ class Comparison:
 
     def __str__(self) -> str:
         name = self.set if self.group is None else f"{self.set}, {self.group}"
-        return f"{name}: error rate {100 * self.before:.1f}% to {100 * self.after:.1f}% (p {self.p_adjusted:.2g}, n {self.n})"
+        rates = f"{100 * self.before:.1f}% to {100 * self.after:.1f}%"
+        return f"{name}: error rate {rates} (p {self.p_adjusted:.2g}, n {self.n})"
 
 
 @dataclass(frozen=True)
