@@ -33,8 +33,11 @@ def test_every_completion_is_whole(policy, prompts):
     groups = InProcessEngine(policy).rollout(prompts, 4, Sampling(1.0, 12), seed=0, step=0)
     assert [len(group) for group in groups] == [4] * len(prompts)
     for completion in (one for group in groups for one in group):
-        assert 1 <= len(completion.token_ids) == len(completion.logprobs) <= 12
         assert all(value <= 0 for value in completion.logprobs)
+        if not policy.token_level:
+            assert (len(completion.logprobs), completion.finish_reason) == (1, "stop")
+            continue
+        assert 1 <= len(completion.token_ids) == len(completion.logprobs) <= 12
         assert (completion.token_ids[-1] in policy.stop_ids) == (completion.finish_reason == "stop")
         assert not policy.stop_ids & set(completion.token_ids[:-1])
 
