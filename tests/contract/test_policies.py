@@ -7,7 +7,6 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.utils.rnn import pad_sequence
 
 from antiphon.data.corpora.sets import builtin_set
-from antiphon.models.group_cache import GroupCache
 from antiphon.models.load import builtin_names, load_policy
 from antiphon.models.policy import Sampling
 from antiphon.rollout.engine import InProcessEngine
@@ -46,7 +45,7 @@ def test_a_rollout_does_not_depend_on_its_neighbours_or_their_order(policy, prom
     sampling = Sampling(1.0, 12)
     together = InProcessEngine(policy).rollout(prompts, 3, sampling, seed=1, step=5)
     reversed_ = InProcessEngine(policy).rollout(prompts[::-1], 3, sampling, seed=1, step=5)[::-1]
-    in_turn = InProcessEngine(policy, max_sequences=3).rollout(prompts, 3, sampling, seed=1, step=5)
+    in_turn = InProcessEngine(policy, max_tokens=1).rollout(prompts, 3, sampling, seed=1, step=5)
     ids = [[one.token_ids for one in group] for group in together]
     assert ids == [[one.token_ids for one in group] for group in reversed_]
     assert ids == [[one.token_ids for one in group] for group in in_turn]
@@ -97,8 +96,8 @@ def sampled(policy, prompts, n=2):
 def lengths(prefix) -> list[int]:
     if hasattr(prefix, "frames"):
         return prefix.frames.tolist()
-    if isinstance(prefix.cache, GroupCache):
-        return [prefix.cache.cross_attention_cache.get_seq_length()] * len(prefix.mask)
+    if prefix.clips is not None:
+        return [prefix.clips.get_seq_length()] * len(prefix.mask)
     return prefix.lengths.tolist()
 
 

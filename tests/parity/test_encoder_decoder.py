@@ -3,11 +3,14 @@
 import copy
 
 import pytest
+import torch
 from tiny_encoder_decoder import BUILDERS, POSITIONS, completions, decoder_prompt, english_prompts
 
 from antiphon.errors import ModelError
 from antiphon.models.encoder_decoder import EncoderDecoder
+from antiphon.models.fold import Fold
 from antiphon.models.policy import Sampling
+from antiphon.models.prefix import repeat
 
 
 @pytest.fixture(scope="module", params=BUILDERS)
@@ -27,9 +30,10 @@ def test_each_clip_is_encoded_once_and_its_cross_attention_keys_are_not_copied(p
     policy.logprobs(prefix, *completions(4, 5, policy))
     handle.remove()
     assert sum(sizes) == len(prompts)
-    for ours, theirs in zip(
-        prefix.cache.repeat(4).cross_attention_cache, prefix.cache.cross_attention_cache, strict=True
-    ):
+    groups = Fold(torch.arange(len(prompts)).repeat_interleave(4))
+    past = policy.attach(repeat(prefix.cache, 4), prefix, groups)
+    assert len(past.self_attention_cache.layers[0].keys) == 4 * len(prompts)
+    for ours, theirs in zip(past.cross_attention_cache, prefix.clips, strict=True):
         assert ours[0].data_ptr() == theirs[0].data_ptr()
         assert len(ours[0]) == len(prompts)
 

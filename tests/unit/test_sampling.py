@@ -9,8 +9,9 @@ from torch import nn
 
 from antiphon.errors import ModelError
 from antiphon.models import logits
+from antiphon.models.draw import inverse_cdf_sample
 from antiphon.models.logits import Predictions, log_softmax
-from antiphon.models.policy import inverse_cdf_sample, uniforms_for
+from antiphon.models.policy import uniforms_for
 
 LARGEST = 1 - 2**-53
 """The largest number that numpy's generators return."""

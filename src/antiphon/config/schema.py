@@ -124,6 +124,27 @@ class Rollout(Settings):
     block_tokens: Annotated[Literal["special"] | list[int], BeforeValidator(_block_tokens)] = Field(
         default="special", description="Token ids never sampled: the special ones, or a list."
     )
+    top_k: PositiveInt | None = Field(default=None, description="Draw from this many most probable tokens alone.")
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="Draw from the fewest tokens that have this much of the probability together."
+    )
+    min_p: Fraction | None = Field(
+        default=None, description="Draw from tokens of at least this share of the best one's probability."
+    )
+    off_policy_filters: bool = Field(
+        default=False, description="Train on what was drawn through top_k, top_p or min_p, biased as it is."
+    )
+
+    @model_validator(mode="after")
+    def _on_policy(self) -> Rollout:
+        filters = [name for name in ("top_k", "top_p", "min_p") if getattr(self, name) is not None]
+        if filters and not self.off_policy_filters:
+            raise ValueError(
+                f"must not draw through a filter ({', '.join(filters)}): the loss takes every token to be drawn from "
+                "the whole distribution, so its gradient would be biased; leave the filter out, or accept the bias "
+                "with 'rollout.off_policy_filters: true'"
+            )
+        return self
 
 
 class Optimizer(Settings):

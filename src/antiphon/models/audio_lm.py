@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from antiphon.errors import ModelError
 from antiphon.models.audio_families import FAMILIES, extractor
-from antiphon.models.autoregressive import Prefix, pad_left
 from antiphon.models.decoder_only import DecoderOnly
 from antiphon.models.feature_cache import FeatureCache
+from antiphon.models.prefix import Prefix, pad_left
 from antiphon.models.prompt_cache import PromptCache
 from antiphon.types import Prompt
 

@@ -1,13 +1,13 @@
 """Sampling and scoring for models that emit one token at a time after a cached prefix.
 
-A family says how a prompt becomes a `Prefix` (`encode`) and how tokens extend it (`_extend`); everything else is
-here, once: the decoding loop, the log-probabilities of given completions, and which tokens may be sampled at all.
+A family says how a prompt becomes a `Prefix` (`encode`) and how tokens extend it (`extend`); everything else is here,
+once: completions, the log-probabilities of given ones, and which tokens may be sampled at all. The decoding loop is
+in `decoding`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,33 +16,12 @@ from torch import Tensor, nn
 from transformers import Cache, DynamicCache
 
 from antiphon.errors import ModelError
-from antiphon.models.logits import Predictions, log_softmax
-from antiphon.models.policy import Sampling, inverse_cdf_sample
-from antiphon.types import Completion, FinishReason, Prompt
-
-
-@dataclass
-class Prefix:
-    """P prompts after one pass: keys and values, and what the next token is predicted from."""
-
-    cache: Cache
-    mask: Tensor
-    """[P, L], 1 where a prompt token stands; prompts are padded on the left."""
-    hidden: Tensor
-    """[P, D], the last prompt position."""
-
-    @property
-    def lengths(self) -> Tensor:
-        """[P] prompt tokens, audio tokens included."""
-        return self.mask.sum(-1)
-
-
-def pad_left(rows: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids [P, L] of `rows` of unequal length, 0 on padding, and their mask."""
-    length = max(len(row) for row in rows)
-    ids = torch.stack([nn.functional.pad(row, (length - len(row), 0)) for row in rows])
-    mask = torch.stack([nn.functional.pad(torch.ones_like(row), (length - len(row), 0)) for row in rows])
-    return ids.to(device), mask.to(device)
+from antiphon.models.decoding import Decoding, Row
+from antiphon.models.fold import Fold
+from antiphon.models.logits import Predictions
+from antiphon.models.policy import Sampling
+from antiphon.models.prefix import Prefix, repeat
+from antiphon.types import Completion, Prompt
 
 
 class Autoregressive:
@@ -74,7 +53,8 @@ class Autoregressive:
         self.blocked = self._blocked(block_tokens, never).to(self.device)
         self.blocked_first = self.blocked.clone()
         self.blocked_first[list(never_first)] = True
-        self._blocking = torch.stack([self.blocked, self.blocked_first])
+        self.blocking = torch.stack([self.blocked, self.blocked_first])
+        self.groups_attention = False if _slides(model) else None
 
     def _blocked(self, block_tokens: Sequence[int] | str, never: Sequence[int]) -> Tensor:
         """[V], True for tokens that are never sampled: by default every special token but the stop tokens."""
@@ -89,12 +69,20 @@ class Autoregressive:
         blocked[sorted(self.stop_ids)] = False
         return blocked
 
-    def _repeat(self, cache: Any, n: int) -> Any:
-        """A cache whose every prompt serves `n` rows in a row; the original is left as it was, gradients flow."""
-        return repeat(cache, n)
+    def size(self, prompt: Prompt) -> int:
+        """Tokens the prompt takes (see `Policy.size`)."""
+        raise NotImplementedError
 
-    def _extend(self, cache: Any, mask: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Hidden states [N, S, D] of `tokens` [N, S] after the cache; `mask` [N, cached + S]."""
+    def encode(self, prompts: Sequence[Prompt]) -> Prefix:
+        """The prefix of P prompts."""
+        raise NotImplementedError
+
+    def attach(self, cache: Cache, prefix: Prefix, groups: Fold) -> Any:
+        """What the model reads as its past: `cache`, of the rows `groups`, and what else its layers attend to."""
+        return cache
+
+    def extend(self, past: Any, mask: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Hidden states [N, S, D] of `tokens` [N, S] after the past; `mask` [N, cached + S], or made already."""
         raise NotImplementedError
 
     def predictions(self, prefix: Prefix, tokens: Tensor, mask: Tensor, temperature: float = 1.0) -> Predictions:
@@ -107,11 +95,13 @@ class Autoregressive:
             inputs = tokens[:, :-1]
             positions = prompt_mask.sum(-1, keepdim=True) + torch.arange(inputs.shape[1], device=self.device)
             full_mask = torch.cat([prompt_mask, mask[:, :-1].to(prompt_mask)], 1)
-            states = self._extend(self._repeat(prefix.cache, group), full_mask, inputs, positions)
+            groups = Fold(torch.arange(len(prefix.mask), device=self.device).repeat_interleave(group))
+            past = self.attach(repeat(prefix.cache, group), prefix, groups)
+            states = self.extend(past, full_mask, inputs, positions)
             hidden = torch.cat([hidden, states], 1)
         first = torch.zeros_like(tokens)
         first[:, 0] = 1
-        return Predictions(self.head, hidden[taken], first[taken], self._blocking, temperature)
+        return Predictions(self.head, hidden[taken], first[taken], self.blocking, temperature)
 
     def logprobs(self, prefix: Prefix, tokens: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
         taken = mask.bool()
@@ -149,62 +139,21 @@ class Autoregressive:
     def sample(
         self, prefix: Prefix, n: int, sampling: Sampling, uniforms: np.ndarray | None = None
     ) -> list[list[Completion]]:
-        greedy = sampling.temperature == 0
-        if not greedy and uniforms is None:
-            raise ValueError("sampling at a temperature above 0 needs `uniforms`")
-        total, limit = len(prefix.mask) * n, sampling.max_new_tokens
-        tokens = torch.zeros(total, limit, dtype=torch.long, device=self.device)
-        logprobs = torch.zeros(total, limit, device=self.device)
-        lengths = torch.full((total,), limit, device=self.device)
-        stopped = torch.zeros(total, dtype=torch.bool, device=self.device)
-        stops = torch.tensor(sorted(self.stop_ids), device=self.device)
-        draws = None if greedy else torch.from_numpy(uniforms).to(self.device)
+        rows = [
+            [Row(sampling, None if uniforms is None else uniforms[p * n + i]) for i in range(n)]
+            for p in range(len(prefix.mask))
+        ]
+        decoding = Decoding(self)
+        decoding.admit(prefix, rows)
+        while decoding.going:
+            decoding.step()
+        return [[self.completion(row) for row in group] for group in rows]
 
-        rows = torch.arange(total, device=self.device)
-        cache, mask = self._repeat(prefix.cache, n), prefix.mask.repeat_interleave(n, 0)
-        hidden, positions = prefix.hidden.repeat_interleave(n, 0), mask.sum(-1, keepdim=True)
-        for t in range(limit):
-            blocked = self.blocked if t else self.blocked_first
-            scores = log_softmax(self.head, hidden, blocked, sampling.temperature or 1.0)
-            chosen = scores.argmax(-1) if draws is None else inverse_cdf_sample(scores, draws[rows, t])
-            tokens[rows, t] = chosen
-            logprobs[rows, t] = scores.gather(-1, chosen[:, None]).squeeze(-1)
-            ends = torch.isin(chosen, stops)
-            stopped[rows] = ends
-            lengths[rows[ends]] = t + 1
-            going = (~ends).nonzero().squeeze(-1)
-            if len(going) == 0 or t == limit - 1:
-                break
-            if len(going) < len(rows):
-                rows, mask, positions, chosen = rows[going], mask[going], positions[going], chosen[going]
-                cache.batch_select_indices(going)
-            mask = nn.functional.pad(mask, (0, 1), value=1)
-            hidden = self._extend(cache, mask, chosen[:, None], positions)[:, -1]
-            positions = positions + 1
-        return self._completions(n, tokens, logprobs, lengths, stopped)
-
-    def _completions(
-        self, n: int, tokens: Tensor, logprobs: Tensor, lengths: Tensor, stopped: Tensor
-    ) -> list[list[Completion]]:
-        if logprobs.isnan().any():
-            raise ModelError(
-                "the model's probabilities are not numbers (NaN): training has diverged, or the checkpoint is damaged; "
-                "lower optimizer.lr, or take an earlier checkpoint"
-            )
-        ids, values, ended = tokens.tolist(), logprobs.tolist(), stopped.tolist()
-        rows = [ids[i][:length] for i, length in enumerate(lengths.tolist())]
-        texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
-        completions = []
-        for i, row in enumerate(rows):
-            reason: FinishReason = "stop" if ended[i] else "length"
-            completions.append(Completion(tuple(row), tuple(values[i][: len(row)]), texts[i], reason, self.version))
-        return [completions[i : i + n] for i in range(0, len(completions), n)]
-
-
-def repeat(cache: Any, n: int) -> DynamicCache:
-    """A cache whose every prompt appears `n` times in a row; the original is left as it was, gradients flow."""
-    layers = [(layer.keys.repeat_interleave(n, 0), layer.values.repeat_interleave(n, 0)) for layer in cache.layers]
-    return DynamicCache(layers)
+    def completion(self, row: Row) -> Completion:
+        """What a row that has ended amounts to."""
+        assert row.finish_reason is not None
+        text = self.tokenizer.decode(row.token_ids, skip_special_tokens=True)
+        return Completion(tuple(row.token_ids), tuple(row.logprobs), text, row.finish_reason, self.version)
 
 
 def _stop_ids(model: Any) -> frozenset[int]:
@@ -218,3 +167,8 @@ def _stop_list(model: Any) -> list[int]:
         if ids is not None:
             return [ids] if isinstance(ids, int) else list(ids)
     raise ModelError("the model's configuration names no eos_token_id, so no completion could ever stop")
+
+
+def _slides(model: Any) -> bool:
+    """Whether some layers of the decoder attend through a sliding window."""
+    return any(DynamicCache(config=model.config).is_sliding)

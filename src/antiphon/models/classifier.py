@@ -11,7 +11,8 @@ from torch import Tensor
 
 from antiphon.errors import ModelError
 from antiphon.models.clip_model import FBANK, WAVEFORM, ClipInput, ClipModel, require_numbers
-from antiphon.models.policy import Sampling, inverse_cdf_sample
+from antiphon.models.draw import filtered, inverse_cdf_sample
+from antiphon.models.policy import Sampling
 from antiphon.types import Completion, Prompt
 
 
@@ -93,7 +94,8 @@ class Classifier(ClipModel):
         names = [label.strip().casefold() for label in self.labels]
         if text.strip().casefold() not in names:
             raise ModelError(
-                f"prompt {prompt.id!r}: {text[:60]!r} is no label of this model; its labels: {', '.join(self.labels)[:200]}"
+                f"prompt {prompt.id!r}: {text[:60]!r} is no label of this model; "
+                f"its labels: {', '.join(self.labels)[:200]}"
             )
         return [names.index(text.strip().casefold())]
 
@@ -111,11 +113,20 @@ class Classifier(ClipModel):
             chosen = scores.argmax(-1)
         else:
             draws = np.ascontiguousarray(uniforms[:, 0])
-            chosen = inverse_cdf_sample(scores, torch.from_numpy(draws).to(self.device))
+            chosen = inverse_cdf_sample(filtered(scores, [sampling]), torch.from_numpy(draws).to(self.device))
         values = scores.gather(-1, chosen[:, None]).squeeze(-1)
-        require_numbers(values)
-        completions = [
-            Completion((label,), (value,), self.labels[label], "stop", self.version)
-            for label, value in zip(chosen.tolist(), values.tolist(), strict=True)
-        ]
+        completions = self._completions(chosen, values)
         return [completions[i : i + n] for i in range(0, len(completions), n)]
+
+    @torch.no_grad()
+    def every_label(self, prefix: Tensor, temperature: float = 1.0) -> list[list[Completion]]:
+        """The whole support for each clip: every label that is not blocked, in the model's order."""
+        allowed = (~self.blocked).nonzero().squeeze(-1)
+        return [self._completions(allowed, row[allowed]) for row in self.label_logprobs(prefix, temperature)]
+
+    def _completions(self, labels: Tensor, logprobs: Tensor) -> list[Completion]:
+        require_numbers(logprobs)
+        return [
+            Completion((label,), (value,), self.labels[label], "stop", self.version)
+            for label, value in zip(labels.tolist(), logprobs.tolist(), strict=True)
+        ]

@@ -23,9 +23,10 @@ from torch.nn.utils.rnn import pad_sequence
 from antiphon.errors import ModelError
 from antiphon.models.clip_model import FBANK, WAVEFORM, ClipInput, ClipModel, require_numbers
 from antiphon.models.ctc_beam import Labels, prefix_beam_search
+from antiphon.models.draw import filtered, inverse_cdf_sample
 from antiphon.models.feature_cache import FeatureCache
 from antiphon.models.parts import parts
-from antiphon.models.policy import Sampling, inverse_cdf_sample
+from antiphon.models.policy import Sampling
 from antiphon.types import Completion, Prompt
 
 
@@ -131,15 +132,17 @@ class CTC(ClipModel):
         """`n` label sequences for each clip. A sequence is as long as its path makes it, up to a label a frame:
         `max_new_tokens` cuts nothing, it is the width of `uniforms` alone (see `frame_uniforms`).
 
-        Temperature 0 takes the best label of each frame, with log-probabilities at temperature 1.
+        Temperature 0 takes the best label of each frame, with log-probabilities at temperature 1. Filters leave
+        labels out frame by frame.
         """
         greedy = sampling.temperature == 0
         if not greedy and uniforms is None:
             raise ValueError("sampling at a temperature above 0 needs `uniforms`")
         scores = self._scores(prefix, sampling.temperature or 1.0)
+        drawn = scores if greedy else filtered(scores.flatten(0, 1), [sampling]).view_as(scores)
         labels: list[Labels] = []
         for p, frames in enumerate(prefix.frames.tolist()):
-            clip = scores[p, :frames]
+            clip = drawn[p, :frames]
             if uniforms is None or greedy:
                 labels += [self._collapse(clip.argmax(-1).tolist())] * n
                 continue

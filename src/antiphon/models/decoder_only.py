@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from antiphon.models.autoregressive import Autoregressive, Prefix
+from antiphon.models.autoregressive import Autoregressive
+from antiphon.models.prefix import Prefix
 
 
 class DecoderOnly(Autoregressive):
@@ -36,8 +37,8 @@ class DecoderOnly(Autoregressive):
         output = self._read(DynamicCache(), mask, positions, inputs_embeds=embeddings)
         return Prefix(output.past_key_values, mask, output.last_hidden_state[:, -1])
 
-    def _extend(self, cache: Any, mask: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
-        return self._read(cache, mask, positions, input_ids=tokens).last_hidden_state
+    def extend(self, past: Any, mask: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
+        return self._read(past, mask, positions, input_ids=tokens).last_hidden_state
 
     def _read(self, cache: Any, mask: Tensor, positions: Tensor, **inputs: Tensor) -> Any:
         return self.backbone(

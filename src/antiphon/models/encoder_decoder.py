@@ -1,7 +1,7 @@
 """Encoder-decoder recognisers: an audio encoder, and a decoder that cross-attends to it (Whisper and its kin).
 
 Each distinct clip is encoded once, and its cross-attention keys and values are computed once: the decoder's prompt
-fills a `GroupCache`, from which every completion of the clip goes on.
+attends to them through a `GroupCache`, and so does every completion of the clip.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache
 
 from antiphon.errors import ModelError
 from antiphon.models import decoder_prompt
-from antiphon.models.autoregressive import Autoregressive, Prefix, pad_left
+from antiphon.models.autoregressive import Autoregressive
 from antiphon.models.feature_cache import FeatureCache, Features
+from antiphon.models.fold import Fold
 from antiphon.models.group_cache import GroupCache, share_clips
 from antiphon.models.logits import Predictions
 from antiphon.models.policy import Sampling
+from antiphon.models.prefix import Prefix, pad_left
 from antiphon.models.prompt_cache import PromptCache
 from antiphon.types import Completion, Prompt
 
@@ -153,10 +155,10 @@ class EncoderDecoder(Autoregressive):
     def encode(self, prompts: Sequence[Prompt]) -> Prefix:
         states, audio_mask = self._hear([self._prepare(prompt) for prompt in prompts])
         tokens, mask = pad_left(self._decoder_prompts(prompts, states.detach()), self.device)
-        clip = torch.arange(len(prompts), device=self.device)
-        cache = GroupCache(DynamicCache(), DynamicCache(), clip, audio_mask)
+        groups = Fold(torch.arange(len(prompts), device=self.device))
+        cache = GroupCache(DynamicCache(), DynamicCache(), groups, audio_mask)
         hidden = self._decode(cache, mask, tokens, (mask.cumsum(-1) - 1).clamp(min=0), states)
-        return Prefix(cache, mask, hidden[:, -1])
+        return Prefix(cache.self_attention_cache, mask, hidden[:, -1], cache.cross_attention_cache, audio_mask)
 
     def _hear(self, clips: Sequence[dict[str, Tensor]]) -> tuple[Tensor, Tensor | None]:
         """Encoder states [P, S, D], and what is added to cross-attention scores [P, 1, 1, S] if the encoder masks."""
@@ -230,11 +232,11 @@ class EncoderDecoder(Autoregressive):
             **audio,
         ).last_hidden_state
 
-    def _repeat(self, cache: GroupCache, n: int) -> GroupCache:
-        return cache.repeat(n)
+    def attach(self, cache: Cache, prefix: Prefix, groups: Fold) -> GroupCache:
+        return GroupCache(cache, prefix.clips, groups, prefix.audio_mask)
 
-    def _extend(self, cache: GroupCache, mask: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
-        return self._decode(cache, mask, tokens, positions, self._unread)
+    def extend(self, past: Any, mask: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
+        return self._decode(past, mask, tokens, positions, self._unread)
 
     def predictions(self, prefix: Prefix, tokens: Tensor, mask: Tensor, temperature: float = 1.0) -> Predictions:
         self._require_room(prefix, tokens.shape[1])

@@ -20,15 +20,41 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from antiphon.errors import ConfigError
 from antiphon.types import Completion, Prompt
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How completions are drawn. Temperature 0 is greedy decoding."""
+    """How completions are drawn. Temperature 0 is greedy decoding.
+
+    `top_k`, `top_p` and `min_p` leave unlikely tokens out of the draw (see `antiphon.models.draw.filtered`). The
+    log-probabilities that completions carry stay those of the whole distribution, which the loss sees too: what is
+    drawn through a filter is not drawn from them. Raises `ConfigError` for a value out of range.
+    """
 
     temperature: float = 1.0
     max_new_tokens: int = 64
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+
+    def __post_init__(self) -> None:
+        wanted = {
+            "temperature": (self.temperature >= 0, "at least 0"),
+            "max_new_tokens": (self.max_new_tokens >= 1, "at least 1"),
+            "top_k": (self.top_k is None or self.top_k >= 1, "at least 1"),
+            "top_p": (self.top_p is None or 0 < self.top_p <= 1, "above 0 and at most 1"),
+            "min_p": (self.min_p is None or 0 <= self.min_p <= 1, "from 0 to 1"),
+        }
+        for name, (good, range_) in wanted.items():
+            if not good:
+                raise ConfigError(f"{name} must be {range_}, got {getattr(self, name)}")
+
+    @property
+    def filters(self) -> bool:
+        """Whether tokens are left out of the draw."""
+        return (self.top_k, self.top_p, self.min_p) != (None, None, None)
 
 
 class Policy(Protocol):
@@ -99,14 +125,3 @@ def uniforms_for(seed: int, step: int, example_id: str, samples: range, length: 
         key = np.frombuffer(digest, dtype=np.uint64)
         rows[row] = np.random.Generator(np.random.Philox(key=key)).random(length)
     return rows
-
-
-def inverse_cdf_sample(logprobs: Tensor, uniforms: Tensor) -> Tensor:
-    """Token ids [N] whose cumulative probability first exceeds `uniforms` [N]; `logprobs` is [N, V].
-
-    Summed in float64, so that a vocabulary of 150k tokens keeps its tail; a token of probability zero is never
-    taken, since `u < 1` scales to below the total.
-    """
-    cumulative = logprobs.double().exp().cumsum(-1)
-    targets = uniforms.to(cumulative)[:, None] * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, targets, right=True).squeeze(-1).clamp_(max=logprobs.shape[-1] - 1)

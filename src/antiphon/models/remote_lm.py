@@ -13,12 +13,13 @@ from typing import Any
 
 import soundfile
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import DynamicCache
 
 from antiphon.errors import ModelError
 from antiphon.models.audio_families import instruction_of
-from antiphon.models.autoregressive import Autoregressive, Prefix
+from antiphon.models.autoregressive import Autoregressive
+from antiphon.models.prefix import Prefix, join
 from antiphon.models.prompt_cache import PromptCache
 from antiphon.types import Hertz, Prompt
 
@@ -36,6 +37,8 @@ class RemoteAudioLM(Autoregressive):
 
     def __init__(self, model: Any, processor: Any, block_tokens: Sequence[int] | str = "special") -> None:
         super().__init__(model, model.get_output_embeddings(), processor.tokenizer, block_tokens)
+        # Its code may want a mask of its own making.
+        self.groups_attention = False
         self.processor = processor
         self._prepared: PromptCache[dict[str, Tensor]] = PromptCache()
 
@@ -69,7 +72,7 @@ class RemoteAudioLM(Autoregressive):
         return self.prepare(prompt)["input_ids"].shape[-1]
 
     def encode(self, prompts: Sequence[Prompt]) -> Prefix:
-        return _join([self._read_prompt(self.prepare(prompt)) for prompt in prompts])
+        return join([self._read_prompt(self.prepare(prompt)) for prompt in prompts])
 
     def _read_prompt(self, inputs: dict[str, Tensor]) -> Prefix:
         dtype = self.head.weight.dtype
@@ -87,8 +90,8 @@ class RemoteAudioLM(Autoregressive):
         length = output.past_key_values.get_seq_length()
         return Prefix(output.past_key_values, torch.ones(1, length, dtype=torch.long, device=self.device), hidden)
 
-    def _extend(self, cache: DynamicCache, mask: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
-        output = self._forward(cache, input_ids=tokens, attention_mask=mask, position_ids=positions)
+    def extend(self, past: Any, mask: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
+        output = self._forward(past, input_ids=tokens, attention_mask=mask, position_ids=positions)
         return output.hidden_states[-1]
 
     def _forward(self, cache: DynamicCache, **inputs: Tensor) -> Any:
@@ -100,17 +103,3 @@ class RemoteAudioLM(Autoregressive):
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
-
-
-def _join(prefixes: Sequence[Prefix]) -> Prefix:
-    """One prefix of several prompts, padded on the left; gradients flow."""
-    length = max(prefix.mask.shape[1] for prefix in prefixes)
-    missing = [length - prefix.mask.shape[1] for prefix in prefixes]
-
-    def joined(tensors: Sequence[Tensor]) -> Tensor:
-        return torch.cat([nn.functional.pad(t, (0, 0, n, 0)) for t, n in zip(tensors, missing, strict=True)])
-
-    layers = zip(*(prefix.cache.layers for prefix in prefixes), strict=True)
-    cache = DynamicCache([(joined([one.keys for one in ls]), joined([one.values for one in ls])) for ls in layers])
-    mask = joined([prefix.mask[..., None] for prefix in prefixes])[..., 0]
-    return Prefix(cache, mask, torch.cat([prefix.hidden for prefix in prefixes]))

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from antiphon.errors import ModelError
-from antiphon.models.autoregressive import Prefix, pad_left
 from antiphon.models.decoder_only import DecoderOnly
+from antiphon.models.prefix import Prefix, pad_left
 from antiphon.models.prompt_cache import PromptCache
 from antiphon.types import Hertz, Prompt
 
@@ -89,7 +89,7 @@ class TextLM(DecoderOnly):
         expected = self.model(input_ids=ids).logits[:, -1].float()
         mask = torch.ones_like(ids)
         prefix = self._prefill(self.backbone.get_input_embeddings()(ids[:, :2]), mask[:, :2])
-        states = self._extend(prefix.cache, mask, ids[:, 2:], torch.tensor([[2, 3]], device=self.device))
+        states = self.extend(prefix.cache, mask, ids[:, 2:], torch.tensor([[2, 3]], device=self.device))
         difference = float((self.head(states[:, -1]).float() - expected).abs().max())
         tolerance = 1e-3 if expected.dtype == self.head.weight.dtype else 0.1
         if not difference <= tolerance * max(1.0, float(expected.abs().max())):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 import torch
 
+from antiphon.models.autoregressive import Autoregressive
+from antiphon.models.decoding import Decoding, Row
 from antiphon.models.policy import Policy, Sampling, uniforms_for
 from antiphon.types import Completion, Prompt
+
+REFILL_SHARE = 0.25
+"""New prompts are heard together: they wait until this share of the room is free."""
 
 
 class Engine(Protocol):
@@ -29,33 +36,74 @@ class Engine(Protocol):
 class InProcessEngine:
     """Decodes with the policy itself: each distinct prompt is heard once and its group shares the prefix.
 
-    `max_sequences` completions are decoded side by side; more are done in turn, clips of similar length together.
+    Long clips come first, so that those heard together are of similar length. What does not fit within the limits
+    waits: models that emit token by token take new prompts in as others end, others go through them batch by batch.
     """
 
-    def __init__(self, policy: Policy, max_sequences: int = 256) -> None:
+    def __init__(self, policy: Policy, max_tokens: int | None = 32768, max_prompts: int | None = None) -> None:
+        """`max_tokens` positions of prompts and of completions at their longest are held at once, `max_prompts`
+        prompts; a prompt that is too large by itself has the engine to itself."""
         self.policy = policy
-        self.max_sequences = max_sequences
+        self.max_tokens = math.inf if max_tokens is None else max_tokens
+        self.max_prompts = math.inf if max_prompts is None else max_prompts
 
     def rollout(
         self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int, step: int
     ) -> list[list[Completion]]:
         draws = [uniforms_for(seed, step, p.id, range(n), sampling.max_new_tokens) for p in prompts]
-        return self._in_batches(prompts, n, sampling, draws)
+        return self._complete(prompts, n, sampling, draws)
 
     def greedy(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Completion]:
         sampling = Sampling(temperature=0.0, max_new_tokens=max_new_tokens)
-        return [group[0] for group in self._in_batches(prompts, 1, sampling, None)]
+        return [group[0] for group in self._complete(prompts, 1, sampling, None)]
 
     @torch.no_grad()
-    def _in_batches(
+    def _complete(
         self, prompts: Sequence[Prompt], n: int, sampling: Sampling, draws: list[np.ndarray] | None
     ) -> list[list[Completion]]:
-        order = sorted(range(len(prompts)), key=lambda i: -prompts[i].seconds)
-        size = max(self.max_sequences // n, 1)
-        groups: dict[int, list[Completion]] = {}
-        for start in range(0, len(order), size):
-            chosen = order[start : start + size]
+        waiting = deque(sorted(range(len(prompts)), key=lambda i: -prompts[i].seconds))
+        if isinstance(self.policy, Autoregressive):
+            groups = [
+                [Row(sampling, None if draws is None else draws[i][j]) for j in range(n)] for i in range(len(prompts))
+            ]
+            self._decode(self.policy, prompts, groups, waiting)
+            return [[self.policy.completion(row) for row in group] for group in groups]
+        completions: dict[int, list[Completion]] = {}
+        while waiting:
+            chosen = self._take(waiting, lambda i: self.policy.size(prompts[i]), self.max_tokens, self.max_prompts)
+            chosen = chosen or [waiting.popleft()]
             prefix = self.policy.encode([prompts[i] for i in chosen])
             uniforms = None if draws is None else np.concatenate([draws[i] for i in chosen])
-            groups.update(zip(chosen, self.policy.sample(prefix, n, sampling, uniforms), strict=True))
-        return [groups[i] for i in range(len(prompts))]
+            completions.update(zip(chosen, self.policy.sample(prefix, n, sampling, uniforms), strict=True))
+        return [completions[i] for i in range(len(prompts))]
+
+    def _decode(
+        self, policy: Autoregressive, prompts: Sequence[Prompt], groups: Sequence[list[Row]], waiting: deque[int]
+    ) -> None:
+        """Decode each prompt's group to its end; `waiting` prompts enter as there is room, several at a time."""
+        decoding, held = Decoding(policy), []
+
+        def positions(i: int) -> int:
+            return policy.size(prompts[i]) + sum(row.sampling.max_new_tokens for row in groups[i] if row.going)
+
+        while waiting or decoding.going:
+            held = [i for i in held if any(row.going for row in groups[i])]
+            tokens, places = self.max_tokens - sum(map(positions, held)), self.max_prompts - len(held)
+            chosen = []
+            if waiting and tokens >= REFILL_SHARE * self.max_tokens and places >= REFILL_SHARE * self.max_prompts:
+                chosen = self._take(waiting, positions, tokens, places)
+            if waiting and not chosen and not held:
+                chosen = [waiting.popleft()]
+            if chosen:
+                decoding.admit(policy.encode([prompts[i] for i in chosen]), [groups[i] for i in chosen])
+                held += chosen
+            decoding.step()
+
+    @staticmethod
+    def _take(waiting: deque[int], positions: Callable[[int], int], tokens: float, places: float) -> list[int]:
+        """The first of `waiting` whose positions fit into `tokens`, `places` of them at most."""
+        chosen = []
+        while waiting and len(chosen) < places and positions(waiting[0]) <= tokens:
+            tokens -= positions(waiting[0])
+            chosen.append(waiting.popleft())
+        return chosen

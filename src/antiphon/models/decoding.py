@@ -1,0 +1,172 @@
+"""The decoding loop, a token a row at a time: rows enter between steps, and leave when they end.
+
+A row's tokens depend on its prompt, its sampling and its uniforms alone, not on what is decoded beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from antiphon.errors import ModelError
+from antiphon.models.draw import filtered, inverse_cdf_sample
+from antiphon.models.fold import Fold
+from antiphon.models.logits import log_softmax
+from antiphon.models.policy import Sampling
+from antiphon.models.prefix import Prefix, join
+from antiphon.models.shared_cache import SharedCache
+from antiphon.types import FinishReason
+
+if TYPE_CHECKING:
+    from antiphon.models.autoregressive import Autoregressive
+
+GOING_SHARE = 0.75
+"""Rows that have ended are decoded on, for nothing, until no more than this share of all goes on."""
+
+
+@dataclass(eq=False)
+class Row:
+    """A completion in the making. Whoever holds it may end it between two steps, by giving it a `finish_reason`."""
+
+    sampling: Sampling
+    uniforms: np.ndarray | None = None
+    """[max_new_tokens] in [0, 1); greedy decoding needs none."""
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+
+    def __post_init__(self) -> None:
+        if self.uniforms is None and not self.greedy:
+            raise ValueError("sampling at a temperature above 0 needs `uniforms`")
+
+    @property
+    def going(self) -> bool:
+        return self.finish_reason is None
+
+    @property
+    def greedy(self) -> bool:
+        return self.sampling.temperature == 0
+
+    @property
+    def uniform(self) -> float:
+        """What the next token is drawn with."""
+        return 0.0 if self.uniforms is None or not self.going else self.uniforms[len(self.token_ids)]
+
+
+class Decoding:
+    """Completions of several prompts side by side, each of which may have come at another time."""
+
+    def __init__(self, policy: Autoregressive) -> None:
+        self.policy = policy
+        self.rows: list[Row] = []
+
+    @property
+    def going(self) -> list[Row]:
+        """The rows that have not ended."""
+        return [row for row in self.rows if row.going]
+
+    @torch.no_grad()
+    def admit(self, prefix: Prefix, groups: Sequence[Sequence[Row]]) -> None:
+        """Begin the rows of `groups`, one group for each prompt of `prefix`."""
+        rows = [row for group in groups for row in group]
+        prompt = torch.tensor([i for i, group in enumerate(groups) for _ in group], device=self.policy.device)
+        hidden = prefix.hidden[prompt]
+        self._keep_going()
+        if not self.rows:
+            self.rows, self.hidden = rows, hidden
+            self._arrange(prefix, prompt)
+            return
+        before = len(self.rows)
+        self.rows, self.hidden = self.rows + rows, torch.cat([self.hidden, hidden])
+        joined = torch.cat([self.prompt, prompt + len(self.prefix.mask)])
+        self._arrange(join([self.prefix, prefix]), joined, torch.arange(before, device=prompt.device))
+
+    @torch.no_grad()
+    def step(self) -> list[Row]:
+        """One more token for every row; returns the rows that end with it.
+
+        Raises `ModelError` when the model's probabilities are not numbers.
+        """
+        if not self.going:
+            self.rows = []
+            return []
+        self._keep_going(GOING_SHARE)
+        tokens, logprobs = self._draw()
+        ended = self._note(*torch.stack([tokens.double(), logprobs.double()]).tolist())
+        if self.going:
+            self._read(tokens)
+        else:
+            self.rows = []
+        return ended
+
+    def _keep_going(self, share: float = 1.0) -> None:
+        """Drop the rows that have ended, if no more than `share` of all go on."""
+        kept = [i for i, row in enumerate(self.rows) if row.going]
+        if len(kept) == len(self.rows) or len(kept) > share * len(self.rows):
+            return
+        self.rows = [self.rows[i] for i in kept]
+        if kept:
+            rows = torch.tensor(kept, device=self.policy.device)
+            self.hidden = self.hidden[rows]
+            left, prompt = torch.unique(self.prompt[rows], return_inverse=True)
+            self._arrange(self.prefix if len(left) == len(self.prefix.mask) else self.prefix.select(left), prompt, rows)
+
+    def _arrange(self, prefix: Prefix, prompt: Tensor, rows: Tensor | None = None) -> None:
+        """Decode over these prompts from now on; `rows` of the cache as it was come first."""
+        self.prefix, self.prompt, groups = prefix, prompt, Fold(prompt)
+        cache = SharedCache(prefix.cache, prefix.mask, groups, self.policy.groups_attention is not False)
+        if rows is not None:
+            cache.take_over(self.cache, rows)
+        self.cache, self.past = cache, self.policy.attach(cache, prefix, groups)
+        self.lengths = prefix.lengths[prompt]
+
+    def _draw(self) -> tuple[Tensor, Tensor]:
+        """The next token of each row [N], and its log-probability [N]."""
+        policy, device = self.policy, self.policy.device
+        first = torch.tensor([not row.token_ids for row in self.rows], device=device).long()
+        temperature = torch.tensor([row.sampling.temperature or 1.0 for row in self.rows], device=device)[:, None]
+        scores = log_softmax(policy.head, self.hidden, policy.blocking[first], temperature)
+        greedy = torch.tensor([row.greedy for row in self.rows], device=device)
+        chosen = scores.argmax(-1)
+        if not all(row.greedy for row in self.rows):
+            uniforms = torch.tensor([row.uniform for row in self.rows], dtype=torch.float64, device=device)
+            allowed = filtered(scores, [row.sampling for row in self.rows])
+            chosen = torch.where(greedy, chosen, inverse_cdf_sample(allowed, uniforms))
+        return chosen, scores.gather(-1, chosen[:, None]).squeeze(-1)
+
+    def _note(self, tokens: list[float], logprobs: list[float]) -> list[Row]:
+        ended = []
+        for row, token, logprob in zip(self.rows, tokens, logprobs, strict=True):
+            if not row.going:
+                continue
+            if logprob != logprob:
+                raise ModelError(
+                    "the model's probabilities are not numbers (NaN): training has diverged, or the checkpoint is "
+                    "damaged; lower optimizer.lr, or take an earlier checkpoint"
+                )
+            row.token_ids.append(int(token))
+            row.logprobs.append(logprob)
+            if int(token) in self.policy.stop_ids:
+                row.finish_reason = "stop"
+            elif len(row.token_ids) == row.sampling.max_new_tokens:
+                row.finish_reason = "length"
+            if not row.going:
+                ended.append(row)
+        return ended
+
+    def _read(self, tokens: Tensor) -> None:
+        """Have the model read the last token of each row."""
+        steps = [len(row.token_ids) - 1 for row in self.rows]
+        mask = self.cache.advance(steps)
+        positions = (self.lengths + self.cache.steps)[:, None]
+        self.hidden = self.policy.extend(self.past, mask, tokens[:, None], positions)[:, -1]
+        if self.policy.groups_attention is None:
+            self.policy.groups_attention = all(layer.used for layer in self.cache.shared)
+            if not self.policy.groups_attention:
+                self.cache.grouped = False
+                self._read(tokens)
