@@ -4,14 +4,17 @@ import copy
 
 import numpy as np
 import pytest
+import tiny_ctc
 import torch
 from helpers import audible, noise_prompts, relative_difference, take_gradients
 from tiny_classifier import BUILDERS, LABELS, ast, hubert_layer, whisper
 from transformers import HubertConfig
 
-from antiphon.errors import ModelError
+from antiphon.errors import ConfigError, ModelError
 from antiphon.models.classifier import Classifier
+from antiphon.models.ctc import CTC
 from antiphon.models.policy import Sampling
+from antiphon.rollout.enumerate import EveryLabelEngine
 from antiphon.types import Prompt
 
 SECONDS = (0.41, 0.2, 0.3234)
@@ -101,3 +104,33 @@ def test_models_that_do_not_choose_one_label_are_refused(hubert):
     model.config.model_type = "wavlm"
     with pytest.raises(ModelError, match="'wavlm' is not a classifier that antiphon knows; known: audio-spec"):
         Classifier(model, hubert.processor)
+
+
+def test_every_label_as_a_completion_gives_the_exact_expected_reward_and_its_gradient(hubert, prompts):
+    """−Σ p · r through `logprobs`, as a loss over completions makes it, is minus `Classifier.expected_reward`."""
+    narrow = Classifier(hubert.model, hubert.processor, block_tokens=[2])
+    engine, temperature = EveryLabelEngine(narrow), 0.8
+    groups = engine.rollout(prompts, len(LABELS) - 1, Sampling(temperature, 1), seed=0, step=0)
+    tokens = torch.tensor([one.token_ids for group in groups for one in group])
+    rewards = torch.randn(len(prompts), len(LABELS), generator=torch.Generator().manual_seed(4))
+    earned = rewards.gather(-1, tokens.view(len(prompts), -1))
+
+    logprobs = narrow.logprobs(narrow.encode(prompts), tokens, torch.ones_like(tokens), temperature)
+    value = (logprobs.view_as(earned).exp() * earned).sum(-1)
+    value.sum().backward()
+    ours = take_gradients(hubert.model)
+    exact = narrow.expected_reward(narrow.encode(prompts), rewards, temperature)
+    exact.sum().backward()
+
+    assert [[one.text for one in group] for group in groups] == [[*LABELS[:2], *LABELS[3:]]] * len(prompts)
+    assert [one.logprobs[0] for group in groups for one in group] == pytest.approx(logprobs[:, 0].tolist(), abs=1e-6)
+    assert torch.allclose(logprobs.view_as(earned).exp().sum(-1), torch.ones(len(prompts)))
+    assert torch.allclose(value, exact, atol=1e-6)
+    assert relative_difference(ours, take_gradients(hubert.model)) <= 1e-5
+
+
+def test_only_a_classifier_can_list_its_answers_and_the_group_is_all_of_them(hubert, prompts, tmp_path):
+    with pytest.raises(ConfigError, match=r"'rollout\.group_size' is 4 and the model has 7 labels; set it to 7"):
+        EveryLabelEngine(hubert).rollout(prompts, 4, Sampling(1.0, 1), seed=0, step=0)
+    with pytest.raises(ModelError, match="HubertForCTC is none; learn from samples"):
+        EveryLabelEngine(CTC(*tiny_ctc.hubert_group(tmp_path)))

@@ -1,0 +1,43 @@
+"""Every label of a classifier as a completion of its own: with all of them there, an expectation needs no sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from antiphon.errors import ConfigError, ModelError
+from antiphon.models.classifier import Classifier
+from antiphon.models.policy import Policy, Sampling
+from antiphon.rollout.engine import Engine, InProcessEngine
+from antiphon.types import Completion, Prompt
+
+
+class EveryLabelEngine:
+    """An `Engine` whose rollout is the whole support of a classifier; greedy answers are the model's own."""
+
+    def __init__(self, policy: Policy) -> None:
+        """Raises `ModelError` for a model that is no classifier: its answers cannot be listed."""
+        if not isinstance(policy, Classifier):
+            raise ModelError(
+                f"only a classifier's answers can all be listed, and {type(policy.model).__name__} is none; "
+                "learn from samples instead (hypotheses: samples)"
+            )
+        self.policy = policy
+        self._engine: Engine = InProcessEngine(policy)
+
+    def rollout(
+        self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int, step: int
+    ) -> list[list[Completion]]:
+        """Each label that is not blocked once for each prompt, its log-probability at the sampling temperature.
+
+        Raises `ConfigError` when `n` is not the number of such labels.
+        """
+        labels = int((~self.policy.blocked).sum())
+        if n != labels:
+            raise ConfigError(f"'rollout.group_size' is {n} and the model has {labels} labels; set it to {labels}")
+        with torch.no_grad():
+            return self.policy.every_label(self.policy.encode(prompts), sampling.temperature)
+
+    def greedy(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Completion]:
+        return self._engine.greedy(prompts, max_new_tokens)
