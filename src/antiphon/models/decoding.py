@@ -128,15 +128,22 @@ class Decoding:
     def _draw(self) -> tuple[Tensor, Tensor]:
         """The next token of each row [N], and its log-probability [N]."""
         policy, device = self.policy, self.policy.device
-        first = torch.tensor([not row.token_ids for row in self.rows], device=device).long()
-        temperature = torch.tensor([row.sampling.temperature or 1.0 for row in self.rows], device=device)[:, None]
-        scores = log_softmax(policy.head, self.hidden, policy.blocking[first], temperature)
-        greedy = torch.tensor([row.greedy for row in self.rows], device=device)
-        chosen = scores.argmax(-1)
-        if not all(row.greedy for row in self.rows):
+        first = [int(not row.token_ids) for row in self.rows]
+        temperatures = [row.sampling.temperature or 1.0 for row in self.rows]
+        scores = log_softmax(
+            policy.head,
+            self.hidden,
+            policy.blocking[first[0]] if len(set(first)) == 1 else policy.blocking[first],
+            temperatures[0] if len(set(temperatures)) == 1 else torch.tensor(temperatures, device=device)[:, None],
+        )
+        greedy = [row.greedy for row in self.rows]
+        if all(greedy):
+            chosen = scores.argmax(-1)
+        else:
             uniforms = torch.tensor([row.uniform for row in self.rows], dtype=torch.float64, device=device)
-            allowed = filtered(scores, [row.sampling for row in self.rows])
-            chosen = torch.where(greedy, chosen, inverse_cdf_sample(allowed, uniforms))
+            chosen = inverse_cdf_sample(filtered(scores, [row.sampling for row in self.rows]), uniforms)
+            if any(greedy):
+                chosen = torch.where(torch.tensor(greedy, device=device), scores.argmax(-1), chosen)
         return chosen, scores.gather(-1, chosen[:, None]).squeeze(-1)
 
     def _note(self, tokens: list[float], logprobs: list[float]) -> list[Row]:
