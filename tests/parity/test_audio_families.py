@@ -11,6 +11,7 @@ from helpers import noise_prompts
 from antiphon.errors import ModelError
 from antiphon.models.audio_families import FAMILIES
 from antiphon.models.audio_lm import AudioPrefixLM
+from antiphon.models.load import load_policy
 from antiphon.types import Prompt
 
 SECONDS = (1.37, 0.61, 2.903)
@@ -142,3 +143,18 @@ def test_a_model_of_another_family_is_refused():
     model = transformers.GPT2LMHeadModel(transformers.GPT2Config(n_layer=1, n_embd=8, n_head=1, vocab_size=10))
     with pytest.raises(ModelError, match="known: audioflamingo3"):
         AudioPrefixLM(model, tiny_audio.bytes_tokenizer())
+
+
+def test_an_architecture_of_no_family_is_answered_with_the_families(tmp_path):
+    transformers.SEWConfig(architectures=["SEWForCTC"]).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="is a SEWForCTC, of a family that antiphon does not know") as error:
+        load_policy(str(tmp_path), torch.device("cpu"), torch.float32)
+    for known in ("qwen3_asr", "whisper", "wav2vec2", "audio-spectrogram-transformer", "transformers' causal LMs"):
+        assert known in str(error.value)
+
+
+def test_a_clip_that_takes_more_positions_than_the_model_has_is_refused():
+    model, processor = tiny_audio.qwen2_audio()
+    model.config.text_config.max_position_embeddings = 40
+    with pytest.raises(ModelError, match=r"'p0' takes \d+ tokens \(3 s of audio\) and this model has 40 positions"):
+        AudioPrefixLM(model, processor).encode(noise_prompts([2.9]))

@@ -85,6 +85,7 @@ def test_rows_of_the_text_task_become_prompts_without_audio(tmp_path):
     assert (first.instruction, first.context, first.waveform, examples[0].text) == ("2+2?", "Be brief.", None, "4")
     assert (second.id, second.instruction) == ("7", "Hi")
     assert check(path).good == 0  # without a task, rows are of speech
+    assert (check(path, task="text").good, stats(path, task="text").utterances) == (2, 2)
     path.write_text('{"task": "text", "prompt": "2+2?", "text": "4"}\n')
     assert (check(path).good, stats(path).utterances) == (1, 1)
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from antiphon.cli import options
 from antiphon.cli.output import print_json
 from antiphon.errors import ConfigError
 
@@ -32,6 +33,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object inste
 def check_command(
     file: _File,
     columns: _Columns = None,
+    task: options.TaskOption = options.Task.asr,
     max_seconds: Annotated[
         float | None, typer.Option(min=0, metavar="S", help="Count the clips that last longer than this.")
     ] = None,
@@ -44,10 +46,12 @@ def check_command(
         antiphon data check train.jsonl
 
         antiphon data check train.jsonl --columns audio=wav --columns text=txt --max-seconds 30 --json
+
+        antiphon data check questions.jsonl --task text
     """
     from antiphon.data.check import check
 
-    report = check(file, parse_columns(columns), max_seconds)
+    report = check(file, parse_columns(columns), max_seconds, task=task.value)
     if as_json:
         print_json(report.to_dict())
     else:
@@ -57,7 +61,9 @@ def check_command(
 
 
 @app.command("stats")
-def stats_command(file: _File, columns: _Columns = None, as_json: _Json = False) -> None:
+def stats_command(
+    file: _File, columns: _Columns = None, task: options.TaskOption = options.Task.asr, as_json: _Json = False
+) -> None:
     """Describe the texts: words, speaking rate, vocabulary, speakers and languages. Reads audio headers only.
 
     Examples:
@@ -68,7 +74,7 @@ def stats_command(file: _File, columns: _Columns = None, as_json: _Json = False)
     """
     from antiphon.data.stats import stats
 
-    found = stats(file, parse_columns(columns))
+    found = stats(file, parse_columns(columns), task=task.value)
     if as_json:
         print_json(found.to_dict())
     else:

@@ -45,10 +45,14 @@ class Family:
     """Classes of transformers; a description for families that are open."""
     model_types: tuple[str, ...]
     task: str
-    token_credit: bool
+    token_losses: bool
     """Whether a token has a log-probability of its own; otherwise the whole answer has one."""
+    feature_cache: bool
+    """Whether the features of a frozen encoder can be kept (`train.cache_features_mb`)."""
     parity: tuple[str, ...]
     """Test files that hold the family to transformers' own numbers and to the expanded batch."""
+    bound: float = 1e-5
+    """How far log-probabilities may be from those, and gradients, relative to their norm; fp32."""
 
 
 def families() -> list[Family]:
@@ -64,27 +68,35 @@ def families() -> list[Family]:
     labels = by_type(auto.MODEL_FOR_CTC_MAPPING_NAMES, sorted(ctc.FAMILIES))
     classes = by_type(auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES, sorted(classifier.FAMILIES))
     hearing = {name: family.architecture for name, family in sorted(audio_lm.FAMILIES.items())}
-    prefix_tests = ("tests/parity/test_shared_prefix.py", "tests/parity/test_audio_families.py")
+    every = ("tests/contract/test_families.py", "tests/contract/test_memory.py")
+
+    def tests(*own: str) -> tuple[str, ...]:
+        return (*every, *(f"tests/parity/test_{name}.py" for name in own))
+
     return [
-        Family("audio-prefix LM", *by_type(hearing, list(hearing)), "asr, classify", True, prefix_tests),
+        Family(
+            "audio-prefix LM", *by_type(hearing, list(hearing)), "asr, classify", True, True, tests("audio_families")
+        ),
         Family(
             REMOTE,
             ("causal LMs that take `audios`, with trust_remote_code",),
             (),
             "asr, classify",
             True,
-            ("tests/parity/test_remote_lm.py",),
+            False,
+            tests("remote_lm"),
         ),
-        Family("encoder-decoder", *speech, "asr", True, ("tests/parity/test_encoder_decoder.py",)),
-        Family("CTC", *labels, "asr", False, ("tests/parity/test_ctc.py",)),
-        Family("classifier", *classes, "classify", False, ("tests/parity/test_classifier.py",)),
+        Family("encoder-decoder", *speech, "asr", True, True, tests("encoder_decoder", "decoder_prompt")),
+        Family("CTC", *labels, "asr", False, True, tests("ctc", "ctc_marginal")),
+        Family("classifier", *classes, "classify", False, False, tests("classifier")),
         Family(
             TEXT,
             ("causal LMs whose layers all attend",),
             tuple(sorted(text_lm.MODEL_TYPES)),
             "text",
             True,
-            ("tests/parity/test_text_lm.py",),
+            False,
+            tests("text_lm"),
         ),
     ]
 
@@ -100,16 +112,25 @@ def list_command(context: typer.Context, as_json: options.Json = False) -> None:
     if as_json:
         print_json({"families": [asdict(row) for row in rows]})
         return
-    table = Table("family", "task", "token credit", "parity tests", box=None, pad_edge=False)
+    table = Table("family", "task", "token losses", "feature cache", "parity tests", box=None, pad_edge=False)
     names = Table("family", "model types", box=None, pad_edge=False)
     for row in rows:
-        evidence = "\n".join(path.removeprefix("tests/parity/") for path in row.parity)
-        table.add_row(row.family, row.task, "yes" if row.token_credit else "no", evidence)
+        evidence = "\n".join(path.removeprefix("tests/") for path in row.parity if "test_memory" not in path)
+        answers = ("yes" if one else "no" for one in (row.token_losses, row.feature_cache))
+        table.add_row(row.family, row.task, *answers, evidence)
         names.add_row(row.family, ", ".join(row.architectures if row.family in OPEN else row.model_types))
     tables.print(table)
     tables.print()
     tables.print(names)
-    tables.print("\nThe tests are in tests/parity. For a model of yours: antiphon models check MODEL")
+    tables.print(
+        "\nEvery family has rollouts from the weights in training, GRPO and the other algorithms over whole answers, "
+        "LoRA, freezing by part and activation checkpointing."
+    )
+    tables.print(
+        f"The tests hold log-probabilities and gradients of tiny instances to within {rows[0].bound:g} of what "
+        "transformers' own forward makes of the expanded batch: docs/models.md."
+    )
+    tables.print("For a model of yours: antiphon models check MODEL")
 
 
 @app.command("check", epilog=EPILOG)

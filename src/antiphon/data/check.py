@@ -78,15 +78,16 @@ def check(
     columns: Mapping[str, str] | None = None,
     max_seconds: Seconds | None = None,
     *,
+    task: str = "asr",
     on_progress: OnProgress | None = None,
     workers: int = _WORKERS,
 ) -> Report:
     """Read a JSONL file and decode every clip of it fully, in `workers` threads.
 
-    Raises `DataError` when the file itself cannot be read and `ConfigError` for an unknown field in
-    `columns`; bad rows are in the report.
+    `task` is that of the rows which name none. Raises `DataError` when the file itself cannot be read and
+    `ConfigError` for an unknown field in `columns`; bad rows are in the report.
     """
-    rows = read_jsonl(path, columns)
+    rows = read_jsonl(path, columns, task)
     report = Report(str(path), rows=len(rows.examples) + len(rows.bad), bad=rows.bad, max_seconds=max_seconds)
     good: list[Example] = []
     infos: list[AudioInfo] = []

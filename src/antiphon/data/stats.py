@@ -69,13 +69,13 @@ class _Utterance:
     words: list[str]
 
 
-def stats(path: str | Path, columns: Mapping[str, str] | None = None) -> Stats:
+def stats(path: str | Path, columns: Mapping[str, str] | None = None, *, task: str = "asr") -> Stats:
     """Statistics of a JSONL file's texts and of its clips' lengths by their headers.
 
-    Raises `DataError` when the file itself cannot be read and `ConfigError` for an unknown field in
-    `columns`.
+    `task` is that of the rows which name none. Raises `DataError` when the file itself cannot be read and
+    `ConfigError` for an unknown field in `columns`.
     """
-    rows = read_jsonl(path, columns)
+    rows = read_jsonl(path, columns, task)
     bad = rows.bad
     said: list[_Utterance] = []
     for example in rows.examples:
