@@ -2,8 +2,9 @@
 
 Supervised training on synthesised `digits` and `commands`: cross-entropy of the transcript, with an auxiliary CTC
 loss on the audio states (Graves et al. 2006), which teaches the encoder to align in a few hundred steps; CTC alone
-for wav2vec2. The student, Whisper and wav2vec2 hear training voices in quiet rooms and on the telephone; the teacher
-hears them in loud noise, in reverberation and hurried too, and is then refined on a crowd of further voices.
+for wav2vec2. The student, Whisper and wav2vec2 hear training voices in quiet rooms and on the telephone; wav2vec2 is
+then refined in louder noise. The teacher hears them in loud noise, in reverberation and hurried too, and is then
+refined on a crowd of further voices.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import Qwen3ASRForConditionalGeneration
 
 from antiphon.builtin import architecture, wav2vec2, whisper
 from antiphon.builtin.speech import BATCH, batches, make_pool
@@ -47,16 +47,30 @@ class Plan:
     bfloat16: bool = False
     """Whether passes compute in bfloat16, with attention written out: on CPUs that have it, a third of the time."""
     short_first: bool = False
+    refines: bool = False
+    """Whether it goes on from a recogniser, which aligns already and needs no auxiliary CTC."""
 
 
 _student, _teacher = (partial(architecture.build_model, architecture.SIZES[name]) for name in ("student", "teacher"))
 PLANS = {
     "student": Plan(architecture, _student, "student", steps=3600, pool=16000),
     "teacher": Plan(architecture, _teacher, "teacher", steps=4600, pool=24000),
-    "teacher-refined": Plan(architecture, _teacher, "teacher-refined", steps=2000, pool=16000, peak_lr=8e-4),
+    "teacher-refined": Plan(
+        architecture, _teacher, "teacher-refined", steps=2000, pool=16000, peak_lr=8e-4, refines=True
+    ),
     "whisper": Plan(whisper, whisper.build_model, "student", steps=3200, pool=16000, bfloat16=True, short_first=True),
     "wav2vec2": Plan(
         wav2vec2, wav2vec2.build_model, "student", steps=2400, pool=16000, bfloat16=True, short_first=True
+    ),
+    "wav2vec2-refined": Plan(
+        wav2vec2,
+        wav2vec2.build_model,
+        "wav2vec2-refined",
+        steps=500,
+        pool=8000,
+        peak_lr=8e-4,
+        bfloat16=True,
+        refines=True,
     ),
 }
 
@@ -64,8 +78,8 @@ PLANS = {
 def pretrain(
     name: str, out: Path, start: Path | None = None, seed: int = 0, steps: int | None = None, workers: int = 2
 ) -> None:
-    """Train the recogniser `name` of `PLANS` from nothing, or refine the teacher in `start`, which aligns already and
-    needs no CTC; save it, in half precision, as transformers does."""
+    """Train the recogniser `name` of `PLANS` from nothing, or refine the one in `start`; save it, in half precision,
+    as transformers does."""
     started = time.perf_counter()
     plan = PLANS[name]
     steps = steps or plan.steps
@@ -75,12 +89,11 @@ def pretrain(
     torch.manual_seed(seed)
     processor = plan.family.build_processor()
     collate = plan.family.Collator(processor)
-    ctc_head = None
-    if start is None:
-        model = plan.build(processor).train()
-        ctc_head = plan.family.ctc_head(model)
-    else:
-        model = Qwen3ASRForConditionalGeneration.from_pretrained(start, dtype=torch.float32).train()
+    model = plan.build(processor)
+    if start is not None:
+        model = type(model).from_pretrained(start, dtype=torch.float32)
+    model.train()
+    ctc_head = None if plan.refines else plan.family.ctc_head(model)
     if plan.bfloat16:
         model.set_attn_implementation("eager")
     parameters = [*model.parameters(), *(ctc_head.parameters() if ctc_head else ())]
@@ -111,13 +124,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=sorted(PLANS))
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint")
-    parser.add_argument("--start", type=Path, help="the checkpoint to refine, for teacher-refined")
+    parser.add_argument("--start", type=Path, help="the checkpoint that a NAME-refined goes on from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=None, help="fewer steps for a trial")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
-    if (arguments.name == "teacher-refined") != (arguments.start is not None):
-        parser.error("teacher-refined needs --start FOLDER with a teacher; the others start from nothing")
+    if PLANS[arguments.name].refines != (arguments.start is not None):
+        parser.error("a NAME-refined needs --start FOLDER with what it refines; the others start from nothing")
     prepare_cpu(arguments.threads)
     pretrain(arguments.name, arguments.out, arguments.start, arguments.seed, arguments.steps, arguments.threads)
 
