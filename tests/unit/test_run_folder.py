@@ -154,6 +154,22 @@ def test_pruning_keeps_the_newest_checkpoints(run):
     assert names(run.path / "checkpoints") == ["step-000030"]
 
 
+def test_pruning_leaves_the_protected_one(run):
+    for step in (2, 10, 20, 30):
+        save_checkpoint(run, step)
+    run.checkpoints.prune(1, protect=10)
+    assert [c.step for c in run.checkpoints.list()] == [10, 30]
+
+
+def test_the_best_step_of_a_run_is_found_by_its_measure(run):
+    output = run.path.parent
+    with pytest.raises(RunError, match=r"was never evaluated after training began; set data\.eval and eval\.every"):
+        resolve(f"{run.id}@best", output)
+    for step, wer in ((0, 0.1), (5, 0.4), (10, 0.3)):
+        run.save_eval("dev", step, {"wer": wer}, [{"id": "a"}])
+    assert resolve(f"{run.id}@best", output) == (run, 10)
+
+
 def test_a_checkpoint_that_is_not_there_names_those_that_are(run):
     with pytest.raises(RunError, match=r"has no checkpoint; set train\.save_every to keep some"):
         run.checkpoints.at(None)
@@ -208,6 +224,7 @@ def test_truncating_leaves_what_the_run_was_at_that_step(run):
         run.log_metrics(step, {"reward": step / 10})
         run.log_timings(step, {"seconds": 0.5})
         run.log_gate(step, {"passed": True})
+        run.log_guard(step, {"worse": 0})
         run.write_rollouts(step, [row(step, 0, {})])
         save_checkpoint(run, step)
         run.save_eval("dev", step, {"wer": 0.1}, [{"id": "a"}])
@@ -215,6 +232,7 @@ def test_truncating_leaves_what_the_run_was_at_that_step(run):
     assert run.metrics() == [{"step": 1, "reward": 0.1}, {"step": 2, "reward": 0.2}]
     assert [line["step"] for line in run.timings()] == [1, 2]
     assert [line["step"] for line in run.gate()] == [1, 2]
+    assert [line["step"] for line in run.guard()] == [1, 2]
     assert names(run.path / "rollouts") == ["step-000001.parquet", "step-000002.parquet"]
     assert [c.step for c in run.checkpoints.list()] == [1, 2]
     assert [summary["step"] for summary in run.evals()] == [1, 2]
