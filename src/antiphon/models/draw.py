@@ -43,6 +43,6 @@ def inverse_cdf_sample(logprobs: Tensor, uniforms: Tensor) -> Tensor:
     Summed in float64, so that a vocabulary of 150k tokens keeps its tail; a token of probability zero is never
     taken, since `u < 1` scales to below the total.
     """
-    cumulative = logprobs.double().exp().cumsum(-1)
+    cumulative = logprobs.exp().cumsum(-1, dtype=torch.float64)
     targets = uniforms.to(cumulative)[:, None] * cumulative[:, -1:]
     return torch.searchsorted(cumulative, targets, right=True).squeeze(-1).clamp_(max=logprobs.shape[-1] - 1)
