@@ -36,11 +36,14 @@ format: $(STAMP)  ## rewrite the sources in the project's style
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-recognisers: $(STAMP)  ## train the built-in recognisers anew and write their model cards (about 45 minutes)
+recognisers: $(STAMP)  ## train the built-in recognisers anew and write their model cards (about an hour and a half)
 	$(BIN)/python -m antiphon.builtin.pretrain student --out $(CHECKPOINTS)/student
 	$(BIN)/python -m antiphon.builtin.pretrain teacher --out build/teacher
 	$(BIN)/python -m antiphon.builtin.pretrain teacher-refined --start build/teacher --out $(CHECKPOINTS)/teacher
-	$(BIN)/python scripts/model_cards.py $(CHECKPOINTS)/student $(CHECKPOINTS)/teacher
+	$(BIN)/python -m antiphon.builtin.pretrain whisper --out $(CHECKPOINTS)/whisper
+	$(BIN)/python -m antiphon.builtin.pretrain wav2vec2 --out build/wav2vec2
+	$(BIN)/python -m antiphon.builtin.pretrain wav2vec2-refined --start build/wav2vec2 --out $(CHECKPOINTS)/wav2vec2
+	$(BIN)/python scripts/model_cards.py $(addprefix $(CHECKPOINTS)/,student teacher whisper wav2vec2)
 
 clean:  ## remove .venv and every cache; runs/ stays
 	rm -rf .venv build dist .pytest_cache .ruff_cache .import_linter_cache
