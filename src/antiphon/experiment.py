@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Protocol
 
 from antiphon.collect import Collector
@@ -21,13 +23,14 @@ from antiphon.evaluate.groups import group_names, grouped
 from antiphon.evaluate.metrics import main_measure
 from antiphon.evaluate.recognise import evaluate
 from antiphon.evaluate.watch import Stop, watch
-from antiphon.loop import Step, run_loop
+from antiphon.loop import Step, calibrate_step, run_loop
+from antiphon.models.blocking import block_from
 from antiphon.models.feature_cache import cache_features
 from antiphon.models.load import load_policy, pin
 from antiphon.models.lora import without_adapter
 from antiphon.models.policy import Policy, Sampling
 from antiphon.models.recompute import recompute_activations
-from antiphon.recorder import record_step
+from antiphon.recorder import record_step, step_metrics
 from antiphon.report import plot_run
 from antiphon.rewards.load import RewardSpec, in_recipe, load_reward
 from antiphon.rollout.engine import Engine, InProcessEngine
@@ -40,7 +43,7 @@ from antiphon.tasks.load import prompter
 from antiphon.train.checkpoint import load_checkpoint, save_checkpoint
 from antiphon.train.credit import AlignmentCredit
 from antiphon.train.objectives import combined_needs, load_objectives
-from antiphon.train.teacher import PolicyTeacher
+from antiphon.train.teachers.load import load_teachers
 from antiphon.train.trainable import make_trainable
 from antiphon.train.trainer import Trainer
 from antiphon.types import Example
@@ -115,7 +118,7 @@ def train(
     """
     began = time.perf_counter()
     reporter = reporter or Silent()
-    config = config.model_copy(update={"model": pin(config.model, config.output)})
+    config = _pinned(config)
     if reward is not None:
         config = config.model_copy(update={"reward": in_recipe(reward)})
     prepare_cpu(config.threads)
@@ -147,6 +150,51 @@ def train(
         run.update("failed", error=f"{type(error).__name__}: {error}")
         run.log(f"failed: {type(error).__name__}: {error}")
         raise
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the first steps would learn from."""
+
+    steps: int
+    metrics: dict[str, float]
+    """Means over the steps; of those called …_max the largest."""
+    seconds: dict[str, float]
+    """Mean wall-clock time of each phase."""
+
+
+def calibrate(config: Config, steps: int = 1, reporter: Reporter | None = None) -> Calibration:
+    """Load a recipe's parts, roll out its first `steps` and score them: no update, and no run folder.
+
+    Raises what `train` would: for settings, data and models that do not fit, and where too little is aligned.
+    """
+    reporter = reporter or Silent()
+    config = _pinned(config)
+    prepare_cpu(config.threads)
+    parts = _Parts(config, config.model, reporter)
+    reporter.phase("calibrating", steps)
+    measured: dict[str, list[float]] = defaultdict(list)
+    timed: dict[str, list[float]] = defaultdict(list)
+    try:
+        for step in range(steps):
+            groups, metrics, seconds = calibrate_step(step, parts.collector, parts.trainer)
+            for kept, found in ((measured, step_metrics(groups) | metrics), (timed, seconds)):
+                for name, value in found.items():
+                    kept[name].append(value)
+            reporter.advance(step + 1)
+    finally:
+        parts.stream.close()
+    summary = {name: max(of) if name.endswith("_max") else fmean(of) for name, of in measured.items()}
+    return Calibration(steps, summary, {name: fmean(of) for name, of in timed.items()})
+
+
+def _pinned(config: Config) -> Config:
+    """The recipe with models that are runs named by their step, so that it means the same tomorrow."""
+    teachers = [
+        one if one.url or one.model is None else one.model_copy(update={"model": pin(one.model, config.output)})
+        for one in config.teacher
+    ]
+    return config.model_copy(update={"model": pin(config.model, config.output), "teacher": teachers})
 
 
 def _find_resumable(config: Config, resume: str | None) -> tuple[RunFolder, int] | None:
@@ -190,12 +238,13 @@ class _Parts:
         self.groups = {name: group_names(rows, column, name) for name, rows in self.eval_sets.items() if column}
 
         device = resolve_device(config.device)
-        dtype = resolve_dtype(config.dtype, device)
 
-        def policy(spec: str) -> Policy:
-            return load_policy(
-                spec, device, dtype, config.rollout.block_tokens, config.output, config.trust_remote_code
-            )
+        def policy(spec: str, dtype: str = config.dtype) -> Policy:
+            blocked, trust = config.rollout.block_tokens, config.trust_remote_code
+            loaded = load_policy(spec, device, resolve_dtype(dtype, device), blocked, config.output, trust)
+            if config.rollout.block_tokens_from is not None:
+                block_from(loaded, config.rollout.block_tokens_from)
+            return loaded
 
         reporter.phase("loading the model")
         self.policy = policy(weights)
@@ -213,7 +262,7 @@ class _Parts:
         reference = None
         if needs.reference:
             reference = without_adapter(self.policy) if config.lora else policy(config.model)
-        teacher = PolicyTeacher(policy(self._teacher()), config.rollout.temperature or 1.0) if needs.teacher else None
+        teacher = load_teachers(config, self.policy, objectives, policy) if needs.teacher else None
         credit = AlignmentCredit(self.policy) if needs.alignment_credit else None
         self.trainer = Trainer(self.policy, objectives, config, reference, teacher, credit)
         self.engine = self._engine(needs.source)
@@ -230,11 +279,6 @@ class _Parts:
             seed=config.seed,
             needs=needs,
         )
-
-    def _teacher(self) -> str:
-        if self.config.teacher is None:
-            raise ConfigError("the algorithm learns from a teacher; name one: teacher=builtin:teacher")
-        return self.config.teacher
 
     def _engine(self, source: str) -> Engine:
         """What completions come from."""

@@ -8,7 +8,8 @@ data ──Example──▶ task.prompt ──Prompt──▶ engine.rollout ─
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -35,7 +36,27 @@ def run_loop(start: int, stop: int, collector: Collector, trainer: Trainer, afte
     """Steps `start` to `stop` − 1 (0-based); `after_step` records, evaluates and saves."""
     for step in range(start, stop):
         groups, collected, seconds = collector.collect(step)
-        began = time.perf_counter()
-        advantages, learnt = trainer.step(groups, step)
-        seconds["train"] = time.perf_counter() - began
+        with _timed(trainer, seconds):
+            advantages, learnt = trainer.step(groups, step)
         after_step(Step(step + 1, groups, advantages, collected | learnt, seconds))
+
+
+def calibrate_step(
+    step: int, collector: Collector, trainer: Trainer
+) -> tuple[list[Group], dict[str, float], dict[str, float]]:
+    """What `step` (0-based) would learn from, without learning: groups, metrics, and the seconds of each phase."""
+    groups, collected, seconds = collector.collect(step)
+    with _timed(trainer, seconds):
+        scored = trainer.evaluate(groups)
+    return groups, collected | scored, seconds
+
+
+@contextmanager
+def _timed(trainer: Trainer, seconds: dict[str, float]) -> Iterator[None]:
+    """Writes into `seconds` what the trainer takes, and apart from it what its teacher takes."""
+    began, judged = time.perf_counter(), trainer.teacher.seconds if trainer.teacher else 0.0
+    yield
+    seconds["train"] = time.perf_counter() - began
+    if trainer.teacher:
+        seconds["teacher"] = trainer.teacher.seconds - judged
+        seconds["train"] -= seconds["teacher"]

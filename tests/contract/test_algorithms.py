@@ -48,6 +48,7 @@ def scores(settings, algorithm) -> tuple[Scores, torch.Tensor]:
         teacher_logprobs=logprobs() * mask,
         entropy=torch.rand(ROWS, LENGTH, generator=generator) * mask,
         divergence=own.square(),
+        compared=mask,
     ), mask
 
 

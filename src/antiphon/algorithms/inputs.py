@@ -11,6 +11,9 @@ from typing import Literal
 
 from torch import Tensor
 
+LEAST = -100.0
+"""A teacher's log-probabilities below this are taken for it: a token that it rules out costs much, not infinity."""
+
 
 @dataclass(frozen=True)
 class Needs:
@@ -34,8 +37,9 @@ class Needs:
     """The trainer's own log-probabilities of the weights a step begins with, beside the engine's."""
     dynamic_sampling: int = 0
     """Most further rollouts in a step to replace groups without spread."""
-    mean_over: Literal["groups", "rows", "all"] = "groups"
-    """What counts in the mean: groups with an advantage, completions with one, or every completion."""
+    mean_over: Literal["groups", "rows", "all", "aligned"] = "groups"
+    """What counts in the mean: groups with an advantage, completions with one, every completion, or the actions that
+    the teacher has an opinion of."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,9 @@ class Scores:
     """[N] bool, True for the first of equal completions in its group."""
     reference_logprobs: Tensor | None = None
     teacher_logprobs: Tensor | None = None
+    """At least `LEAST`; the student's own where the teacher has no opinion."""
     entropy: Tensor | None = None
     divergence: Tensor | None = None
     """Between student and teacher at each token, by the algorithm's own `divergence`."""
+    compared: Tensor | None = None
+    """Tokens of the vocabulary that the divergence compared one by one at each token."""

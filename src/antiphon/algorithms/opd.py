@@ -7,7 +7,8 @@ sampled     ρ · (log p_student − log p_teacher) of the sampled token, a poli
 
 The first three compare distributions: on the whole vocabulary, or on the union of both sides' `top_k` tokens with
 all others as one bucket, which bounds the full divergence from below. A temperature τ softens both sides and the
-result is multiplied by τ², so that gradients keep their size.
+result is multiplied by τ², so that gradients keep their size. Means are over the tokens that the teacher has an
+opinion of.
 """
 
 from __future__ import annotations
@@ -16,18 +17,16 @@ from math import log
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from antiphon.algorithms.inputs import Needs, Outcomes, Scores
+from antiphon.algorithms.inputs import LEAST, Needs, Outcomes, Scores
 from antiphon.algorithms.policy_gradient import Loss
 from antiphon.algorithms.terms import Normalisation
 from antiphon.config import Settings as StrictSettings
 
 RECIPE: dict[str, Any] = {"rollout.group_size": 1, "optimizer.schedule": "cosine", "optimizer.warmup_steps": 10}
 """Defaults of the recipe under this algorithm."""
-_LEAST = -100.0
-"""Log-probabilities below this are taken for it, so that a token that one side rules out costs much, not infinity."""
 
 
 class Settings(StrictSettings):
@@ -44,12 +43,18 @@ class Settings(StrictSettings):
     )
     temperature: float = Field(default=1.0, gt=0, description="softens both distributions; not for `sampled`")
 
+    @model_validator(mode="after")
+    def _distributions(self) -> Settings:
+        if self.loss == "sampled" and self.temperature != 1.0:
+            raise ValueError("'temperature' softens distributions and loss 'sampled' compares none; leave it out")
+        return self
+
 
 def needs(settings: Settings) -> Needs:
     """A teacher, and no reward."""
     if settings.loss == "sampled":
-        return Needs(rewards=False, teacher="logprobs", mean_over="all")
-    return Needs(rewards=False, teacher="distributions", token_level=True, mean_over="all")
+        return Needs(rewards=False, teacher="logprobs", mean_over="aligned")
+    return Needs(rewards=False, teacher="distributions", token_level=True, mean_over="aligned")
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
@@ -61,54 +66,66 @@ def loss(scores: Scores, settings: Settings) -> Loss:
     """The mean divergence, or for `sampled` the policy gradient of it."""
     if settings.loss != "sampled":
         assert scores.divergence is not None
+        assert scores.compared is not None
         total = (scores.weights * scores.divergence).sum()
-        return total, {"divergence": total.detach()}
+        return total, {
+            "divergence": total.detach(),
+            "valid_topk_mean": (scores.weights * scores.compared).sum(),
+        }
     assert scores.teacher_logprobs is not None
-    disagreement = scores.old_logprobs - scores.teacher_logprobs.clamp(min=_LEAST)
+    disagreement = scores.old_logprobs - scores.teacher_logprobs
     ratio = (scores.logprobs - scores.old_logprobs).exp()
     total = (scores.weights * ratio * disagreement).sum()
     return total, {"divergence": (scores.weights * disagreement).sum()}
 
 
 def divergence(student: Tensor, teacher: Tensor, settings: Settings) -> Tensor:
-    """[m] between log-probabilities [m, V] of the student, which carries gradients, and of the teacher.
+    """[m, 2]: between log-probabilities [m, V] of the student, which carries gradients, and of the teacher; and the
+    tokens that were compared one by one because both sides allow them.
 
     The vocabularies agree index by index as far as the shorter goes; what lies beyond must be blocked.
     """
     size = min(student.shape[-1], teacher.shape[-1])
     student, teacher = (_softened(side[:, :size], settings.temperature) for side in (student, teacher))
     if settings.top_k is None:
-        return _compare(student, teacher, settings)
+        return _compare(student, teacher, settings, size)
     with torch.no_grad():
         count = min(settings.top_k, size)
         own, theirs = (side.topk(count, -1).indices for side in (student, teacher))
         repeated = (theirs[:, :, None] == own[:, None, :]).any(-1)
+        left_out = torch.cat([torch.zeros_like(repeated), repeated], -1)
         ids = torch.cat([own, theirs], -1)
-        repeated = torch.cat([torch.zeros_like(repeated), repeated], -1)
-    return on_support(student.gather(-1, ids), teacher.gather(-1, ids), repeated, settings)
+    student, teacher = (_on(ids, left_out, side) for side in (student, teacher))
+    return _compare(student, teacher, settings, 2 * count)
 
 
-def on_support(student: Tensor, teacher: Tensor, left_out: Tensor, settings: Settings) -> Tensor:
-    """[m] from log-probabilities [m, K] of K tokens, all others being one further event of each side.
-
-    `left_out` [m, K] are columns that do not count: repeats, and padding.
+def divergence_from_top(student: Tensor, ids: Tensor, teacher: Tensor, settings: Settings) -> Tensor:
+    """As `divergence`, from what a teacher tells of its most probable tokens: their `ids` [m, K] and log-probabilities
+    [m, K]. Where there are fewer, an id is repeated and has −inf. What it does not tell of is one event of each side.
     """
-    student, teacher = (_with_tail(side.masked_fill(left_out, -torch.inf)) for side in (student, teacher))
-    return _compare(student, teacher, settings)
+    left_out = teacher.isneginf()
+    rest = -torch.expm1(teacher.logsumexp(-1, keepdim=True).clamp(max=0.0))
+    teacher = torch.cat([teacher, rest.log()], -1)
+    return _compare(_on(ids, left_out, student), teacher, settings, ids.shape[-1])
 
 
 def _softened(logprobs: Tensor, temperature: float) -> Tensor:
     return logprobs if temperature == 1.0 else (logprobs / temperature).log_softmax(-1)
 
 
-def _with_tail(logprobs: Tensor) -> Tensor:
-    """[m, K+1]: the log-probability of everything else as a last column."""
-    covered = logprobs.logsumexp(-1, keepdim=True).clamp(max=-1e-7)
-    return torch.cat([logprobs, torch.log(-torch.expm1(covered))], -1)
+def _on(ids: Tensor, left_out: Tensor, logprobs: Tensor) -> Tensor:
+    """[m, K+1] of log-probabilities [m, V]: those of `ids` [m, K], −inf where `left_out`, then that of all others.
+
+    The others are summed as they are: one minus the sum of the `ids` would lose a small rest to rounding.
+    """
+    others = logprobs.scatter(-1, ids, 2 * LEAST).logsumexp(-1, keepdim=True)
+    return torch.cat([logprobs.gather(-1, ids).masked_fill(left_out, -torch.inf), others], -1)
 
 
-def _compare(student: Tensor, teacher: Tensor, settings: Settings) -> Tensor:
-    student, teacher = student.clamp(min=_LEAST), teacher.clamp(min=_LEAST)
+def _compare(student: Tensor, teacher: Tensor, settings: Settings, tokens: int) -> Tensor:
+    """[m, 2] of log-probabilities [m, K] of the same events, the first of which are `tokens`."""
+    compared = ((student > LEAST) & (teacher > LEAST))[:, :tokens].sum(-1)
+    student, teacher = student.clamp(min=LEAST), teacher.clamp(min=LEAST)
     if settings.loss == "forward_kl":
         value = _kl(teacher, student)
     elif settings.loss == "reverse_kl":
@@ -116,7 +133,7 @@ def _compare(student: Tensor, teacher: Tensor, settings: Settings) -> Tensor:
     else:
         mean = torch.logaddexp(student, teacher) - log(2)
         value = 0.5 * (_kl(teacher, mean) + _kl(student, mean))
-    return value * settings.temperature**2
+    return torch.stack([value * settings.temperature**2, compared.to(value)], -1)
 
 
 def _kl(left: Tensor, right: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ from antiphon.cli.progress import Terminal, measure_name, with_interval
 from antiphon.errors import ConfigError
 
 if TYPE_CHECKING:
-    from antiphon.experiment import TrainResult
+    from antiphon.experiment import Calibration, TrainResult
 
 EPILOG = """\
 Examples:
@@ -28,6 +29,8 @@ antiphon train --model Qwen/Qwen3-ASR-1.7B-hf --data train.jsonl optimizer.lr=1e
 antiphon train --model builtin:whisper --data train.jsonl --task asr --algorithm raft --cycles 4
 
 antiphon train --data untranscribed.jsonl --algorithm opd teacher=builtin:teacher
+
+antiphon train --data untranscribed.jsonl --algorithm opd teacher=builtin:teacher --calibrate
 
 antiphon train --resume latest train.steps=400
 """
@@ -49,12 +52,17 @@ def command(
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="RUN", help="RUN, RUN@STEP, latest or auto.")
     ] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Roll out and score without a step: does everything fit?")
+    ] = False,
+    calibrate_steps: Annotated[int, typer.Option("--calibrate-steps", min=1, help="Rollouts of --calibrate.")] = 1,
     device: Annotated[options.Device | None, typer.Option("--device", help="auto, cpu or cuda.")] = None,
     dtype: Annotated[options.DType | None, typer.Option("--dtype", help="auto, float32 or bfloat16.")] = None,
     as_json: options.Json = False,
 ) -> None:
     """Train a model on what it says itself, and measure it before and after."""
     from antiphon.config import load_config
+    from antiphon.experiment import calibrate as run_calibration
     from antiphon.experiment import resumed_config, train
     from antiphon.train.objectives import recipe_defaults
 
@@ -73,6 +81,13 @@ def command(
         config = load_config(recipe, overrides, flags, recipe_defaults(config.algorithm))
     if cycles is not None and config.algorithm_name != "raft":
         raise ConfigError(f"--cycles is for --algorithm raft; for {config.algorithm_name} set train.steps")
+    if calibrate:
+        if resume is not None:
+            raise ConfigError("--calibrate starts no run, so that --resume has nothing to continue; leave one out")
+        with Terminal() as terminal:
+            calibration = run_calibration(config, calibrate_steps, terminal)
+        print_json(asdict(calibration)) if as_json else show_calibration(calibration)
+        return
     with Terminal() as terminal:
         result = train(config, resume, terminal)
     if as_json:
@@ -113,3 +128,15 @@ def show(result: TrainResult) -> None:
     tables.print(f"{result.steps} steps in {result.seconds:.0f} s", highlight=False)
     tables.print(f"run         {result.run.path}", highlight=False, soft_wrap=True)
     tables.print(f"checkpoint  {result.checkpoint}", highlight=False, soft_wrap=True)
+
+
+def show_calibration(calibration: Calibration) -> None:
+    """Every metric of a calibration, and the seconds of each phase, for people."""
+    table = Table("metric", "value", box=None, pad_edge=False)
+    for name, value in calibration.metrics.items():
+        table.add_row(name, f"{value:.4g}")
+    for name, value in calibration.seconds.items():
+        table.add_row(f"{name} (seconds)", f"{value:.2f}")
+    tables.print(table)
+    often = "1 step" if calibration.steps == 1 else f"{calibration.steps} steps"
+    tables.print(f"calibrated over {often}; nothing was learnt and no run was made", highlight=False)

@@ -80,6 +80,38 @@ class RewardLimits(Settings):
     )
 
 
+def _teachers(value: Any) -> Any:
+    listed = [] if value is None else value if isinstance(value, list) else [value]
+    return [{"model": one} if isinstance(one, str) else one for one in listed]
+
+
+class TeacherConfig(Settings):
+    """One model that distillation learns from: in this process, or behind an OpenAI-compatible server."""
+
+    model: Name | None = Field(default=None, description="As for `model`; with `url`, the name it is served by.")
+    url: Name | None = Field(default=None, description="Of a server that tells prompt_logprobs: http://host:8000/v1.")
+    weight: PositiveFloat = Field(default=1.0, description="Its share among several teachers.")
+    dtype: Literal["auto", "float32", "bfloat16"] | None = Field(
+        default=None, description="Type of its computation in this process; the student's by default."
+    )
+    top_k: PositiveInt = Field(default=20, description="Most probable tokens that the server tells at each place.")
+    concurrency: PositiveInt = Field(default=16, description="Requests in flight at a time.")
+    timeout_s: PositiveFloat = Field(default=60.0, description="Seconds that a request may take.")
+    retries: NonNegativeInt = Field(default=2, description="Further tries of a request that fails.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> TeacherConfig:
+        if self.url is None and self.model is None:
+            raise ValueError("a teacher needs a 'model', or the 'url' of a server")
+        of_other_kind = ("dtype",) if self.url else ("top_k", "concurrency", "timeout_s", "retries")
+        fields = type(self).model_fields
+        changed = [name for name in of_other_kind if getattr(self, name) != fields[name].default]
+        if changed:
+            where = "on a server" if self.url else "in this process"
+            raise ValueError(f"a teacher {where} has no {changed[0]!r}; leave it out")
+        return self
+
+
 class Data(Settings):
     """What is learnt from and what is measured."""
 
@@ -123,6 +155,9 @@ class Rollout(Settings):
     )
     block_tokens: Annotated[Literal["special"] | list[int], BeforeValidator(_block_tokens)] = Field(
         default="special", description="Token ids never sampled: the special ones, or a list."
+    )
+    block_tokens_from: NonNegativeInt | None = Field(
+        default=None, description="No token id from this one on is ever sampled, stop tokens apart; none by default."
     )
     top_k: PositiveInt | None = Field(default=None, description="Draw from this many most probable tokens alone.")
     top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
@@ -273,7 +308,9 @@ class Config(Settings):
         description="A built-in reward, file.py:function or import path; a mapping with settings; a list.",
     )
     reward_limits: RewardLimits = RewardLimits()
-    teacher: Name | None = Field(default=None, description="The model that distillation learns from, as for `model`.")
+    teacher: Annotated[list[TeacherConfig], BeforeValidator(_teachers)] = Field(
+        default=[], description="The model that distillation learns from, as for `model`, or a mapping, or a list."
+    )
     freeze: Annotated[list[Name], BeforeValidator(_names)] = Field(
         default=[], description="Parts of the model that are not trained, such as [audio_encoder]."
     )

@@ -32,6 +32,10 @@ class Batch:
     """[N, A] fp32, 0 on padding, as are all below."""
     first: Tensor
     """[N] True for the first of equal completions in its group."""
+    rows: Tensor | None = None
+    """[N] the place of each completion in the step's rollout."""
+    aligned: Tensor | None = None
+    """[N, A] 1 on actions that the teacher judges."""
     old_logprobs: Tensor | None = None
     reference_logprobs: Tensor | None = None
     teacher_logprobs: Tensor | None = None
@@ -99,7 +103,8 @@ def make_batch(groups: Sequence[Group], device: torch.device) -> Batch:
     logprobs, mask = padded([completion.logprobs for completion in completions], torch.float32)
     first = torch.tensor([new for group in groups for new in _first(group.completions)])
     tensors = (one.to(device) for one in (tokens, token_mask, mask, logprobs, first))
-    return Batch([group.prompt for group in groups], *tensors)
+    rows = torch.arange(len(completions), device=device)
+    return Batch([group.prompt for group in groups], *tensors, rows=rows)
 
 
 def _first(completions: Sequence[Completion]) -> list[bool]:

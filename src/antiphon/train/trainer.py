@@ -19,7 +19,8 @@ from antiphon.models.router_loss import RouterLoss
 from antiphon.train.batch import Batch, make_batch, padded
 from antiphon.train.objectives import Objective, combined_needs
 from antiphon.train.optimizer import MasterAdamW, schedule_factor
-from antiphon.train.teacher import Teacher
+from antiphon.train.scoring import rollout_logprobs
+from antiphon.train.teachers.teacher import Teachers
 from antiphon.types import Group
 
 Credit = Callable[[Group], list[list[float]]]
@@ -35,7 +36,7 @@ class Trainer:
         objectives: Sequence[Objective],
         config: Config,
         reference: Policy | None = None,
-        teacher: Teacher | None = None,
+        teacher: Teachers | None = None,
         credit: Credit | None = None,
     ) -> None:
         self.policy = policy
@@ -86,34 +87,23 @@ class Trainer:
         batch = make_batch(groups, self.policy.device)
         train = self.config.train
         if self.needs.recomputed_old and train.epochs * train.minibatches > 1:
-            batch = replace(batch, old_logprobs=self._fixed(batch, lambda one: self._logprobs(self.policy, one)))
+            batch = replace(batch, old_logprobs=self._rollout_logprobs(self.policy, batch))
         if self.needs.reference:
-            reference = self.reference
-            assert reference is not None
-            batch = replace(batch, reference_logprobs=self._fixed(batch, lambda one: self._logprobs(reference, one)))
+            assert self.reference is not None
+            batch = replace(batch, reference_logprobs=self._rollout_logprobs(self.reference, batch))
         metrics: dict[str, float] = {}
-        if self.needs.teacher == "logprobs" or (self.needs.teacher and self._wants_teacher_logprobs()):
+        if self.needs.teacher:
             assert self.teacher is not None
-            batch = replace(batch, teacher_logprobs=self._fixed(batch, self.teacher.logprobs))
-        if self.teacher is not None:
-            metrics |= self.teacher.metrics()
+            sampled = any(objective.needs.teacher == "logprobs" for objective in self.objectives)
+            opinion, metrics = self.teacher.judge(groups, batch, sampled)
+            batch = replace(batch, aligned=opinion.aligned, teacher_logprobs=opinion.logprobs)
         outcomes = self._outcomes(groups, batch)
         if self.needs.rewards:
             metrics["zero_variance_share"] = 1 - float(has_spread(outcomes.rewards, outcomes.valid).float().mean())
         return self._with_advantages(batch, outcomes, groups), metrics
 
-    def _wants_teacher_logprobs(self) -> bool:
-        return any(objective.needs.teacher == "logprobs" for objective in self.objectives)
-
-    def _fixed(self, batch: Batch, score: Callable[[Batch], Tensor]) -> Tensor:
-        """`score` of every portion of the batch, as one tensor [N, A]."""
-        values, size = torch.zeros_like(batch.engine_logprobs), batch.group_size
-        for portion in self._portions(batch):
-            micro = batch.groups(portion).trimmed()
-            rows = [p * size + i for p in portion for i in range(size)]
-            scored = score(micro)
-            values[rows, : scored.shape[1]] = scored
-        return values
+    def _rollout_logprobs(self, policy: Policy, batch: Batch) -> Tensor:
+        return rollout_logprobs(policy, batch, self.temperature, self.config.train.max_tokens_per_batch)
 
     def _outcomes(self, groups: Sequence[Group], batch: Batch) -> Outcomes:
         shape, device = (len(groups), batch.group_size), batch.tokens.device
@@ -155,11 +145,16 @@ class Trainer:
             spread = spread * batch.mask
             teaches = {
                 "all": outcomes.valid,
+                "aligned": outcomes.valid,
                 "groups": (spread != 0).view(len(groups), -1).any(-1, keepdim=True) & outcomes.valid,
                 "rows": given != 0,
             }[objective.needs.mean_over]
             advantages.append(spread)
-            counted.append(batch.mask * teaches.reshape(-1, 1))
+            counts = batch.mask * teaches.reshape(-1, 1)
+            if objective.needs.mean_over == "aligned":
+                assert batch.aligned is not None
+                counts = counts * batch.aligned
+            counted.append(counts)
         return replace(batch, advantages=torch.stack(advantages, -1), counted=torch.stack(counted, -1))
 
     def _learn(self, batch: Batch, factor: float) -> dict[str, float]:
@@ -236,7 +231,8 @@ class Trainer:
                 reference_logprobs=batch.reference_logprobs,
                 teacher_logprobs=batch.teacher_logprobs,
                 entropy=entropy,
-                divergence=divergences.get(place),
+                divergence=divergences[place][..., 0] if place in divergences else None,
+                compared=divergences[place][..., 1] if place in divergences else None,
             )
             for place in range(len(self.objectives))
         ]
@@ -246,8 +242,8 @@ class Trainer:
         return scores, extra, balance
 
     def _distributions(self, batch: Batch) -> tuple[Tensor, Tensor | None, dict[int, Tensor], Tensor]:
-        """Log-probabilities [N, A]; for models of tokens the entropy, each loss's divergence from the teacher, and the
-        router loss (0 where none is asked for)."""
+        """Log-probabilities [N, A]; for models of tokens the entropy, each loss's divergence from the teacher and the
+        tokens it compared [N, A, 2], and the router loss (0 where none is asked for)."""
         policy: Any = self.policy
         balance = torch.zeros((), device=policy.device)
         if not policy.token_level:
@@ -268,9 +264,9 @@ class Trainer:
             return torch.stack([chosen, entropy], -1)
 
         def scatter(values: Tensor) -> Tensor:
-            return values.new_zeros(taken.shape).masked_scatter(taken, values)
+            return values.new_zeros(*taken.shape, values.shape[-1]).masked_scatter(taken[..., None], values)
 
-        read_out = predictions.map(read, batch.tokens[taken])
+        logprobs, entropy = scatter(predictions.map(read, batch.tokens[taken])).unbind(-1)
         divergences = {}
         for place in wanted:
             assert self.teacher is not None
@@ -278,7 +274,7 @@ class Trainer:
             divergences[place] = scatter(
                 self.teacher.divergence(predictions, batch, objective.module, objective.settings)
             )
-        return scatter(read_out[:, 0]), scatter(read_out[:, 1]), divergences, balance
+        return logprobs, entropy, divergences, balance
 
     def _logprobs(self, policy: Policy, batch: Batch) -> Tensor:
         prefix = policy.encode(batch.prompts)

@@ -1,0 +1,124 @@
+"""Teachers that share no tokens with the student: both sides' log-probabilities meet at the characters of the answer.
+
+Where both emit tokens, the log-ratio of each span that begins and ends a token on both sides is shared out evenly over
+the student's tokens of the span. Where one side has a log-probability for its whole answer alone, the log-ratio of the
+answer is one advantage for all of the student's actions. Framing, such as a language tag, is compared in neither case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from antiphon.algorithms.inputs import LEAST
+from antiphon.errors import ModelError
+from antiphon.models.logits import Predictions
+from antiphon.train.batch import Batch, padded
+from antiphon.train.scoring import rollout_logprobs
+from antiphon.train.teachers.hearing import Hearing
+from antiphon.train.teachers.spans import Reading, align, prefixes, read
+from antiphon.train.teachers.teacher import Opinion
+from antiphon.types import Completion, Group
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """One answer in a teacher's own tokens."""
+
+    logprobs: Tensor
+    """[T'] of its tokens, stop token included; [1] where it has one number for the whole answer."""
+    reading: Reading | None
+    """None where it has one number."""
+
+
+class TextTeacher:
+    """A `Teacher` in this process that says the student's answers in its own way; for losses on what was sampled."""
+
+    def __init__(self, name: str, policy: Any, student: Any, temperature: float, max_tokens: int) -> None:
+        self.name, self.policy, self.student = name, policy, student
+        self.temperature, self.max_tokens = temperature, max_tokens
+        self._hearing = Hearing(policy.rate)
+
+    @torch.no_grad()
+    def judge(self, groups: Sequence[Group], batch: Batch, sampled: bool) -> Opinion:
+        targets = [self._target(group, i) for group in groups for i in range(len(group.completions))]
+        spoken: list[Spoken | None] = [None] * len(targets)
+        if any(target is not None for target in targets):
+            logprobs = self._logprobs(self._hearing.of_step(batch), targets)
+            answers = [answer for group in groups for answer in group.answers]
+            for row, (target, answer) in enumerate(zip(targets, answers, strict=True)):
+                if target is not None:
+                    spoken[row] = self._spoken(logprobs[row], target, answer)
+        return compare(groups, batch, spoken, self.student)
+
+    def divergence(self, student: Predictions, batch: Batch, algorithm: ModuleType, settings: Any) -> Tensor:
+        raise TypeError("distributions over other tokens were refused when the teacher was loaded")
+
+    def _target(self, group: Group, place: int) -> list[int] | None:
+        """The teacher's tokens for an answer, None where it has none: no such character, no such label."""
+        try:
+            return self.policy.target(group.prompt, group.answers[place], group.example.language)
+        except ModelError:
+            return None
+
+    def _logprobs(self, batch: Batch, targets: Sequence[Sequence[int] | None]) -> Tensor:
+        """[N, T'] of the targets, [N, 1] where the teacher has one number for each."""
+        tokens, token_mask = (one.to(batch.tokens.device) for one in padded([t or [] for t in targets], torch.long))
+        mask = token_mask if self.policy.token_level else torch.ones_like(token_mask[:, :1])
+        nothing = torch.zeros_like(mask)
+        own = Batch(batch.prompts, tokens, token_mask, mask, nothing, batch.first)
+        return rollout_logprobs(self.policy, own, self.temperature, self.max_tokens)
+
+    def _spoken(self, logprobs: Tensor, target: Sequence[int], answer: str) -> Spoken | None:
+        if not self.policy.token_level:
+            return Spoken(logprobs, None)
+        reading = read(prefixes(self.policy.tokenizer, target[:-1]), answer, stops=True)
+        return reading and Spoken(logprobs[: len(target)].clamp(min=LEAST), reading)
+
+
+def compare(groups: Sequence[Group], batch: Batch, spoken: Sequence[Spoken | None], student: Any) -> Opinion:
+    """The opinion that follows from how a teacher says each of the N answers, None for one that it cannot say."""
+    old = batch.engine_logprobs if batch.old_logprobs is None else batch.old_logprobs
+    logprobs, aligned = old.clone(), torch.zeros_like(batch.mask)
+    judged = expected = 0
+    completions = [(one, answer) for g in groups for one, answer in zip(g.completions, g.answers, strict=True)]
+    for row, (completion, answer) in enumerate(completions):
+        said, own, actions = spoken[row], None, len(completion.logprobs)
+        if student.token_level:
+            own = student_reading(student, completion, answer)
+        expected += actions if own is None else actions - own.start
+        if said is None or (student.token_level and own is None):
+            continue
+        for begin, end, ratio in _log_ratios(old[row], own, said, actions):
+            logprobs[row, begin:end] -= ratio
+            aligned[row, begin:end] = 1
+            judged += end - begin
+    return Opinion(aligned, judged / max(expected, 1), logprobs)
+
+
+def student_reading(student: Any, completion: Completion, answer: str) -> Reading | None:
+    """The student's tokens of its answer."""
+    stops = completion.finish_reason == "stop"
+    body = completion.token_ids[:-1] if stops else completion.token_ids
+    return read(prefixes(student.tokenizer, body), answer, stops)
+
+
+def _log_ratios(own_logprobs: Tensor, own: Reading | None, said: Spoken, actions: int) -> list[tuple[int, int, Tensor]]:
+    """(begin, end, log p_student − log p_teacher) of the student's actions from begin to before end."""
+    if own is not None and said.reading is not None:
+        return [
+            (span.student[0], span.student[1], (own_logprobs[slice(*span.student)].sum() - theirs) / count)
+            for span in align(own, said.reading)
+            if (count := span.student[1] - span.student[0])
+            for theirs in [said.logprobs[slice(*span.teacher)].sum()]
+        ]
+    begin = own.start if own else 0
+    theirs = said.logprobs[said.reading.start if said.reading else 0 :].sum()
+    if not theirs.isfinite():
+        return []
+    return [(begin, actions, own_logprobs[begin:actions].sum() - theirs)]

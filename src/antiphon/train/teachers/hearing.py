@@ -1,0 +1,35 @@
+"""The student's clips at the rate that a teacher hears."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import soxr
+
+from antiphon.train.batch import Batch
+from antiphon.types import Hertz, Prompt
+
+
+class Hearing:
+    """Resamples each clip of a step once."""
+
+    def __init__(self, rate: Hertz) -> None:
+        self.rate = rate
+        self._heard: dict[int, Prompt] = {}
+
+    def of_step(self, batch: Batch) -> Batch:
+        """A step's rollout with its clips at this rate; earlier steps are forgotten."""
+        self._heard = {id(prompt): resampled(prompt, self.rate) for prompt in batch.prompts}
+        return replace(batch, prompts=self.again(batch.prompts))
+
+    def again(self, prompts: Sequence[Prompt]) -> list[Prompt]:
+        """What `of_step` made of these very prompts."""
+        return [self._heard[id(prompt)] for prompt in prompts]
+
+
+def resampled(prompt: Prompt, rate: Hertz) -> Prompt:
+    """`prompt` with its waveform at `rate` Hz (soxr's HQ)."""
+    if prompt.waveform is None or prompt.rate == rate:
+        return prompt
+    return replace(prompt, waveform=soxr.resample(prompt.waveform, prompt.rate, rate), rate=rate)

@@ -1,0 +1,84 @@
+"""Teachers by what a recipe says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from antiphon.config import Config
+from antiphon.config.schema import TeacherConfig
+from antiphon.errors import ConfigError
+from antiphon.models.policy import Policy
+from antiphon.train.objectives import Objective
+from antiphon.train.teachers.by_text import TextTeacher
+from antiphon.train.teachers.remote import RemoteTeacher
+from antiphon.train.teachers.same_tokens import SameTokensTeacher, same_tokens
+from antiphon.train.teachers.server import Server
+from antiphon.train.teachers.teacher import Teacher, Teachers
+
+Load = Callable[[str, str], Policy]
+"""(model, dtype) -> the policy, with the student's tokens blocked."""
+
+
+def load_teachers(config: Config, student: Any, objectives: Sequence[Objective], load: Load) -> Teachers:
+    """The recipe's teachers of `student`.
+
+    Raises `ConfigError` when there is none, and when a loss compares what a teacher cannot tell: distributions over
+    other tokens, or softened ones from afar. Raises `ModelError` when one cannot be loaded or asked.
+    """
+    if not config.teacher:
+        raise ConfigError("the algorithm learns from a teacher; name one: teacher=builtin:teacher")
+    distributions = [one for one in objectives if one.needs.teacher == "distributions"]
+    _require_tokens(distributions, student)
+    teachers = [(one.weight, _load(one, config, student, distributions, load)) for one in config.teacher]
+    return Teachers(teachers)
+
+
+def _load(spec: TeacherConfig, config: Config, student: Any, distributions: Sequence[Objective], load: Load) -> Teacher:
+    if spec.url is not None:
+        _require_told(config, distributions)
+        return RemoteTeacher(Server(spec), student, bool(distributions))
+    assert spec.model is not None
+    policy = load(spec.model, spec.dtype or config.dtype)
+    policy.model.requires_grad_(False)
+    _require_hearing(spec.model, student, policy)
+    temperature, max_tokens = config.rollout.temperature or 1.0, config.train.max_tokens_per_batch
+    if same_tokens(student, policy):
+        return SameTokensTeacher(spec.model, policy, temperature, max_tokens)
+    if distributions:
+        raise ConfigError(
+            f"teacher {spec.model} has other tokens than {config.model}, or frames its answers otherwise, so that "
+            f"{distributions[0].name} cannot compare their distributions; set loss: sampled, which compares by text"
+        )
+    return TextTeacher(spec.model, policy, student, temperature, max_tokens)
+
+
+def _require_tokens(distributions: Sequence[Objective], student: Any) -> None:
+    for objective in distributions:
+        wanted = getattr(objective.settings, "top_k", None)
+        if wanted is not None and student.token_level and wanted > student.vocabulary:
+            raise ConfigError(
+                f"{objective.name} compares the {wanted} most probable tokens and the student has {student.vocabulary} "
+                "in all; let 'top_k' be that at most, or null for the whole vocabulary"
+            )
+
+
+def _require_told(config: Config, distributions: Sequence[Objective]) -> None:
+    """A server tells its most probable tokens as the model has them, at temperature 1."""
+    if config.rollout.temperature not in (0.0, 1.0):
+        raise ConfigError(
+            f"a teacher on a server answers at temperature 1 and 'rollout.temperature' is "
+            f"{config.rollout.temperature:g}; set it to 1, or to 0, or load the teacher in this process"
+        )
+    for objective in distributions:
+        if getattr(objective.settings, "temperature", 1.0) != 1.0 or getattr(objective.settings, "top_k", 1) is None:
+            raise ConfigError(
+                f"a teacher on a server tells its most probable tokens alone, so {objective.name} can neither soften "
+                "its distribution nor compare the whole vocabulary; leave 'temperature' and 'top_k: null' out"
+            )
+
+
+def _require_hearing(name: str, student: Policy, teacher: Policy) -> None:
+    if bool(student.rate) != bool(teacher.rate):
+        hears, reads = (name, "the student") if teacher.rate else ("the student", name)
+        raise ConfigError(f"{hears} hears audio and {reads} reads text; teacher and student must be asked the same way")

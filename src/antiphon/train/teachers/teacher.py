@@ -1,0 +1,97 @@
+"""What a student learns from, beside or instead of rewards: other models' opinions of the student's own answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from antiphon.errors import ModelError
+from antiphon.models.logits import Predictions
+from antiphon.train.batch import Batch
+from antiphon.types import Group
+
+LEAST_ALIGNED = 0.5
+"""A smaller share of aligned tokens stops the run."""
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a teacher makes of a step's rollout: N completions of A actions."""
+
+    aligned: Tensor
+    """[N, A] 1 on actions that the teacher judges, else 0."""
+    share: float
+    """Of the actions that it should judge, those that it does: framing that it does not share is no such action."""
+    logprobs: Tensor | None = None
+    """[N, A] at least `LEAST`, the student's own where not aligned; None where they were not asked for."""
+
+
+class Teacher(Protocol):
+    """One model that judges."""
+
+    name: str
+
+    def judge(self, groups: Sequence[Group], batch: Batch, sampled: bool) -> Opinion:
+        """Its opinion of a step's rollout; with log-probabilities of what was said if `sampled`."""
+        ...
+
+    def divergence(self, student: Predictions, batch: Batch, algorithm: ModuleType, settings: Any) -> Tensor:
+        """[M, 2] the algorithm's divergence at each of the M tokens of a part of the rollout that was judged last,
+        with gradients to the student, and the tokens it compared; 0 where not aligned."""
+        ...
+
+
+class Teachers:
+    """One teacher, or several whose divergences and log-probabilities are averaged by their weights.
+
+    Of log-probabilities too this is the mean of what each would teach alone: Σ w_i (log p_student − log p_i).
+    """
+
+    def __init__(self, weighted: Sequence[tuple[float, Teacher]]) -> None:
+        total = sum(weight for weight, _ in weighted)
+        self._weighted = [(weight / total, teacher) for weight, teacher in weighted]
+        self.seconds = 0.0
+        """Spent judging and comparing, in all."""
+
+    def judge(self, groups: Sequence[Group], batch: Batch, sampled: bool) -> tuple[Opinion, dict[str, float]]:
+        """The joint opinion, and metrics of it. Raises `ModelError` when a teacher judges too little of a rollout."""
+        with self._timed():
+            opinions = [teacher.judge(groups, batch, sampled) for _, teacher in self._weighted]
+        for (_, teacher), opinion in zip(self._weighted, opinions, strict=True):
+            _require_aligned(teacher.name, opinion.share)
+        weights = [weight for weight, _ in self._weighted]
+        share = sum(w * one.share for w, one in zip(weights, opinions, strict=True))
+        aligned = torch.stack([one.aligned for one in opinions]).amax(0)
+        logprobs = None
+        if sampled:
+            said = [one.logprobs for one in opinions if one.logprobs is not None]
+            logprobs = torch.stack([w * one for w, one in zip(weights, said, strict=True)]).sum(0)
+        return Opinion(aligned, share, logprobs), {"teacher_aligned_share": share}
+
+    def divergence(self, student: Predictions, batch: Batch, algorithm: ModuleType, settings: Any) -> Tensor:
+        """[M, 2] the weighted mean of the teachers' divergences, and of how many tokens they compared."""
+        with self._timed():
+            parts = [w * one.divergence(student, batch, algorithm, settings) for w, one in self._weighted]
+            return torch.stack(parts).sum(0)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - began
+
+
+def _require_aligned(name: str, share: float) -> None:
+    if share < LEAST_ALIGNED:
+        raise ModelError(
+            f"teacher {name} could judge {share:.0%} of what the student said, and a run needs {LEAST_ALIGNED:.0%}: "
+            "the answers are not in the teacher's alphabet or tokens do not meet at the same characters; compare what "
+            "both models write for a clip, let them have the same framing (language=…), or take another teacher"
+        )
