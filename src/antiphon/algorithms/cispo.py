@@ -15,7 +15,6 @@ from antiphon.algorithms.inputs import Outcomes, Scores
 from antiphon.algorithms.policy_gradient import (
     Loss,
     PolicyGradientSettings,
-    clip_shares,
     policy_gradient_needs,
     shaped_rewards,
     token_advantages,
@@ -43,6 +42,10 @@ def loss(scores: Scores, settings: Settings) -> Loss:
     """REINFORCE with clipped importance weights: every token keeps its gradient."""
     given = token_advantages(scores, settings)
     ratio = (scores.logprobs - scores.old_logprobs).detach().exp()
-    weight = ratio.clamp(1 - settings.clip_low, 1 + settings.clip_high)
-    metrics = clip_shares(scores, ratio, given, settings)
+    low, high = 1 - settings.clip_low, 1 + settings.clip_high
+    weight = ratio.clamp(low, high)
+    metrics = {
+        "clip_low_share": (scores.weights * (ratio < low)).sum(),
+        "clip_high_share": (scores.weights * (ratio > high)).sum(),
+    }
     return total_loss(scores, weight * given * scores.logprobs, settings, metrics)

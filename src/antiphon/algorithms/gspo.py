@@ -1,9 +1,12 @@
-"""GSPO: group sequence policy optimisation (Zheng et al. 2025, 2507.18071, eqs. 5 to 7).
+"""GSPO: group sequence policy optimisation (Zheng et al. 2025, 2507.18071, eqs. 5 to 7, 13 and 14).
 
-s_i  = exp( (1 / |y_i|) · Σ_t [log p(token) − log p_old(token)] )
-J_i  = min(s A, clip(s, 1−ε_low, 1+ε_high) A)
+s_i   = exp( (1 / |y_i|) · Σ_t [log p(token) − log p_old(token)] )
+s_it  = sg[s_i] · p(token) / sg[p(token)]
+J_it  = min(s_it A_it, clip(s_it, 1−ε_low, 1+ε_high) A_it)
 
-The ratio is of the whole completion, its length taken out, so its clip range is far narrower than a token's.
+The ratio is of the whole completion, its length taken out, so its clip range is far narrower than a token's. s_it has
+its value, and its gradient where all tokens of a completion have one advantage; where they have not, each token
+answers for its own.
 """
 
 from __future__ import annotations
@@ -43,8 +46,8 @@ def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
 
 
 def loss(scores: Scores, settings: Settings) -> Loss:
-    """The clipped surrogate with one ratio a completion."""
-    log_ratio = scores.logprobs - scores.old_logprobs
+    """The clipped surrogate with the value of one ratio for all tokens of a completion."""
+    fixed = scores.logprobs.detach()
     length = (scores.weights > 0).sum(-1, keepdim=True).clamp(min=1)
-    ratio = (sequence_sums(log_ratio, scores.weights) / length).exp()
-    return clipped_surrogate(scores, ratio.expand_as(log_ratio), settings)
+    log_ratio = sequence_sums(fixed - scores.old_logprobs, scores.weights) / length
+    return clipped_surrogate(scores, (log_ratio + scores.logprobs - fixed).exp(), settings)

@@ -29,7 +29,7 @@ class PolicyGradientSettings(StrictSettings):
     clip_high: float = Field(default=0.28, ge=0, description="the ratio's upper bound is 1 + clip_high")
     normalisation: Normalisation = Field(default="token", description="what one unit of the mean is")
     beta: float = Field(default=0.0, ge=0, description="weight of the KL to the initial model; 0 keeps no reference")
-    kl: KLEstimator = Field(default="k3", description="estimator of that KL")
+    kl: KLEstimator = Field(default="k3", description="estimator of that KL in the loss; in the reward it is k1")
     kl_in: Literal["loss", "reward"] = Field(default="loss", description="where the KL is charged")
     entropy_bonus: float = Field(default=0.0, ge=0, description="weight of the entropy that is rewarded")
     dynamic_sampling: int = Field(
@@ -50,8 +50,9 @@ class PolicyGradientSettings(StrictSettings):
 
 
 def policy_gradient_needs(settings: PolicyGradientSettings, greedy: bool = False) -> Needs:
-    """What these options ask for. A KL in the loss has something to say about groups without spread, too."""
-    everywhere = (settings.beta > 0 and settings.kl_in == "loss") or settings.teacher_coefficient > 0
+    """What these options ask for. KL, entropy and teacher have something to say about groups without spread, too."""
+    pulled = settings.beta > 0 and settings.kl_in == "loss"
+    everywhere = pulled or settings.entropy_bonus > 0 or settings.teacher_coefficient > 0
     return Needs(
         reference=settings.beta > 0,
         teacher="logprobs" if settings.teacher_coefficient > 0 else None,

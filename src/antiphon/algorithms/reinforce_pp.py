@@ -1,5 +1,6 @@
-"""REINFORCE++: advantages normalised over the whole batch (Hu et al. 2025, 2501.03262, section 3).
+"""REINFORCE++: advantages normalised over the whole batch (Hu et al. 2025, 2501.03262, eqs. 4 to 7).
 
+r_i ← r_i − β Σ_t [log p_old(token) − log p_reference(token)]
 A_i = (a_i − mean(a)) / std(a),   a_i = r_i, or r_i − mean(r of its group) with `group_baseline`
 """
 
@@ -12,10 +13,11 @@ from pydantic import Field
 from torch import Tensor
 
 from antiphon.algorithms.grpo import loss
-from antiphon.algorithms.inputs import Needs, Outcomes
+from antiphon.algorithms.inputs import Outcomes
 from antiphon.algorithms.policy_gradient import PolicyGradientSettings, policy_gradient_needs, shaped_rewards
 from antiphon.algorithms.terms import group_mean
 
+needs = policy_gradient_needs
 __all__ = ["Settings", "advantages", "loss", "needs"]
 
 
@@ -25,11 +27,6 @@ class Settings(PolicyGradientSettings):
     name: Literal["reinforce_pp"] = "reinforce_pp"
     kl_in: Literal["loss", "reward"] = Field(default="reward", description="where the KL is charged")
     group_baseline: bool = Field(default=True, description="subtract the group's mean first")
-
-
-def needs(settings: Settings) -> Needs:
-    """As every policy gradient."""
-    return policy_gradient_needs(settings)
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:

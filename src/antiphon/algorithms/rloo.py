@@ -1,4 +1,4 @@
-"""RLOO: REINFORCE with a leave-one-out baseline (Ahmadian et al. 2024, 2402.14740, section 3.2).
+"""RLOO: REINFORCE with a leave-one-out baseline (Ahmadian et al. 2024, 2402.14740, section 2.3).
 
 A_i = r_i − mean(r_j of its group, j ≠ i)
 """

@@ -1,4 +1,4 @@
-"""Self-critical sequence training: the greedy answer is the baseline (Rennie et al. 2017, 1612.00563, eq. 8).
+"""Self-critical sequence training: the greedy answer is the baseline (Rennie et al. 2017, 1612.00563, section 3).
 
 A_i = r_i − r(greedy answer of the same prompt)
 """

@@ -1,0 +1,121 @@
+"""Advantages of every algorithm that compares rewards, by hand, with and without dropped completions."""
+
+from math import sqrt
+
+import pytest
+import torch
+from loss_inputs import outcomes
+
+from antiphon.algorithms import cispo, dapo, dr_grpo, grpo, gspo, mwer, reinforce_pp, rloo, self_critical
+
+LAST_DROPPED = torch.tensor([[True, True, True, False]])
+
+
+def close(given: torch.Tensor, expected: list[list[float]]) -> None:
+    torch.testing.assert_close(given, torch.tensor(expected), atol=1e-5, rtol=1e-5)
+
+
+# Of 1, 0, 2 the mean is 1 and the variance (0 + 1 + 1) / 3; the dropped 100 counts in neither.
+@pytest.mark.parametrize(
+    ("algorithm", "deviation"),
+    [(grpo, 1.0), (dr_grpo, 1.0), (mwer, 1.0), (dapo, sqrt(2 / 3)), (gspo, sqrt(2 / 3)), (cispo, sqrt(2 / 3))],
+)
+def test_group_statistics_leave_out_what_was_dropped(algorithm, deviation: float):
+    given = outcomes([[1.0, 0.0, 2.0, 100.0]], valid=LAST_DROPPED)
+    close(algorithm.advantages(given, algorithm.Settings()), [[0, -1 / deviation, 1 / deviation, 0]])
+
+
+@pytest.mark.parametrize("algorithm", [grpo, dr_grpo, mwer, dapo, gspo, cispo, rloo, reinforce_pp])
+def test_a_group_that_is_constant_but_for_what_was_dropped_teaches_nothing(algorithm):
+    given = outcomes([[-0.7, -0.7, -0.7, 3.0]], valid=LAST_DROPPED)
+    assert not algorithm.advantages(given, algorithm.Settings()).any()
+
+
+# L = 10 with a fifth of it as buffer: up to 8 tokens cost nothing, 9 half, 10 everything.
+def test_dapo_punishes_lengths_near_the_limit():
+    given = outcomes([[0.0] * 4], lengths=torch.tensor([[7, 8, 9, 10]]), max_new_tokens=10)
+    close(dapo.overlong(given, dapo.Settings()), [[0, 0, 0.5, 1]])
+    close(dapo.overlong(given, dapo.Settings(overlong_penalty=3.0)), [[0, 0, 1.5, 3]])
+    # Half of 10 as buffer: 7, 8, 9 and 10 are 2/5, 3/5, 4/5 and all the way through it.
+    close(dapo.overlong(given, dapo.Settings(overlong_share=0.5)), [[0.4, 0.6, 0.8, 1]])
+
+
+def test_dapo_compares_rewards_after_that():
+    # 0, 0, −1/2, −1: mean −3/8, deviations 3/8, 3/8, −1/8, −5/8, variance (9 + 9 + 1 + 25) / 64 / 4 = 11/64.
+    given = outcomes([[0.0] * 4], lengths=torch.tensor([[7, 8, 9, 10]]), max_new_tokens=10)
+    deviation = sqrt(11 / 64)
+    expected = [[3 / 8 / deviation, 3 / 8 / deviation, -1 / 8 / deviation, -5 / 8 / deviation]]
+    close(dapo.advantages(given, dapo.Settings()), expected)
+    assert not dapo.advantages(given, dapo.Settings(overlong_penalty=0.0)).any()
+
+
+# The means of the others are (0+2+1)/3, (1+2+1)/3, (1+0+1)/3 and (1+0+2)/3.
+def test_rloo_subtracts_the_mean_of_the_others():
+    close(rloo.advantages(outcomes([[1.0, 0.0, 2.0, 1.0]]), rloo.Settings()), [[0, -4 / 3, 4 / 3, 0]])
+    centred = grpo.advantages(outcomes([[1.0, 0.0, 2.0, 1.0]]), grpo.Settings())
+    close(centred * 4 / 3, [[0, -4 / 3, 4 / 3, 0]])
+
+
+def test_rloo_counts_only_the_others_that_are_valid():
+    given = outcomes([[1.0, 0.0, 2.0, 100.0]], valid=LAST_DROPPED)
+    close(rloo.advantages(given, rloo.Settings()), [[0, -1.5, 1.5, 0]])
+    alone = outcomes([[1.0, 0.0, 2.0, 100.0]], valid=torch.tensor([[True, False, False, False]]))
+    assert not rloo.advantages(alone, rloo.Settings()).any()
+
+
+# Group means 1 and 7 leave −1, 1, −3, 3: mean 0, variance (1 + 1 + 9 + 9) / 4 = 5.
+def test_reinforce_pp_normalises_over_all_groups():
+    given = outcomes([[0.0, 2.0], [4.0, 10.0]])
+    expected = [[-1 / sqrt(5), 1 / sqrt(5)], [-3 / sqrt(5), 3 / sqrt(5)]]
+    close(reinforce_pp.advantages(given, reinforce_pp.Settings()), expected)
+
+
+# Without the baseline 0, 2, 4, 10 are −4, −2, 0, 6 from their mean: variance (16 + 4 + 36) / 4 = 14.
+def test_reinforce_pp_without_a_baseline_compares_across_prompts():
+    settings = reinforce_pp.Settings(group_baseline=False)
+    root = sqrt(14)
+    close(
+        reinforce_pp.advantages(outcomes([[0.0, 2.0], [4.0, 10.0]]), settings), [[-4 / root, -2 / root], [0, 6 / root]]
+    )
+    # 0, 2, 4: variance 8/3.
+    given = outcomes([[0.0, 2.0], [4.0, 99.0]], valid=torch.tensor([[True, True], [True, False]]))
+    root = sqrt(8 / 3)
+    close(reinforce_pp.advantages(given, settings), [[-2 / root, 0], [2 / root, 0]])
+    # One completion a prompt, as the paper's first variant has it: ±1 about the mean of two.
+    close(reinforce_pp.advantages(outcomes([[0.0], [4.0]]), settings), [[-1.0], [1.0]])
+
+
+def test_reinforce_pp_has_nothing_to_say_where_nothing_was_rewarded():
+    none = outcomes([[0.0, 1.0]], valid=torch.zeros(1, 2, dtype=torch.bool))
+    assert not reinforce_pp.advantages(none, reinforce_pp.Settings()).any()
+
+
+def test_self_critical_compares_with_the_greedy_answer():
+    given = outcomes([[1.0, 0.0], [0.5, 0.5]], greedy_rewards=torch.tensor([0.25, 1.0]))
+    close(self_critical.advantages(given, self_critical.Settings()), [[0.75, -0.25], [-0.5, -0.5]])
+    assert self_critical.needs(self_critical.Settings()).greedy
+
+
+def test_self_critical_leaves_out_what_was_dropped():
+    dropped = torch.tensor([[True, False]])
+    given = outcomes([[1.0, 9.0]], valid=dropped, greedy_rewards=torch.tensor([0.25]))
+    close(self_critical.advantages(given, self_critical.Settings()), [[0.75, 0]])
+
+
+@pytest.mark.parametrize("algorithm", [grpo, dr_grpo, rloo, self_critical, reinforce_pp, dapo])
+def test_the_kl_may_be_charged_in_the_reward(algorithm):
+    # Two equal rewards, of which the first answer has drifted: 1 − 0.1 · 2 and 1.
+    given = outcomes([[1.0, 1.0]], reference_kl=torch.tensor([[2.0, 0.0]]), greedy_rewards=torch.tensor([1.0]))
+    charged = algorithm.advantages(given, algorithm.Settings(beta=0.1, kl_in="reward"))
+    plain = algorithm.advantages(outcomes([[0.8, 1.0]], greedy_rewards=torch.tensor([1.0])), algorithm.Settings())
+    assert charged[0, 0] < charged[0, 1]
+    torch.testing.assert_close(charged, plain)
+    assert not algorithm.advantages(given, algorithm.Settings(beta=0.1, kl_in="loss")).any()
+
+
+def test_only_what_pulls_on_constant_groups_keeps_them():
+    def mean_over(**settings) -> str:
+        return grpo.needs(grpo.Settings(**settings)).mean_over
+
+    assert mean_over() == mean_over(beta=0.1, kl_in="reward") == "groups"
+    assert mean_over(beta=0.1) == mean_over(entropy_bonus=0.1) == mean_over(teacher_coefficient=0.1) == "all"
