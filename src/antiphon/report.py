@@ -10,27 +10,31 @@ from antiphon.evaluate.metrics import main_measure
 from antiphon.runs.folder import RunFolder
 
 SMOOTHING = 10
-"""Steps in the running mean of the reward."""
+"""Steps in the running mean of what is learnt."""
 
 
 def plot_run(run: RunFolder) -> Path | None:
-    """Draw reward by step and the main measure by set into `plots/training.png`; None when the run has no steps yet."""
+    """Draw reward and the main measure by set into `plots/training.png`; None when the run has no steps yet.
+
+    Where nothing is rewarded, the loss stands in place of the reward.
+    """
     from matplotlib.figure import Figure
 
     metrics = run.metrics()
     if not metrics:
         return None
+    key, name = ("reward_mean", "reward") if "reward_mean" in metrics[0] else ("loss", "loss")
     steps = [row["step"] for row in metrics]
-    rewards = np.array([row["reward_mean"] for row in metrics])
-    window = min(SMOOTHING, len(rewards))
-    smooth = np.convolve(rewards, np.ones(window) / window, mode="valid")
+    values = np.array([row[key] for row in metrics])
+    window = min(SMOOTHING, len(values))
+    smooth = np.convolve(values, np.ones(window) / window, mode="valid")
 
     figure = Figure(figsize=(10, 4), layout="constrained")
-    reward_axes, eval_axes = figure.subplots(1, 2)
-    reward_axes.plot(steps, rewards, color="tab:blue", alpha=0.3, label="mean of a step")
-    reward_axes.plot(steps[window - 1 :], smooth, color="tab:blue", label=f"mean of {window} steps")
-    reward_axes.set(xlabel="step", ylabel="reward", title=f"reward ({run.config.algorithm_name})")
-    reward_axes.legend(loc="lower right")
+    step_axes, eval_axes = figure.subplots(1, 2)
+    step_axes.plot(steps, values, color="tab:blue", alpha=0.3, label="mean of a step")
+    step_axes.plot(steps[window - 1 :], smooth, color="tab:blue", label=f"mean of {window} steps")
+    step_axes.set(xlabel="step", ylabel=name, title=f"{name} ({run.config.algorithm_name})")
+    step_axes.legend(loc="best")
 
     by_set: dict[str, list[dict]] = {}
     measure = "wer"
@@ -51,7 +55,7 @@ def plot_run(run: RunFolder) -> Path | None:
         eval_axes.legend()
     label = "WER" if measure == "wer" else measure
     eval_axes.set(xlabel="step", ylabel=f"{label} (%), 95% interval", title="evaluation sets", ylim=(0, None))
-    for axes in (reward_axes, eval_axes):
+    for axes in (step_axes, eval_axes):
         axes.grid(alpha=0.3)
     path = run.plots / "training.png"
     figure.savefig(path, dpi=120)

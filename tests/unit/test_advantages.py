@@ -74,9 +74,8 @@ def test_reinforce_pp_normalises_over_all_groups():
 def test_reinforce_pp_without_a_baseline_compares_across_prompts():
     settings = reinforce_pp.Settings(group_baseline=False)
     root = sqrt(14)
-    close(
-        reinforce_pp.advantages(outcomes([[0.0, 2.0], [4.0, 10.0]]), settings), [[-4 / root, -2 / root], [0, 6 / root]]
-    )
+    expected = [[-4 / root, -2 / root], [0, 6 / root]]
+    close(reinforce_pp.advantages(outcomes([[0.0, 2.0], [4.0, 10.0]]), settings), expected)
     # 0, 2, 4: variance 8/3.
     given = outcomes([[0.0, 2.0], [4.0, 99.0]], valid=torch.tensor([[True, True], [True, False]]))
     root = sqrt(8 / 3)

@@ -1,0 +1,77 @@
+"""Dynamic sampling: rolled out again until enough groups have spread, never the same prompt twice, and not forever."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from antiphon.algorithms.inputs import Needs
+from antiphon.collect import Collector
+from antiphon.models.policy import Sampling
+from antiphon.types import Completion, Example, Prompt, Reward
+
+
+class Stream:
+    """What each attempt at a step brings; the ids of `hopeful` examples are in capitals."""
+
+    per_step = 2
+
+    def __init__(self, *attempts: str) -> None:
+        self.attempts, self.asked = attempts, 0
+
+    def examples(self, step: int, attempt: int = 0) -> list[Example]:
+        self.asked = max(self.asked, attempt + 1)
+        return [Example(one, "asr", None, "one") for one in self.attempts[attempt]]
+
+    def prompts(self, step: int, attempt: int = 0) -> list[Prompt]:
+        return [Prompt(one.id, "asr", None, 16000) for one in self.examples(step, attempt)]
+
+
+class Engine:
+    """Two completions a prompt, and a greedy one."""
+
+    def rollout(self, prompts, group_size, sampling, seed, step):
+        return [[Completion((i,), (-1.0,), f"{one.id}{i}", "stop") for i in range(group_size)] for one in prompts]
+
+    def greedy(self, prompts, max_new_tokens):
+        return [Completion((9,), (-1.0,), f"{one.id}9", "stop") for one in prompts]
+
+
+class Score:
+    """Tells the completions of capitals apart, and no others."""
+
+    name = "score"
+
+    async def score(self, samples):
+        return [Reward(float(one.response[-1]) if one.response[0].isupper() else 0.0) for one in samples]
+
+
+def collector(stream: Stream, **needs: Any) -> Collector:
+    policy: Any = SimpleNamespace(answer=lambda text: text)
+    parts: Any = {"stream": stream, "policy": policy, "engine": Engine(), "reward": Score()}
+    return Collector(**parts, group_size=2, sampling=Sampling(1.0, 8), seed=0, needs=Needs(**needs))
+
+
+@pytest.mark.parametrize(
+    ("attempts", "most", "kept", "rolled_out"),
+    [
+        pytest.param(["AB", "CD"], 4, "AB", 2, id="enough at once"),
+        pytest.param(["Ab", "cD", "EF"], 4, "AD", 4, id="refilled, and no further"),
+        pytest.param(["Ab", "AC"], 4, "AC", 4, id="a prompt that was had already counts once"),
+        pytest.param(["ab", "cd", "Ef", "GH"], 2, "Ea", 6, id="stops in time, and keeps what was found first"),
+        pytest.param(["Ab", "CD"], 0, "Ab", None, id="not asked for"),
+    ],
+)
+def test_groups_without_spread_are_replaced(attempts, most, kept, rolled_out):
+    stream = Stream(*attempts)
+    groups, metrics, seconds = collector(stream, dynamic_sampling=most).collect(0)
+    assert "".join(group.example.id for group in groups) == kept
+    assert metrics.get("prompts_rolled_out") == rolled_out
+    assert stream.asked == (rolled_out or 2) / 2
+    assert set(seconds) == {"data", "rollout", "reward"}
+
+
+def test_the_greedy_answer_is_scored_beside_the_samples():
+    groups, _, _ = collector(Stream("Ab"), greedy=True).collect(0)
+    assert [group.greedy_reward for group in groups] == [Reward(9.0), Reward(0.0)]
+    assert [[reward and reward.value for reward in group.rewards] for group in groups] == [[0, 1], [0, 0]]
