@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from antiphon.collect import Collector
 from antiphon.config import Config, load_config
 from antiphon.config.schema import Rollout
-from antiphon.data.source import load_set, named_sets
+from antiphon.data.source import load_set, mixed, named_sets
 from antiphon.data.stream import PromptStream
 from antiphon.device import prepare_cpu, resolve_device, resolve_dtype
 from antiphon.errors import ConfigError, RunError
@@ -224,14 +224,14 @@ class _Parts:
 
     def __init__(self, config: Config, weights: str, reporter: Reporter, reward: RewardSpec | None = None) -> None:
         """`weights` are those to start from: the recipe's model, or a checkpoint that holds a whole one."""
-        if config.data.train is None:
+        if not config.data.train:
             raise ConfigError("no training data; give --data FILE.jsonl, or data.train=builtin:commands-train")
         self.config, self.reporter = config, reporter
         self.skipped: list[str] = []
         objectives = load_objectives(config.algorithm)
         needs = combined_needs(objectives)
         rewards = load_reward(reward or config.reward, config.reward_limits) if needs.rewards else None
-        self.examples = self._load(config.data.train, config.data.limit)
+        self.examples = mixed([(spec, self._load(spec, config.data.limit)) for spec in config.data.train])
         eval_sets = named_sets(config.data.eval)
         self.eval_sets = {name: self._load(spec, config.eval.limit) for name, spec in eval_sets.items()}
         column = config.eval.group_by
@@ -320,7 +320,7 @@ class _Experiment:
     def run_to_end(self, began: float) -> TrainResult:
         config, run, parts = self.config, self.run, self.parts
         run.update("running", self.done)
-        run.log(f"training {config.model} on {len(parts.examples)} examples of {config.data.train}")
+        run.log(f"training {config.model} on {len(parts.examples)} examples of {', '.join(config.data.train)}")
         for line in parts.skipped:
             run.log(line)
         if config.gate.enabled and self.done < config.train.steps:

@@ -27,7 +27,7 @@ def test_later_layers_win_over_earlier_ones(tmp_path):
     assert config.rollout.group_size == 2
     assert config.rollout.temperature == 0.5
     assert config.model == "c"
-    assert config.data.train == "t.jsonl"
+    assert config.data.train == ["t.jsonl"]
     assert config.train.steps == 100
 
 
@@ -48,6 +48,11 @@ def test_an_algorithm_by_name_takes_settings_from_overrides():
 def test_one_evaluation_set_needs_no_list():
     assert load_config(None, ["data.eval=dev.jsonl"]).data.eval == ["dev.jsonl"]
     assert load_config(None, ["data.eval=[a, b]"]).data.eval == ["a", "b"]
+
+
+def test_training_sets_may_be_mixed():
+    assert load_config(None, ["data.train=[a, b]"]).data.train == ["a", "b"]
+    assert load_config(None, ["data.train=null"]).data.train == []
 
 
 def test_the_written_recipe_reads_back_equal(tmp_path):

@@ -45,7 +45,7 @@ def _reward(value: Any) -> Any:
 
 
 def _names(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    return [] if value is None else [value] if isinstance(value, str) else value
 
 
 def _block_tokens(value: Any) -> Any:
@@ -115,8 +115,10 @@ class TeacherConfig(Settings):
 class Data(Settings):
     """What is learnt from and what is measured."""
 
-    train: Name | None = Field(default=None, description="Training set: a JSONL file or a built-in set's name.")
-    limit: PositiveInt | None = Field(default=None, description="Rows used of the training set; all by default.")
+    train: Annotated[list[Name], BeforeValidator(_names)] = Field(
+        default=[], description="Training sets to mix, one or a list: JSONL files or built-in sets' names."
+    )
+    limit: PositiveInt | None = Field(default=None, description="Rows used of each training set; all by default.")
     eval: Annotated[list[Name], BeforeValidator(_names)] = Field(
         default=[], description="Evaluation sets, one or a list: JSONL files or built-in sets' names."
     )

@@ -9,7 +9,7 @@ from antiphon.config import Config
 from antiphon.data.check import validate
 from antiphon.data.corpora.sets import builtin_set
 from antiphon.data.jsonl import BadRow, read_jsonl, require_good
-from antiphon.errors import ConfigError
+from antiphon.errors import ConfigError, DataError
 from antiphon.types import Example
 
 BUILTIN = "builtin:"
@@ -32,6 +32,23 @@ def named_sets(specs: Sequence[str]) -> dict[str, str]:
             )
         named[name] = spec
     return named
+
+
+def mixed(sets: Sequence[tuple[str, Sequence[Example]]]) -> list[Example]:
+    """The examples of several sets, each with its spec, as one training set.
+
+    Raises `DataError` when two have an example of the same id: what is sampled is a function of the ids.
+    """
+    first: dict[str, str] = {}
+    for spec, examples in sets:
+        for example in examples:
+            if example.id in first:
+                raise DataError(
+                    f"{first[example.id]} and {spec} both have an example {example.id!r}; name each set once, and give "
+                    'rows of different sets an "id" of their own'
+                )
+            first[example.id] = spec
+    return [example for _, examples in sets for example in examples]
 
 
 def load_set(

@@ -2,7 +2,9 @@
 
 `builtin:CORPUS-SET`, where CORPUS is `digits` or `commands` and SET is
 
-    train, train-noisy      training voices, clean or in noise
+    train                   training voices
+    train-noisy             training voices in white, pink or babble noise
+    train-reverb            training voices in reverberant rooms
     clean                   unseen voices
     noisy                   unseen voices in white, pink or babble noise
     fast                    unseen voices, hurried
@@ -50,15 +52,17 @@ class Condition:
 NOISES = ("white", "pink", "babble")
 SNR_DB = (0.0, 10.0)
 BABBLE_SNR_DB = (8.0, 18.0)
+RT60: tuple[Seconds, Seconds] = (0.4, 0.9)
 
 CONDITIONS: dict[str, Condition] = {
     "train": Condition("train", 4000),
     "train-noisy": Condition("train", 4000, noises=NOISES, snr_db=SNR_DB, babble_snr_db=BABBLE_SNR_DB),
+    "train-reverb": Condition("train", 4000, rt60=RT60),
     "clean": Condition("test", 300),
     "noisy": Condition("test", 300, noises=NOISES, snr_db=SNR_DB, babble_snr_db=BABBLE_SNR_DB),
     "fast": Condition("test", 300, words_per_minute=(260, 320)),
     "accent": Condition("accent", 300),
-    "reverb": Condition("test", 300, rt60=(0.4, 0.9)),
+    "reverb": Condition("test", 300, rt60=RT60),
 }
 TEST_SETS = ("clean", "noisy", "fast", "accent", "reverb")
 
