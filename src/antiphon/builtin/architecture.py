@@ -140,8 +140,9 @@ def build_model(size: Size, processor: Qwen3ASRProcessor) -> Qwen3ASRForConditio
         eos_token_id=[token("<|endoftext|>"), token("<|im_end|>")],
         tie_word_embeddings=True,
     )
-    model = Qwen3ASRForConditionalGeneration(config)
+    model: Any = Qwen3ASRForConditionalGeneration(config)
     _rescale_convolutions(model)
+    model.generation_config.max_new_tokens = 64
     return model
 
 

@@ -115,7 +115,6 @@ def pretrain(
             print(f"step {step}  loss {loss:.3f}  auxiliary ctc {ctc:.3f}  {seconds:.0f} s", flush=True)
     if name == "teacher-refined":
         architecture.prune_text_mlp(model, TEXT_MLP_WIDTH)
-    model.generation_config.max_new_tokens = 64
     model.half().save_pretrained(out)
     processor.save_pretrained(out)
 
