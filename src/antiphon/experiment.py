@@ -43,6 +43,7 @@ from antiphon.tasks.load import prompter
 from antiphon.train.checkpoint import load_checkpoint, save_checkpoint
 from antiphon.train.credit import AlignmentCredit
 from antiphon.train.objectives import combined_needs, load_objectives
+from antiphon.train.spread import SpreadWatch
 from antiphon.train.teachers.load import load_teachers
 from antiphon.train.trainable import make_trainable
 from antiphon.train.trainer import Trainer
@@ -316,6 +317,7 @@ class _Experiment:
         self.run, self.parts, self.done, self.reporter = run, parts, done, reporter
         self.config = parts.config
         parts.collector.log = run.log
+        self.spread = SpreadWatch()
 
     def run_to_end(self, began: float) -> TrainResult:
         config, run, parts = self.config, self.run, self.parts
@@ -359,6 +361,9 @@ class _Experiment:
         record_step(self.run, step)
         self.run.update("running", step.number)
         self.reporter.stepped(step, train.steps)
+        if warning := self.spread(step.metrics, step.advantages):
+            self.run.log(f"step {step.number}: {warning}")
+            self.reporter.note(f"step {step.number:>5}  {warning}")
         stop, new_best = None, False
         if every and step.number % every == 0 and not last:
             stop = self._evaluate_once(step.number)
