@@ -8,11 +8,13 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from antiphon.algorithms import grpo
+from antiphon.algorithms.policy_gradient import PolicyGradientSettings
 from antiphon.cli.main import app
 from antiphon.config import Config, yaml
+from antiphon.config.schema import Lora
 from antiphon.data.corpora.sets import CONDITIONS, CORPORA
 from antiphon.rewards import exact, format, hallucination, keywords, language, omni, wer
+from antiphon.train.objectives import algorithm_names, import_algorithm
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -43,7 +45,7 @@ def keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, object]]:
 REWARDS = [exact, format, hallucination, keywords, language, omni, wer]
 MODELS = [
     (Config, "", None),
-    (grpo.Settings, "algorithm.", None),
+    (Lora, "lora.", None),
     *((module.Settings, "reward.", f"### {module.__name__.rpartition('.')[2]}") for module in REWARDS),
 ]
 
@@ -61,13 +63,13 @@ def test_no_row_describes_a_key_that_is_gone():
     known = [key for model, prefix, _ in MODELS for key, _ in keys(model, prefix)]
     sections = (
         "data.",
+        "lora.",
         "rollout.",
         "optimizer.",
         "train.",
         "eval.",
         "gate.",
         "guard.",
-        "algorithm.",
         "reward.",
         "reward_limits.",
     )
@@ -77,6 +79,19 @@ def test_no_row_describes_a_key_that_is_gone():
     for model, prefix, heading in MODELS:
         if heading is not None:
             assert set(rows("recipes.md", heading)) == {key for key, _ in keys(model, prefix)}, heading
+
+
+@pytest.mark.parametrize("name", algorithm_names())
+def test_every_option_of_an_algorithm_is_described_with_its_default(name):
+    """In the algorithm's own section of algorithms.md, or in the one on what policy gradients share."""
+    settings = import_algorithm(name).Settings
+    shared = rows("algorithms.md", "## Policy gradient") if issubclass(settings, PolicyGradientSettings) else {}
+    own = rows("algorithms.md", f"### {name}")
+    options = {key: default for key, default in keys(settings, "algorithm.") if key != "algorithm.name"}
+    assert set(options) == set(shared | own), name
+    for key, default in options.items():
+        stated = yaml.parse((shared | own)[key][0].strip("`"), f"the default of {key}")
+        assert stated == default, key
 
 
 def test_every_built_in_set_is_described_with_its_size():
