@@ -21,14 +21,16 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def rows(document: str, heading: str | None = None) -> dict[str, list[str]]:
-    """The cells of every table row that begins with `code`, by that code; with `heading`, of that section alone."""
+    """The cells of every table row that begins with `code`, by that code, the first of several; with `heading`, of that
+    section alone."""
     text = (ROOT / "docs" / document).read_text(encoding="utf-8")
     if heading is not None:
         _, found, text = text.partition(f"\n{heading}\n")
         assert found, f"docs/{document} has no heading {heading!r}"
         text = text.partition("\n#")[0]
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line[:1] == "|"]
-    return {row[0].strip("|` "): row[1:] for row in cells if row[0].strip("| ").startswith("`")}
+    coded = [row for row in cells if row[0].strip("| ").startswith("`")]
+    return {row[0].strip("|` "): row[1:] for row in reversed(coded)}
 
 
 def keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, object]]:
