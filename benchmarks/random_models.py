@@ -25,9 +25,10 @@ def recogniser(size: str, device: torch.device, dtype: torch.dtype) -> tuple[Any
     torch.manual_seed(0)
     processor = build_processor()
     if size != QWEN:
-        return build_model(SIZES[size], processor).to(device, dtype), processor
+        model: Any = build_model(SIZES[size], processor)
+        return model.to(device, dtype), processor
     # The configuration's defaults are the published model's, but for the width that its projector hands on.
-    config = Qwen3ASRConfig(audio_config={"model_type": "qwen3_asr_encoder", "output_dim": 2048})
+    config: Any = Qwen3ASRConfig(audio_config={"model_type": "qwen3_asr_encoder", "output_dim": 2048})
     token = processor.tokenizer.convert_tokens_to_ids
     config.text_config.vocab_size = 151936
     config.audio_token_id, config.eos_token_id = token("<|audio_pad|>"), [token("<|im_end|>")]

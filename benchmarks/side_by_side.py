@@ -24,7 +24,7 @@ Seconds = dict[str, float]
 """Of each phase of one round."""
 
 
-def parse(doc: str, presets: Collection[str], default: str, argv: Sequence[str] | None) -> argparse.Namespace:
+def parse(doc: str | None, presets: Collection[str], default: str, argv: Sequence[str] | None) -> argparse.Namespace:
     """The options every benchmark has. `device` and `dtype` come back as torch's; exits where there is no such GPU."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=presets, default=default, help=f"model and work (default: {default})")

@@ -36,7 +36,7 @@ from antiphon.config import Config
 from antiphon.data.stream import PromptStream
 from antiphon.models.policy import Sampling
 from antiphon.models.text_lm import TextLM
-from antiphon.rewards.sample import Sample
+from antiphon.rewards.sample import Sample, Scored
 from antiphon.rollout.engine import InProcessEngine
 from antiphon.tasks.text import prompt
 from antiphon.train.objectives import load_objectives
@@ -85,8 +85,8 @@ def language_model(work: Work, device: torch.device, dtype: torch.dtype) -> tupl
         num_key_value_heads=work.heads // 2,
         head_dim=work.head_dim,
         tie_word_embeddings=True,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=words.index("<pad>"),
+        eos_token_id=words.index("<eos>"),
     )
     torch.manual_seed(0)
     with torch.device(device):
@@ -110,7 +110,7 @@ class EvenWords:
 
     name = "even_words"
 
-    async def score(self, samples: Sequence[Sample]) -> list[Reward]:
+    async def score(self, samples: Sequence[Sample]) -> list[Scored]:
         return [Reward(reward(sample.response)) for sample in samples]
 
 
@@ -157,7 +157,7 @@ class Standard:
     def run(self, steps: int, between: Callable[[int], None]) -> list[Seconds]:
         """The time of each of `steps` steps; `between(number)` is called after each and not timed."""
         from datasets import Dataset
-        from trl import GRPOTrainer
+        from trl.trainer.grpo_trainer import GRPOTrainer
 
         work, arguments = self.work, self.arguments
         # Mixed precision is TRL's way: weights in fp32, computation in bf16.
@@ -176,7 +176,7 @@ class Standard:
         return steps_taken.seconds
 
     def _settings(self, folder: str, steps: int) -> Any:
-        from trl import GRPOConfig
+        from trl.trainer.grpo_config import GRPOConfig
 
         work, arguments = self.work, self.arguments
         return GRPOConfig(
