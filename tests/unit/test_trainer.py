@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from antiphon.algorithms import grpo
+from antiphon.algorithms import grpo, raft
 from antiphon.builtin.architecture import Size, build_model, build_processor
 from antiphon.config import Config, load_config
 from antiphon.models.audio_lm import AudioPrefixLM
@@ -120,6 +120,16 @@ def test_loss_and_metrics_on_policy_by_hand(initial, sampled):
     # AdamW's first step is at most the rate, and very nearly that for weights with a gradient to speak of.
     moved = (weights(one) - weights(trainer(initial))).abs().max().item()
     assert moved == pytest.approx(LR / 4, rel=1e-2)
+
+
+def test_raft_is_the_mean_over_the_tokens_of_what_it_keeps(initial, sampled):
+    one = Trainer(clone(initial), [Objective("raft", raft, raft.Settings())], config())
+    advantages, metrics = one.step(rewarded(sampled, REWARDS), 0)
+    rows = [completion.logprobs for group in sampled for completion in group.completions]
+    kept = [row for row, given in zip(rows, advantages.any(-1).tolist(), strict=True) if given]
+    assert len(kept) == 4
+    assert metrics["loss"] == pytest.approx(-sum(map(sum, kept)) / sum(map(len, kept)), abs=1e-5)
+    assert metrics["learnt_share"] == pytest.approx(4 / 12)
 
 
 def test_better_answers_become_more_probable(initial, sampled):
