@@ -11,9 +11,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
 
+import torch
+
 from antiphon.collect import Collector
 from antiphon.config import Config, load_config
-from antiphon.config.schema import Rollout
+from antiphon.config.schema import Labels, Rollout
 from antiphon.data.source import load_set, mixed, named_sets
 from antiphon.data.stream import PromptStream
 from antiphon.device import prepare_cpu, resolve_device, resolve_dtype
@@ -37,6 +39,7 @@ from antiphon.rollout.engine import Engine, InProcessEngine
 from antiphon.rollout.enumerate import EveryLabelEngine
 from antiphon.rollout.gate import GateReport, run_gate
 from antiphon.rollout.labels import LabelEngine
+from antiphon.rollout.transcripts import Transcript, relabel, transcribe
 from antiphon.runs.find import list_runs, resolve
 from antiphon.runs.folder import RunFolder
 from antiphon.tasks.load import prompter
@@ -127,15 +130,18 @@ def train(
     if found is None:
         parts = _Parts(config, config.model, reporter, reward)
         run, done = RunFolder.create(config, command or sys.argv), 0
+        parts.write_transcripts(run)
     else:
         run, done = found
         run.require_free()
         whole = done and not config.lora
-        parts = _Parts(config, str(run.checkpoints.at(done).path) if whole else config.model, reporter, reward)
+        weights = str(run.checkpoints.at(done).path) if whole else config.model
+        parts = _Parts(config, weights, reporter, reward, run.transcripts())
         if done:
             load_checkpoint(run.checkpoints.at(done).path, parts.trainer)
         run.claim()
         run.write_config(config)
+        parts.write_transcripts(run)
         run.truncate_after(done)
         run.log(f"resumed from step {done}")
     try:
@@ -195,7 +201,9 @@ def _pinned(config: Config) -> Config:
         one if one.url or one.model is None else one.model_copy(update={"model": pin(one.model, config.output)})
         for one in config.teacher
     ]
-    return config.model_copy(update={"model": pin(config.model, config.output), "teacher": teachers})
+    labels = config.labels and config.labels.model_copy(update={"model": pin(config.labels.model, config.output)})
+    model = pin(config.model, config.output)
+    return config.model_copy(update={"model": model, "teacher": teachers, "labels": labels})
 
 
 def _find_resumable(config: Config, resume: str | None) -> tuple[RunFolder, int] | None:
@@ -223,16 +231,26 @@ def _find_resumable(config: Config, resume: str | None) -> tuple[RunFolder, int]
 class _Parts:
     """Everything a run works with, loaded and checked before its folder is made."""
 
-    def __init__(self, config: Config, weights: str, reporter: Reporter, reward: RewardSpec | None = None) -> None:
-        """`weights` are those to start from: the recipe's model, or a checkpoint that holds a whole one."""
+    def __init__(
+        self,
+        config: Config,
+        weights: str,
+        reporter: Reporter,
+        reward: RewardSpec | None = None,
+        transcripts: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """`weights` are those to start from: the recipe's model, or a checkpoint that holds a whole one.
+        `transcripts` are those that the run made already."""
         if not config.data.train:
             raise ConfigError("no training data; give --data FILE.jsonl, or data.train=builtin:commands-train")
         self.config, self.reporter = config, reporter
         self.skipped: list[str] = []
+        self.transcripts: list[Transcript] = []
         objectives = load_objectives(config.algorithm)
         needs = combined_needs(objectives)
         rewards = load_reward(reward or config.reward, config.reward_limits) if needs.rewards else None
-        self.examples = mixed([(spec, self._load(spec, config.data.limit)) for spec in config.data.train])
+        texts = (needs.rewards or needs.alignment_credit or needs.source == "labels") and not config.labels
+        self.examples = mixed([(spec, self._load(spec, config.data.limit, texts)) for spec in config.data.train])
         eval_sets = named_sets(config.data.eval)
         self.eval_sets = {name: self._load(spec, config.eval.limit) for name, spec in eval_sets.items()}
         column = config.eval.group_by
@@ -247,6 +265,8 @@ class _Parts:
                 block_from(loaded, config.rollout.block_tokens_from)
             return loaded
 
+        if config.labels:
+            self.examples = self._relabelled(config.labels, [Transcript(**row) for row in transcripts], device)
         reporter.phase("loading the model")
         self.policy = policy(weights)
         make_trainable(self.policy.model, config)
@@ -289,9 +309,28 @@ class _Parts:
             return EveryLabelEngine(self.policy)
         return InProcessEngine(self.policy, self.config.rollout.max_tokens)
 
-    def _load(self, spec: str, limit: int | None = None) -> list[Example]:
+    def _relabelled(self, labels: Labels, known: list[Transcript], device: torch.device) -> list[Example]:
+        """The training examples with what a model hears in them as their texts; `known` clips are not heard again."""
+        heard = {one.id for one in known}
+        unheard = [example for example in self.examples if example.id not in heard]
+        if unheard:
+            self.reporter.phase(f"{labels.model} transcribes the training set", len(unheard))
+            known = known + transcribe(unheard, labels, self.config, device, self.reporter.advance)
+        self.transcripts = known
+        examples, summary = relabel(self.examples, known, labels)
+        if summary:
+            self.reporter.note(summary)
+            self.skipped.append(summary)
+        return examples
+
+    def write_transcripts(self, run: RunFolder) -> None:
+        """Keep what was heard in the training set, so that a resumed run learns from the same."""
+        if self.transcripts:
+            run.write_transcripts([asdict(one) for one in self.transcripts])
+
+    def _load(self, spec: str, limit: int | None = None, text_required: bool = True) -> list[Example]:
         self.reporter.phase(f"checking {spec}")
-        examples, skipped = load_set(spec, self.config, limit, self.reporter.advance)
+        examples, skipped = load_set(spec, self.config, limit, self.reporter.advance, text_required)
         if skipped:
             self.reporter.note(f"{spec}: skipped {len(skipped)} of {len(skipped) + len(examples)} rows")
             self.skipped += [f"skipped {spec}: {row}" for row in skipped]
@@ -432,10 +471,12 @@ class _Experiment:
 def resumed_config(resume: str, flags: Mapping[str, Any], overrides: Sequence[str]) -> Config:
     """The recipe of the run to resume, with flags and overrides such as `train.steps=200` laid over it.
 
-    Raises `RunError` when there is no such run, or when another model is asked for.
+    Raises `RunError` when there is no such run, or when another model or other labels are asked for.
     """
     run, _ = resolve(resume, Path(flags.get("output") or "runs"))
     config = load_config(run.path / "config.yaml", overrides, flags)
     if config.model != run.config.model:
         raise RunError(f"the run {run.id} trains {run.config.model}; start a new run to train {config.model}")
+    if config.labels != run.config.labels:
+        raise RunError(f"the run {run.id} has labels={run.config.labels}; start a new run to learn from other texts")
     return config

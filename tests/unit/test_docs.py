@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
 
 from antiphon.algorithms.policy_gradient import PolicyGradientSettings
 from antiphon.cli.main import app
 from antiphon.config import Config, yaml
-from antiphon.config.schema import Lora
+from antiphon.config.schema import Labels, Lora
 from antiphon.data.corpora.sets import CONDITIONS, CORPORA
 from antiphon.rewards import exact, format, hallucination, keywords, language, omni, wer
 from antiphon.train.objectives import algorithm_names, import_algorithm
@@ -34,19 +33,19 @@ def rows(document: str, heading: str | None = None) -> dict[str, list[str]]:
 
 
 def keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, object]]:
-    """Every dotted key of a settings model, with its default as YAML writes it."""
+    """Every dotted key of a settings model, with its default as YAML writes it: null where it is required."""
     for name, field in model.model_fields.items():
         below = field.annotation
         if isinstance(below, type) and issubclass(below, BaseModel):
             yield from keys(below, f"{prefix}{name}.")
         else:
-            assert field.default is not PydanticUndefined
-            yield f"{prefix}{name}", field.default
+            yield f"{prefix}{name}", None if field.is_required() else field.default
 
 
 REWARDS = [exact, format, hallucination, keywords, language, omni, wer]
 MODELS = [
     (Config, "", None),
+    (Labels, "labels.", None),
     (Lora, "lora.", None),
     *((module.Settings, "reward.", f"### {module.__name__.rpartition('.')[2]}") for module in REWARDS),
 ]
@@ -65,6 +64,7 @@ def test_no_row_describes_a_key_that_is_gone():
     known = [key for model, prefix, _ in MODELS for key, _ in keys(model, prefix)]
     sections = (
         "data.",
+        "labels.",
         "lora.",
         "rollout.",
         "optimizer.",

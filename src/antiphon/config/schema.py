@@ -139,6 +139,15 @@ class Data(Settings):
         return self
 
 
+class Labels(Settings):
+    """Transcripts that a model makes of the training audio, in place of the data's own."""
+
+    model: Name = Field(description="The model that transcribes the training set, as for the recipe's `model`.")
+    min_confidence: Fraction = Field(
+        default=0.0, description="Least mean probability of a transcript's tokens for it to be learnt from."
+    )
+
+
 class Rollout(Settings):
     """How the model is asked."""
 
@@ -318,6 +327,9 @@ class Config(Settings):
     )
     lora: Lora | None = Field(default=None, description="Train LoRA adapters in place of the weights; {} for defaults.")
     data: Data = Data()
+    labels: Labels | None = Field(
+        default=None, description="Learn from what a model hears in the training audio, not from the data's texts."
+    )
     rollout: Rollout = Rollout()
     optimizer: Optimizer = Optimizer()
     train: Train = Train()

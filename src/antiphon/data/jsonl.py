@@ -96,7 +96,7 @@ def read_jsonl(
     maps any of these to the key that holds it in this file, e.g. {"audio": "wav"}. Rows of `WRITTEN_TASKS` have
     a `prompt`, which stays among the example's columns, and may leave the audio out. An example without an `id`
     is called after its path and segment, or its prompt: 16 hexadecimal digits of their SHA-256. Blank lines are
-    skipped. Without `text_required`, a row may leave its text out, as audio that is yet to be transcribed does.
+    skipped. Without `text_required`, a row may leave its text out or null, as audio that is yet to be transcribed does.
 
     Raises `DataError` when the file itself cannot be read, `ConfigError` when `columns` names an unknown
     field or `default_task` is not among `known_tasks`.
@@ -110,8 +110,8 @@ def read_jsonl(
         try:
             row = _parse(raw)
             row_id = _name(row, "id", keys)
-            if not text_required:
-                row.setdefault(keys["text"], "")
+            if not text_required and row.get(keys["text"]) is None:
+                row[keys["text"]] = ""
             example = _example(row, keys, rows.path.parent, default_task, known_tasks)
             row_id = example.id
             if row_id in rows.lines:

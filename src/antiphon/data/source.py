@@ -56,17 +56,18 @@ def load_set(
     config: Config,
     limit: int | None = None,
     on_progress: Callable[[int], None] | None = None,
+    text_required: bool = True,
 ) -> tuple[list[Example], list[BadRow]]:
     """The examples of `builtin:NAME` or of a JSONL file, every clip decoded once, and the rows skipped.
 
-    `limit` takes the first rows only.
+    `limit` takes the first rows only. Without `text_required` a row may leave its text out (see `read_jsonl`).
 
     Raises `DataError` naming each bad row, `ConfigError` for an unknown built-in set.
     """
     if spec.startswith(BUILTIN):
         return list(builtin_set(spec.removeprefix(BUILTIN))[:limit]), []
     data = config.data
-    rows = require_good(read_jsonl(spec, data.columns, default_task=config.task))
+    rows = require_good(read_jsonl(spec, data.columns, default_task=config.task, text_required=text_required))
     return validate(
         rows.examples[:limit],
         data.max_seconds,

@@ -43,6 +43,8 @@ class Family:
     """(model, audio of several clips) -> the features that replace the placeholders [audio tokens, D], in order."""
     answer: Callable[[str], str] = str.strip
     """A decoded completion -> the answer without the model's framing."""
+    language: Callable[[str], str | None] = lambda text: None
+    """A decoded completion -> the language that its framing names."""
     frame: Callable[[str, str | None, Prompt], str] = lambda text, language, prompt: text
     """(text, its language, prompt) -> the completion with the model's framing: the inverse of `answer`."""
     max_seconds: Callable[[Any], Seconds] = lambda processor: math.inf
@@ -125,6 +127,11 @@ def _qwen3_asr_frame(text: str, language: str | None, prompt: Prompt) -> str:
 def _qwen3_asr_answer(text: str) -> str:
     """ "language English<asr_text>hello" -> "hello". Unlike the processor's parser it hides no repetitions."""
     return text.split("<asr_text>", 1)[-1].strip()
+
+
+def _qwen3_asr_language(text: str) -> str | None:
+    found = re.match(r"language (.+?)<asr_text>", text)
+    return None if found is None or found[1] == "None" else found[1]
 
 
 def _glm_asr(processor: Any, prompt: Prompt) -> Inputs:
@@ -233,7 +240,12 @@ FAMILIES: dict[str, Family] = {
     "qwen2_5_omni": _QWEN2_5_OMNI,
     "qwen2_5_omni_thinker": _QWEN2_5_OMNI,
     "qwen3_asr": Family(
-        "Qwen3ASRForConditionalGeneration", _qwen3_asr, _MASKED, answer=_qwen3_asr_answer, frame=_qwen3_asr_frame
+        "Qwen3ASRForConditionalGeneration",
+        _qwen3_asr,
+        _MASKED,
+        answer=_qwen3_asr_answer,
+        language=_qwen3_asr_language,
+        frame=_qwen3_asr_frame,
     ),
     "qwen3_omni_moe": _QWEN3_OMNI,
     "qwen3_omni_moe_thinker": _QWEN3_OMNI,

@@ -151,6 +151,9 @@ class AudioPrefixLM(DecoderOnly):
     def answer(self, text: str) -> str:
         return self.family.answer(text)
 
+    def named_language(self, text: str) -> str | None:
+        return self.family.language(text)
+
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)

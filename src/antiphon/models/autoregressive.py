@@ -135,6 +135,9 @@ class Autoregressive:
         """`text` as the model words it."""
         return text
 
+    def named_language(self, text: str) -> str | None:
+        return None
+
     @torch.no_grad()
     def sample(
         self, prefix: Prefix, n: int, sampling: Sampling, uniforms: np.ndarray | None = None

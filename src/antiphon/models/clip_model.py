@@ -146,6 +146,9 @@ class ClipModel:
     def answer(self, text: str) -> str:
         return text.strip()
 
+    def named_language(self, text: str) -> str | None:
+        return None
+
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)

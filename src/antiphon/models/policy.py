@@ -109,6 +109,10 @@ class Policy(Protocol):
         """A completion's text without the model's own framing, such as a language tag."""
         ...
 
+    def named_language(self, text: str) -> str | None:
+        """The language that the framing of a completion's text names; None where it names none."""
+        ...
+
     def save(self, folder: Path) -> None:
         """Weights, configuration and processor in `save_pretrained` form."""
         ...

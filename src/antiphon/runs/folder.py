@@ -144,6 +144,14 @@ class RunFolder:
         """The lines of `timings.jsonl`."""
         return lines.read(self.path / "timings.jsonl")
 
+    def write_transcripts(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Replaces `transcripts.jsonl`, in one step."""
+        atomic.write_text(self.path / "transcripts.jsonl", "".join(f"{lines.encode(row)}\n" for row in rows))
+
+    def transcripts(self) -> list[dict[str, Any]]:
+        """The lines of `transcripts.jsonl`."""
+        return lines.read(self.path / "transcripts.jsonl")
+
     def log(self, message: str) -> None:
         """Adds a line to `log.txt`, after the present time."""
         path = self.path / "log.txt"
