@@ -111,7 +111,7 @@ def test_metrics_and_timings_have_a_line_a_step(trained):
 def test_the_log_says_what_happened(trained):
     lines = (trained.run.path / "log.txt").read_text().splitlines()
     assert "8 examples" in lines[0]
-    assert "step 0: dev: WER" in lines[1]
+    assert "step 0: dev: wer" in lines[1]
     assert lines[-1].endswith("finished 16 steps")
 
 

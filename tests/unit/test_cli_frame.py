@@ -81,11 +81,11 @@ def test_a_misspelt_command_is_a_usage_error(capsys):
     assert "runs" in capsys.readouterr().err
 
 
-def make_run(output, *overrides: str) -> RunFolder:
+def make_run(output, *overrides: str, measure: str = "wer") -> RunFolder:
     config = load_config(None, [f"output={output}", *overrides])
     run = RunFolder.create(config, [])
-    for step, wer in ((0, 0.5), (50, 0.25), (100, 0.75)):
-        run.save_eval("clean", step, {"wer": wer}, [{"id": "a"}])
+    for step, rate in ((0, 0.5), (50, 0.25), (100, 0.75)):
+        run.save_eval("clean", step, {measure: rate}, [{"id": "a"}])
     with run.checkpoints.save(50) as folder:
         (folder / "weights").write_bytes(bytes(1000))
     run.update("finished", step=100)
@@ -107,9 +107,12 @@ def test_runs_are_one_line_of_json(tmp_path, capsys):
         "steps": 100,
         "model": "builtin:student",
         "algorithm": "grpo",
-        "best_wer": 0.25,
-        "last_wer": 0.75,
+        "measure": "wer",
+        "best": 0.25,
+        "last": 0.75,
         "error": None,
+        "reason": None,
+        "guard": None,
     }
 
 
@@ -120,6 +123,15 @@ def test_runs_are_a_table_for_people(tmp_path, capsys, monkeypatch):
     shown = capsys.readouterr().out
     for cell in (run.id, "finished", "100/100", "builtin:student", "25.0%", "75.0%"):
         assert cell in shown
+
+
+def test_a_run_of_whole_answers_shows_its_accuracy(tmp_path, capsys):
+    run = make_run(tmp_path, measure="accuracy")
+    run_main("runs", "--output", str(tmp_path), "--json")
+    (row,) = json.loads(capsys.readouterr().out)["runs"]
+    assert (row["measure"], row["best"], row["last"]) == ("accuracy", 0.75, 0.75)
+    run_main("checkpoints", run.id, "--output", str(tmp_path))
+    assert "clean: accuracy 25.0%" in capsys.readouterr().out
 
 
 def test_a_run_of_another_version_does_not_hide_the_others(tmp_path, capsys):

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from antiphon.cli.output import print_json, tables
+from antiphon.cli.progress import percent
 from antiphon.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 def list_command(output: Output = Path("runs"), as_json: Json = False) -> None:
     """List the runs, the latest first.
 
-    WER is the mean over a step's evaluation sets. A run whose process is gone without a word is "killed".
+    A rate is the mean over a step's evaluation sets. A run whose process is gone without a word is "killed".
     """
     from antiphon.runs import list_runs
 
@@ -69,6 +70,8 @@ def checkpoints_command(
 
 
 def _describe(run: RunFolder) -> dict[str, Any]:
+    from antiphon.runs import best
+
     status = run.status
     error = status.error
     model = algorithm = "unreadable"
@@ -76,8 +79,10 @@ def _describe(run: RunFolder) -> dict[str, Any]:
         model, algorithm = run.config.model, run.config.algorithm_name
     except ConfigError as problem:
         error = str(problem)
-    wers = _mean_wers(run.evals())
-    looks = run.guard()
+    summaries, looks = run.evals(), run.guard()
+    measure = best.main_measure(summaries)
+    rates = best.mean_by_step(summaries, measure)
+    of_best = min if measure in best.LOWER_IS_BETTER else max
     return {
         "run": run.id,
         "state": status.seen_state,
@@ -85,22 +90,14 @@ def _describe(run: RunFolder) -> dict[str, Any]:
         "steps": status.steps,
         "model": model,
         "algorithm": algorithm,
-        "best_wer": min(wers.values(), default=None),
-        "last_wer": wers[max(wers)] if wers else None,
+        "measure": measure if rates else None,
+        "best": of_best(rates.values(), default=None),
+        "last": rates[max(rates)] if rates else None,
         "started": status.started,
         "error": error,
         "reason": status.reason,
         "guard": looks[-1]["worse"] if looks else None,
     }
-
-
-def _mean_wers(summaries: Sequence[Mapping[str, Any]]) -> dict[int, float]:
-    """WER by step, averaged over the sets that have one."""
-    by_step: dict[int, list[float]] = {}
-    for summary in summaries:
-        if summary.get("wer") is not None:
-            by_step.setdefault(summary["step"], []).append(summary["wer"])
-    return {step: sum(wers) / len(wers) for step, wers in by_step.items()}
 
 
 def _runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -110,13 +107,14 @@ def _runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("steps", justify="right", no_wrap=True)
     table.add_column("model")
     table.add_column("algorithm")
-    table.add_column("best WER", justify="right", min_width=6)
-    table.add_column("last WER", justify="right", min_width=6)
+    table.add_column("measure", no_wrap=True)
+    table.add_column("best", justify="right", min_width=6)
+    table.add_column("last", justify="right", min_width=6)
     table.add_column("age", justify="right", no_wrap=True, min_width=5)
     for row in rows:
         cells = (row["run"], row["state"], f"{row['step']}/{row['steps']}", row["model"], row["algorithm"])
-        rates = (_percent(row["best_wer"]), _percent(row["last_wer"]))
-        table.add_row(*map(escape, cells), *rates, _age(row["started"]))
+        figures = (row["measure"] or "–", percent(row["best"]), percent(row["last"]))
+        table.add_row(*map(escape, cells), *figures, _age(row["started"]))
     return table
 
 
@@ -125,18 +123,21 @@ def _checkpoints_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("step", justify="right")
     table.add_column("size", justify="right")
     table.add_column("time (UTC)")
-    table.add_column("WER")
+    table.add_column("evaluations")
     table.add_column("guard")
     for row in rows:
-        wers = ", ".join(f"{name} {_percent(summary.get('wer'))}" for name, summary in row["eval"].items())
+        figures = ", ".join(_figure(name, summary) for name, summary in row["eval"].items())
         size, guard = f"{row['bytes'] / 1e6:.1f} MB", row["guard"] and f"{row['guard']['worse']} worse"
         marks = ", ".join(filter(None, ["best" if row["best"] else "", guard]))
-        table.add_row(str(row["step"]), size, row["time"][:19], escape(wers) or "–", marks)
+        table.add_row(str(row["step"]), size, row["time"][:19], escape(figures) or "–", marks)
     return table
 
 
-def _percent(rate: float | None) -> str:
-    return "–" if rate is None else f"{100 * rate:.1f}%"
+def _figure(set_name: str, summary: Mapping[str, Any]) -> str:
+    from antiphon.runs import best
+
+    measure = best.main_measure([summary])
+    return f"{set_name}: {measure} {percent(summary.get(measure))}"
 
 
 def _age(started: str) -> str:

@@ -33,7 +33,7 @@ def mean_by_step(summaries: Sequence[Mapping[str, Any]], measure: str | None = N
     None stands for `wer`, or `accuracy` where nothing has a WER.
     """
     set_name, _, name = (measure or "").rpartition("/")
-    name = name or _main_measure(summaries)
+    name = name or main_measure(summaries)
     chosen = [one for one in summaries if not set_name or one["set"] == set_name]
     by_step: dict[int, list[float]] = {}
     for one in chosen:
@@ -56,10 +56,11 @@ def require_measure(summaries: Sequence[Mapping[str, Any]], measure: str | None)
 
 def _losses(summaries: Sequence[Mapping[str, Any]], measure: str | None) -> dict[int, float]:
     """As `mean_by_step`, turned so that less is better."""
-    name = (measure or _main_measure(summaries)).rpartition("/")[2]
+    name = (measure or main_measure(summaries)).rpartition("/")[2]
     sign = 1 if name in LOWER_IS_BETTER else -1
     return {step: sign * value for step, value in mean_by_step(summaries, measure).items()}
 
 
-def _main_measure(summaries: Sequence[Mapping[str, Any]]) -> str:
+def main_measure(summaries: Sequence[Mapping[str, Any]]) -> str:
+    """What a run is measured by when nothing else is asked for."""
     return "wer" if any("wer" in one for one in summaries) or not summaries else "accuracy"
