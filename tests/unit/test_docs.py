@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from antiphon.algorithms.policy_gradient import PolicyGradientSettings
 from antiphon.cli.main import app
 from antiphon.config import Config, yaml
-from antiphon.config.schema import Labels, Lora
+from antiphon.config.schema import Labels, Lora, TeacherConfig
 from antiphon.data.corpora.sets import CONDITIONS, CORPORA
 from antiphon.rewards import exact, format, hallucination, keywords, language, omni, wer
 from antiphon.train.objectives import algorithm_names, import_algorithm
@@ -47,6 +47,7 @@ MODELS = [
     (Config, "", None),
     (Labels, "labels.", None),
     (Lora, "lora.", None),
+    (TeacherConfig, "teacher.", None),
     *((module.Settings, "reward.", f"### {module.__name__.rpartition('.')[2]}") for module in REWARDS),
 ]
 
@@ -74,6 +75,7 @@ def test_no_row_describes_a_key_that_is_gone():
         "guard.",
         "reward.",
         "reward_limits.",
+        "teacher.",
     )
     described = [key for key in rows("recipes.md") if key.startswith(sections)]
     assert described
