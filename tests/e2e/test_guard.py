@@ -113,7 +113,7 @@ def test_a_finished_run_goes_to_status_0_and_a_stopped_one_to_1(two_speakers, re
 
 
 def test_a_column_or_a_measure_that_is_not_there_is_refused(small):
-    with pytest.raises(ConfigError, match="'speaker', which no row of dev has; there are: room"):
+    with pytest.raises(ConfigError, match="no row of dev has the column 'speaker' to group by; there are: room"):
         train(small("eval.group_by=speaker"))
     with pytest.raises(ConfigError, match=r"'eval\.best' is 'dev/wr', which no evaluation has"):
         train(small("eval.best=dev/wr"))

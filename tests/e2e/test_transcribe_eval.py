@@ -124,6 +124,20 @@ def test_eval_writes_its_rows_worst_first(cli, speech, tmp_path):
         assert row["wer_errors"] == row["sub"] + row["del"] + row["ins"]
 
 
+def test_eval_by_group_measures_each_and_names_a_column_that_is_missing(cli, speech, tmp_path):
+    arguments = ("eval", "builtin:student", "--data", speech / "train.jsonl", "--limit", 3)
+    by_room = cli(*arguments, "--group-by", "room", "--output", tmp_path, "--json").json["train"]
+    assert list(by_room["groups"]) == ["r0", "r1", "r2"]
+    assert sum(one["edits"] for one in by_room["groups"].values()) == by_room["edits"]
+    rows = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    assert {row["group"]: row["wer_errors"] for row in rows} == {
+        room: one["edits"] for room, one in by_room["groups"].items()
+    }
+    refused = cli(*arguments, "--group-by", "rom")
+    assert refused.status == 2
+    assert "no row of train has the column 'rom' to group by; did you mean 'room'?" in refused.err
+
+
 def test_limit_takes_the_first_rows(cli, speech, tmp_path):
     cli("eval", "builtin:student", "--data", speech / "dev.jsonl", "--limit", 2, "--output", tmp_path)
     ids = {json.loads(line)["id"] for line in (tmp_path / "dev.jsonl").read_text().splitlines()}

@@ -28,6 +28,8 @@ antiphon eval latest --data dev.jsonl --output dev-results
 
 antiphon eval RUN@60 --data dev.jsonl --data test.jsonl --json
 
+antiphon eval latest --data dev.jsonl --group-by speaker
+
 antiphon eval ./my-classifier --data labelled.jsonl --task classify
 """
 
@@ -38,6 +40,9 @@ def command(
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Rows used of each set.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="DIR", help="Write DIR/SET.jsonl, worst rows first.")
+    ] = None,
+    group_by: Annotated[
+        str | None, typer.Option("--group-by", metavar="COLUMN", help="Measure by group too: speaker, language, ...")
     ] = None,
     task: options.TaskOption = options.Task.asr,
     columns: options.Columns = None,
@@ -55,6 +60,7 @@ def command(
     """Measure a model: corpus WER and CER of speech recognition, accuracy of other tasks, intervals and speed."""
     from antiphon.config import load_config
     from antiphon.data.source import load_set, named_sets
+    from antiphon.evaluate.groups import group_names, grouped
     from antiphon.evaluate.recognise import evaluate
     from antiphon.runs import atomic
     from antiphon.tasks.load import prompter
@@ -73,6 +79,7 @@ def command(
             output.mkdir(parents=True, exist_ok=True)
     results: dict[str, dict[str, Any]] = {}
     rows: dict[str, list[Utterance]] = {}
+    written: dict[str, list[dict[str, Any]]] = {}
     with Terminal() as terminal:
         terminal.phase("loading the model")
         loaded = options.load(model, device, dtype, batch_size, beam, runs)
@@ -80,16 +87,17 @@ def command(
         for name, spec in sets.items():
             terminal.phase(f"checking {spec}")
             examples, skipped = load_set(spec, config, limit, terminal.advance)
+            groups = group_names(examples, group_by, name) if group_by else None
             terminal.phase(f"evaluating {name}", len(examples))
-            results[name], rows[name] = evaluate(
+            summary, rows[name] = evaluate(
                 loaded.policy, loaded.decode, examples, prompt, max_new_tokens, terminal.advance
             )
-            results[name]["skipped"] = len(skipped)
+            results[name], written[name] = grouped(summary | {"skipped": len(skipped)}, rows[name], groups)
             for row in skipped:
                 terminal.note(f"skipped {row}")
     if output:
-        for name, utterances in rows.items():
-            lines = (json.dumps(row.to_row(), ensure_ascii=False) + "\n" for row in utterances)
+        for name, table in written.items():
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in table)
             atomic.write_text(output / f"{name}.jsonl", "".join(lines))
     if as_json:
         print_json(results)
@@ -106,6 +114,9 @@ def _show(results: dict[str, dict[str, Any]], rows: dict[str, list[Utterance]], 
     for name, one in results.items():
         rates = [percent(one.get(columns[other])) for other in others]
         table.add_row(name, with_interval(one), *rates, str(one["n"]), f"{one['rtfx']:.0f}")
+        for group, figures in one.get("groups", {}).items():
+            rates = [percent(figures.get(columns[other])) for other in others]
+            table.add_row(f"  {escape(group)}", with_interval(figures), *rates, str(figures["n"]), "")
     tables.print(table)
     for name, one in results.items():
         _show_confusions(name, one.get("confusion", {}))

@@ -24,7 +24,7 @@ def group_names(examples: Sequence[Example], column: str, set_name: str) -> dict
         there = sorted({name for one in examples for name, value in _columns(one).items() if value is not None})
         close = difflib.get_close_matches(column, there, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(there) or 'none'}"
-        raise ConfigError(f"'eval.group_by' names the column {column!r}, which no row of {set_name} has; {hint}")
+        raise ConfigError(f"no row of {set_name} has the column {column!r} to group by; {hint}")
     return {id: UNNAMED if value is None else str(value) for id, value in values.items()}
 
 
