@@ -45,7 +45,7 @@ class Plan:
     """Utterances."""
     peak_lr: float = 1.5e-3
     bfloat16: bool = False
-    """Whether passes compute in bfloat16, with attention written out: on CPUs that have it, a third of the time."""
+    """Whether passes compute in bfloat16, with attention written out: on CPUs that have it, about half the time."""
     short_first: bool = False
     refines: bool = False
     """Whether it goes on from a recogniser, which aligns already and needs no auxiliary CTC."""
