@@ -262,6 +262,14 @@ def test_unjudged_tokens_are_out_of_the_mean(student, stranger):
     assert trainer.evaluate(groups)["loss"] == pytest.approx(expected.item(), rel=1e-4)
 
 
+def test_of_several_stop_tokens_an_answer_ends_with_that_of_a_turn():
+    """The list of a chat model often begins with the end of a document, with which it ends no answer."""
+    model, tokenizer = tiny_text.tiny("qwen3"), bytes_tokenizer()
+    turn, document = (tokenizer.convert_tokens_to_ids(name) for name in ("<|im_end|>", "<|endoftext|>"))
+    model.generation_config.eos_token_id = [document, turn]
+    assert TextLM(model, tokenizer).target(tiny_text.prompts()[0], "a", None)[-1] == turn
+
+
 def test_a_token_that_the_teacher_rules_out_costs_much_and_not_infinity(student, other):
     groups = said(student, tiny_text.prompts()[:1], [["cat", "dog"]])
     strict = TextLM(other.model, bytes_tokenizer(), [ord("c") - 33])

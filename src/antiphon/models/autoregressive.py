@@ -122,7 +122,7 @@ class Autoregressive:
 
     def target(self, prompt: Prompt, text: str, language: str | None) -> list[int]:
         ids = self.tokenizer(self._framed(prompt, text, language), add_special_tokens=False)["input_ids"]
-        ids = [*ids, _stop_list(self.model)[0]]
+        ids = [*ids, self._own_stop()]
         forbidden = [i for place, i in enumerate(ids) if (self.blocked if place else self.blocked_first)[i]]
         if forbidden:
             raise ModelError(
@@ -130,6 +130,11 @@ class Autoregressive:
                 f"({self.tokenizer.decode(forbidden[:1])!r}), which is blocked; correct the text, or unblock it"
             )
         return ids
+
+    def _own_stop(self) -> int:
+        """The stop token that ends an answer: of several, the tokenizer's own end of sequence (of a turn, in chats)."""
+        own = getattr(self.tokenizer, "eos_token_id", None)
+        return own if own in self.stop_ids else _stop_list(self.model)[0]
 
     def _framed(self, prompt: Prompt, text: str, language: str | None) -> str:
         """`text` as the model words it."""
