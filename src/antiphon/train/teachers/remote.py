@@ -32,6 +32,8 @@ class RemoteTeacher:
         """`distributions` says whether they are what will be compared, be it beside what was sampled."""
         self.name = server.url
         self.server, self.student, self.distributions = server, student, distributions
+        # As lists: they are looked up number by number.
+        self._blocking = student.blocking.tolist() if student.token_level else []
         self._aligned = torch.empty(0)
         self._ids = torch.empty(0)
         self._logprobs = torch.empty(0)
@@ -82,7 +84,7 @@ class RemoteTeacher:
         """What the model expected of the tokens that the student may say there; its answer begins at `start`."""
         allowed = []
         for place, one in enumerate(places):
-            blocked = self.student.blocked_first if place == start else self.student.blocked
+            blocked = self._blocking[place == start]
             top = {i: value for i, value in one.top.items() if i < len(blocked) and not blocked[i]}
             lost = sum(math.exp(value) for i, value in one.top.items() if i not in top)
             scale = math.log1p(-min(lost, 1 - 1e-12))
