@@ -21,6 +21,7 @@ from pathlib import Path
 
 from algorithm_report import say, summarise, write_report
 from algorithm_runs import QUICK, ROWS, STUDENT, Record, Work, made_by, run_row, run_student, speak
+from transformers.utils.logging import disable_progress_bar
 
 from antiphon.device import prepare_cpu
 
@@ -56,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(argv)
     work = QUICK if arguments.quick else Work()
     prepare_cpu(arguments.threads)
+    disable_progress_bar()
     began = time.perf_counter()
     speech = speak(work, arguments.out / "speech")
     results = arguments.out / "results.jsonl"
