@@ -157,6 +157,7 @@ def _curve(run: RunFolder, config: Config) -> list[dict[str, float]]:
     greedy = combined_needs(load_objectives(config.algorithm)).greedy
     prompts, group = config.rollout.prompts_per_step, config.rollout.group_size
     assert prompts is not None
+    assert group is not None
     drawn = [int(line.get("prompts_rolled_out", prompts)) * group + prompts * greedy for line in metrics]
     samples = [0, *accumulate(drawn)]
     seconds = [0.0, *accumulate(line["step_seconds"] for line in timings)]

@@ -295,7 +295,7 @@ class _Parts:
             policy=self.policy,
             engine=self.engine,
             reward=rewards,
-            group_size=config.rollout.group_size,
+            group_size=config.rollout.group_size or _group_size(self.engine),
             sampling=_sampling(config.rollout),
             seed=config.seed,
             needs=needs,
@@ -343,6 +343,11 @@ class _Stopped(Exception):
     def __init__(self, step: int, why: Stop) -> None:
         super().__init__(why.reason)
         self.step, self.why = step, why
+
+
+def _group_size(engine: Engine) -> int:
+    """Completions for each prompt where the recipe names no number."""
+    return engine.labels if isinstance(engine, EveryLabelEngine) else 8
 
 
 def _sampling(rollout: Rollout) -> Sampling:

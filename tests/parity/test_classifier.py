@@ -130,7 +130,9 @@ def test_every_label_as_a_completion_gives_the_exact_expected_reward_and_its_gra
 
 
 def test_only_a_classifier_can_list_its_answers_and_the_group_is_all_of_them(hubert, prompts, tmp_path):
-    with pytest.raises(ConfigError, match=r"'rollout\.group_size' is 4 and the model has 7 labels; set it to 7"):
+    with pytest.raises(
+        ConfigError, match=r"'rollout\.group_size' is 4 and the model has 7 labels; leave it out, or set it to 7"
+    ):
         EveryLabelEngine(hubert).rollout(prompts, 4, Sampling(1.0, 1), seed=0, step=0)
     with pytest.raises(ModelError, match="HubertForCTC is none; learn from samples"):
         EveryLabelEngine(CTC(*tiny_ctc.hubert_group(tmp_path)))

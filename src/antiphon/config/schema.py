@@ -151,7 +151,9 @@ class Labels(Settings):
 class Rollout(Settings):
     """How the model is asked."""
 
-    group_size: PositiveInt = Field(default=8, description="Completions sampled for each prompt (G).")
+    group_size: PositiveInt | None = Field(
+        default=None, description="Completions sampled for each prompt (G): 8, or with `hypotheses: all` every label."
+    )
     temperature: NonNegativeFloat = Field(
         default=1.0, description="Sampling temperature; the loss sees the same one. 0 is greedy, for distillation."
     )
@@ -370,10 +372,10 @@ class Config(Settings):
                 f"'train.minibatches' must be at most 'rollout.prompts_per_step', "
                 f"got {self.train.minibatches} and {prompts}"
             )
-        if rollout.temperature == 0 and rollout.group_size > 1:
+        if rollout.temperature == 0 and rollout.group_size != 1:
             raise ValueError(
                 f"'rollout.temperature' 0 gives one answer a prompt, so 'rollout.group_size' must be 1, "
-                f"got {rollout.group_size}"
+                f"got {rollout.group_size or 'none'}"
             )
         return self
 

@@ -24,6 +24,8 @@ class EveryLabelEngine:
                 "learn from samples instead (hypotheses: samples)"
             )
         self.policy = policy
+        self.labels = int((~policy.blocked).sum())
+        """How many may be answered."""
         self._engine: Engine = InProcessEngine(policy)
 
     def rollout(
@@ -33,9 +35,11 @@ class EveryLabelEngine:
 
         Raises `ConfigError` when `n` is not the number of such labels.
         """
-        labels = int((~self.policy.blocked).sum())
-        if n != labels:
-            raise ConfigError(f"'rollout.group_size' is {n} and the model has {labels} labels; set it to {labels}")
+        if n != self.labels:
+            raise ConfigError(
+                f"'rollout.group_size' is {n} and the model has {self.labels} labels; leave it out, "
+                f"or set it to {self.labels}"
+            )
         with torch.no_grad():
             return self.policy.every_label(self.policy.encode(prompts), sampling.temperature)
 
