@@ -166,7 +166,7 @@ def evaluate_builtin(folder: Path, model: str, size: Size) -> dict[str, Rows]:
         folder.mkdir(parents=True, exist_ok=True)
         device = resolve_device("cpu")
         policy = load_policy(model, device, resolve_dtype("auto", device))
-        decode, config = decoder(policy, 64), Config()
+        decode, config = decoder(policy, 64), load_config()
         prompt = prompter(config, policy.rate)
         for name in missing:
             examples, _ = load_set(SETS[name], config, size.test)

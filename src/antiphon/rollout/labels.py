@@ -13,17 +13,17 @@ class LabelEngine:
     """An `Engine` whose rollout is each prompt's reference, once; greedy answers are the model's own."""
 
     def __init__(self, policy: Policy, examples: Sequence[Example]) -> None:
+        """Raises `ModelError` that names the first example whose reference the model cannot say."""
         self.policy = policy
         self._examples = {example.id: example for example in examples}
         self._engine: Engine = InProcessEngine(policy)
+        for example in examples:
+            policy.target(Prompt(example.id, example.task, None, policy.rate), example.text, example.language)
 
     def rollout(
         self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int, step: int
     ) -> list[list[Completion]]:
-        """One completion a prompt, whatever the sampling; its log-probabilities are 0, for nothing was sampled.
-
-        Raises `ModelError` for a reference that the model cannot say.
-        """
+        """One completion a prompt, whatever the sampling; its log-probabilities are 0, for nothing was sampled."""
         return [[self._completion(prompt, self._examples[prompt.id])] for prompt in prompts]
 
     def greedy(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Completion]:
