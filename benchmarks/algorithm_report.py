@@ -85,7 +85,7 @@ def verdicts(runs: dict[str, list[Record]]) -> list[str]:
     if test := _compare(runs, "grpo", "grpo, alignment credit"):
         said.append(
             f"Alignment credit {_better_or_worse(test['delta'], test['p'])} than sequence credit under GRPO: "
-            f"{_difference(test)}, p = {test['p']:.3f}."
+            f"{_difference(test, test['p'])}."
         )
     tests = {name: test for name in FROM_REWARDS if (test := _compare(runs, name, "sft"))}
     if tests:
@@ -93,7 +93,7 @@ def verdicts(runs: dict[str, list[Record]]) -> list[str]:
         groups: dict[str, list[str]] = defaultdict(list)
         for name, test in tests.items():
             verb = _better_or_worse(test["delta"], adjusted[name])
-            groups[verb].append(f"{name} ({_difference(test)}, p = {adjusted[name]:.3f})")
+            groups[verb].append(f"{name} ({_difference(test, adjusted[name])})")
         said += [f"SFT on the transcripts {verb} than {'; '.join(names)}." for verb, names in groups.items()]
     return said
 
@@ -114,9 +114,10 @@ def _better_or_worse(delta: float, p: float) -> str:
     return "is better" if delta < 0 else "is worse"
 
 
-def _difference(test: Any) -> str:
+def _difference(test: Any, p: float) -> str:
     low, high = test["ci"]
-    return f"{100 * test['delta']:+.1f} points of WER [{100 * low:+.1f}, {100 * high:+.1f}]"
+    points = f"{100 * test['delta']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+    return f"{points}, {f'p = {p:.3f}' if p >= 0.001 else 'p < 0.001'}"
 
 
 def write_report(summary: dict[str, Any], document: Path) -> None:
@@ -124,7 +125,8 @@ def write_report(summary: dict[str, Any], document: Path) -> None:
     document.parent.mkdir(parents=True, exist_ok=True)
     picture = document.with_suffix(".png")
     plot(summary["rows"], picture)
-    block = "\n\n".join([BEGIN, f"![]({picture.name})", table(summary["rows"]), *summary["verdicts"], END])
+    image = f"![WER against completions, and after training]({picture.name})"
+    block = "\n\n".join([BEGIN, image, table(summary["rows"]), *summary["verdicts"], END])
     text = document.read_text(encoding="utf-8") if document.exists() else f"{BEGIN}{END}\n"
     before, _, rest = text.partition(BEGIN)
     document.write_text(before + block + rest.partition(END)[2], encoding="utf-8")
