@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -13,10 +14,15 @@ import torch
 from antiphon.models.autoregressive import Autoregressive
 from antiphon.models.decoding import Decoding, Row
 from antiphon.models.policy import Policy, Sampling, uniforms_for
+from antiphon.models.prefix import Prefix, join
 from antiphon.types import Completion, Prompt
 
 REFILL_SHARE = 0.25
-"""New prompts are heard together: they wait until this share of the room is free."""
+"""New prompts enter together: they wait until this share of the room is free."""
+
+ALIKE = 0.75
+"""Prompts go through the model together that have at least this share of the longest's positions: the rest is
+padding, which costs what a position does."""
 
 
 class Engine(Protocol):
@@ -83,19 +89,25 @@ class InProcessEngine:
         """Decode each prompt's group to its end; `waiting` prompts enter as there is room, several at a time."""
         decoding, held = Decoding(policy), []
 
+        @cache
+        def size(i: int) -> int:
+            return policy.size(prompts[i])
+
         def positions(i: int) -> int:
-            return policy.size(prompts[i]) + sum(row.sampling.max_new_tokens for row in groups[i] if row.going)
+            return size(i) + sum(row.sampling.max_new_tokens for row in groups[i] if row.going)
 
         while waiting or decoding.going:
-            held = [i for i in held if any(row.going for row in groups[i])]
-            tokens, places = self.max_tokens - sum(map(positions, held)), self.max_prompts - len(held)
             chosen = []
-            if waiting and tokens >= REFILL_SHARE * self.max_tokens and places >= REFILL_SHARE * self.max_prompts:
-                chosen = self._take(waiting, positions, tokens, places)
-            if waiting and not chosen and not held:
-                chosen = [waiting.popleft()]
+            if waiting:
+                held = [i for i in held if any(row.going for row in groups[i])]
+                tokens, places = self.max_tokens - sum(map(positions, held)), self.max_prompts - len(held)
+                if tokens >= REFILL_SHARE * self.max_tokens and places >= REFILL_SHARE * self.max_prompts:
+                    chosen = self._take(waiting, positions, tokens, places)
+                if not chosen and not held:
+                    chosen = [waiting.popleft()]
             if chosen:
-                decoding.admit(policy.encode([prompts[i] for i in chosen]), [groups[i] for i in chosen])
+                chosen.sort(key=size, reverse=True)
+                decoding.admit(_encode(policy, prompts, chosen, size), [groups[i] for i in chosen])
                 held += chosen
             decoding.step()
 
@@ -107,3 +119,15 @@ class InProcessEngine:
             tokens -= positions(waiting[0])
             chosen.append(waiting.popleft())
         return chosen
+
+
+def _encode(
+    policy: Autoregressive, prompts: Sequence[Prompt], chosen: Sequence[int], size: Callable[[int], int]
+) -> Prefix:
+    """The prefix of the `chosen` prompts, whose sizes never increase: those of similar size in one pass."""
+    portions: list[list[int]] = []
+    for i in chosen:
+        if not portions or size(i) < ALIKE * size(portions[-1][0]):
+            portions.append([])
+        portions[-1].append(i)
+    return join([policy.encode([prompts[i] for i in portion]) for portion in portions])
