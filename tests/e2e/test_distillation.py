@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from antiphon.calibration import calibrate
 from antiphon.config import Config, load_config
 from antiphon.errors import ConfigError, ModelError
-from antiphon.experiment import calibrate, train
+from antiphon.experiment import train
 from antiphon.models.load import CHECKPOINTS, builtin_names
 
 SMALL = (

@@ -48,7 +48,7 @@ def test_a_run_stopped_half_way_ends_the_same_without_a_second_transcription(
     overrides = [f"data.train={untranscribed}", f"output={tmp_path}/runs", "train.steps=4", "name=td"]
     half = train(load_config(None, [*recipe, *TD, *overrides])).run
     kept = (half.path / "transcripts.jsonl").read_bytes()
-    monkeypatch.setattr("antiphon.experiment.transcribe", None)
+    monkeypatch.setattr("antiphon.parts.transcribe", None)
     flags = {"output": f"{tmp_path}/runs"}
     resumed = train(resumed_config(f"{half.id}@2", flags, []), resume=f"{half.id}@2").run
     assert (resumed.path / "transcripts.jsonl").read_bytes() == kept

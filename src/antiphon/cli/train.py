@@ -15,7 +15,8 @@ from antiphon.cli.progress import Terminal, measure_name, with_interval
 from antiphon.errors import ConfigError
 
 if TYPE_CHECKING:
-    from antiphon.experiment import Calibration, TrainResult
+    from antiphon.calibration import Calibration
+    from antiphon.experiment import TrainResult
 
 EPILOG = """\
 Examples:
@@ -61,8 +62,8 @@ def command(
     as_json: options.Json = False,
 ) -> None:
     """Train a model on what it says itself, and measure it before and after."""
+    from antiphon.calibration import calibrate as run_calibration
     from antiphon.config import load_config
-    from antiphon.experiment import calibrate as run_calibration
     from antiphon.experiment import resumed_config, train
     from antiphon.train.objectives import recipe_defaults
 

@@ -1,0 +1,50 @@
+"""The first steps of a recipe without learning from them: does everything fit, and what would be learnt?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from statistics import fmean
+
+from antiphon.config import Config
+from antiphon.device import prepare_cpu
+from antiphon.loop import calibrate_step
+from antiphon.parts import Parts, pinned
+from antiphon.recorder import step_metrics
+from antiphon.reporter import Reporter, Silent
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the first steps would learn from."""
+
+    steps: int
+    metrics: dict[str, float]
+    """Means over the steps; of those called …_max the largest."""
+    seconds: dict[str, float]
+    """Mean wall-clock time of each phase."""
+
+
+def calibrate(config: Config, steps: int = 1, reporter: Reporter | None = None) -> Calibration:
+    """Load a recipe's parts, roll out its first `steps` and score them: no update, and no run folder.
+
+    Raises what `train` would: for settings, data and models that do not fit, and where too little is aligned.
+    """
+    reporter = reporter or Silent()
+    config = pinned(config)
+    prepare_cpu(config.threads)
+    parts = Parts(config, config.model, reporter)
+    reporter.phase("calibrating", steps)
+    measured: dict[str, list[float]] = defaultdict(list)
+    timed: dict[str, list[float]] = defaultdict(list)
+    try:
+        for step in range(steps):
+            groups, metrics, seconds = calibrate_step(step, parts.collector, parts.trainer)
+            for kept, found in ((measured, step_metrics(groups) | metrics), (timed, seconds)):
+                for name, value in found.items():
+                    kept[name].append(value)
+            reporter.advance(step + 1)
+    finally:
+        parts.stream.close()
+    summary = {name: max(of) if name.endswith("_max") else fmean(of) for name, of in measured.items()}
+    return Calibration(steps, summary, {name: fmean(of) for name, of in timed.items()})

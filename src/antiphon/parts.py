@@ -1,0 +1,179 @@
+"""What a run works with, from its recipe: data, model, trainer, engine, collector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from antiphon.collect import Collector
+from antiphon.config import Config
+from antiphon.config.schema import Labels, Rollout
+from antiphon.data.source import load_set, mixed, named_sets
+from antiphon.data.stream import PromptStream
+from antiphon.device import resolve_device, resolve_dtype
+from antiphon.errors import ConfigError
+from antiphon.evaluate.decode import decoder
+from antiphon.evaluate.groups import group_names
+from antiphon.models.blocking import block_from
+from antiphon.models.feature_cache import cache_features
+from antiphon.models.load import load_policy, pin
+from antiphon.models.lora import without_adapter
+from antiphon.models.policy import Policy, Sampling
+from antiphon.models.recompute import recompute_activations
+from antiphon.reporter import Reporter
+from antiphon.rewards.load import RewardSpec, load_reward
+from antiphon.rollout.engine import Engine, InProcessEngine
+from antiphon.rollout.enumerate import EveryLabelEngine
+from antiphon.rollout.labels import LabelEngine
+from antiphon.rollout.transcripts import Transcript, relabel, transcribe
+from antiphon.runs.folder import RunFolder
+from antiphon.tasks.load import prompter
+from antiphon.train.credit import AlignmentCredit
+from antiphon.train.objectives import combined_needs, load_objectives
+from antiphon.train.teachers.load import load_teachers
+from antiphon.train.trainable import make_trainable
+from antiphon.train.trainer import Trainer
+from antiphon.types import Example
+
+
+def pinned(config: Config) -> Config:
+    """The recipe with models that are runs named by their step, so that it means the same tomorrow."""
+    teachers = [
+        one if one.url or one.model is None else one.model_copy(update={"model": pin(one.model, config.output)})
+        for one in config.teacher
+    ]
+    labels = config.labels and config.labels.model_copy(update={"model": pin(config.labels.model, config.output)})
+    model = pin(config.model, config.output)
+    return config.model_copy(update={"model": model, "teacher": teachers, "labels": labels})
+
+
+class Parts:
+    """Everything a run works with, loaded and checked before its folder is made."""
+
+    def __init__(
+        self,
+        config: Config,
+        weights: str,
+        reporter: Reporter,
+        reward: RewardSpec | None = None,
+        transcripts: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """`weights` are those to start from: the recipe's model, or a checkpoint that holds a whole one.
+        `transcripts` are those that the run made already."""
+        if not config.data.train:
+            raise ConfigError("no training data; give --data FILE.jsonl, or data.train=builtin:commands-train")
+        self.config, self.reporter, self.device = config, reporter, resolve_device(config.device)
+        self.skipped: list[str] = []
+        self.transcripts = [Transcript(**row) for row in transcripts]
+        self.objectives = load_objectives(config.algorithm)
+        self.needs = combined_needs(self.objectives)
+        rewards = load_reward(reward or config.reward, config.reward_limits) if self.needs.rewards else None
+        self._load_data()
+        reporter.phase("loading the model")
+        self.policy = self._load_policy(weights)
+        self._prepare_policy()
+        self.trainer = self._make_trainer()
+        self.engine = self._make_engine()
+        self.decode = decoder(self.policy, config.eval.batch_size, config.eval.beam)
+        self.prompt = prompter(config, self.policy.rate)
+        self.stream = PromptStream(self.examples, config.rollout.prompts_per_step, config.seed, self.prompt)
+        self.collector = Collector(
+            stream=self.stream,
+            policy=self.policy,
+            engine=self.engine,
+            reward=rewards,
+            group_size=config.rollout.group_size or _group_size(self.engine),
+            sampling=_sampling(config.rollout),
+            seed=config.seed,
+            needs=self.needs,
+        )
+
+    def _load_data(self) -> None:
+        config, needs = self.config, self.needs
+        texts = (needs.rewards or needs.alignment_credit or needs.source == "labels") and not config.labels
+        self.examples = mixed([(spec, self._load_set(spec, config.data.limit, texts)) for spec in config.data.train])
+        eval_sets = named_sets(config.data.eval)
+        self.eval_sets = {name: self._load_set(spec, config.eval.limit) for name, spec in eval_sets.items()}
+        column = config.eval.group_by
+        self.groups = {name: group_names(rows, column, name) for name, rows in self.eval_sets.items() if column}
+        if config.labels:
+            self.examples = self._relabelled(config.labels)
+
+    def _load_set(self, spec: str, limit: int | None = None, text_required: bool = True) -> list[Example]:
+        self.reporter.phase(f"checking {spec}")
+        examples, skipped = load_set(spec, self.config, limit, self.reporter.advance, text_required)
+        if skipped:
+            self.reporter.note(f"{spec}: skipped {len(skipped)} of {len(skipped) + len(examples)} rows")
+            self.skipped += [f"skipped {spec}: {row}" for row in skipped]
+        return examples
+
+    def _relabelled(self, labels: Labels) -> list[Example]:
+        """The training examples with what a model hears in them as their texts; what was heard before stands."""
+        heard = {one.id for one in self.transcripts}
+        unheard = [example for example in self.examples if example.id not in heard]
+        if unheard:
+            self.reporter.phase(f"{labels.model} transcribes the training set", len(unheard))
+            self.transcripts += transcribe(unheard, labels, self.config, self.device, self.reporter.advance)
+        examples, summary = relabel(self.examples, self.transcripts, labels)
+        if summary:
+            self.reporter.note(summary)
+            self.skipped.append(summary)
+        return examples
+
+    def _load_policy(self, spec: str, dtype: str | None = None) -> Policy:
+        """A model whose answers are held to the recipe's tokens."""
+        config, rollout = self.config, self.config.rollout
+        computed_in = resolve_dtype(dtype or config.dtype, self.device)
+        policy = load_policy(
+            spec, self.device, computed_in, rollout.block_tokens, config.output, config.trust_remote_code
+        )
+        if rollout.block_tokens_from is not None:
+            block_from(policy, rollout.block_tokens_from)
+        return policy
+
+    def _prepare_policy(self) -> None:
+        """Freeze, adapt, recompute and remember as the recipe says."""
+        config, train = self.config, self.config.train
+        make_trainable(self.policy.model, config)
+        if train.activation_checkpointing:
+            recompute_activations(self.policy.model)
+        if train.cache_features_mb:
+            cache_features(self.policy, train.cache_features_mb)
+        if self.needs.token_level and not self.policy.token_level:
+            names = ", ".join(one.name for one in self.objectives if one.needs.token_level)
+            raise ConfigError(
+                f"{names} as configured needs a log-probability for each token, and {config.model} has one for its "
+                "whole answer; leave the per-token options out, or use a loss over whole answers"
+            )
+
+    def _make_trainer(self) -> Trainer:
+        config, policy, needs = self.config, self.policy, self.needs
+        reference = None
+        if needs.reference:
+            reference = without_adapter(policy) if config.lora else self._load_policy(config.model)
+        teacher = load_teachers(config, policy, self.objectives, self._load_policy) if needs.teacher else None
+        credit = AlignmentCredit(policy) if needs.alignment_credit else None
+        return Trainer(policy, self.objectives, config, reference, teacher, credit)
+
+    def _make_engine(self) -> Engine:
+        """What completions come from."""
+        if self.needs.source == "labels":
+            return LabelEngine(self.policy, self.examples)
+        if self.needs.source == "all":
+            return EveryLabelEngine(self.policy)
+        return InProcessEngine(self.policy, self.config.rollout.max_tokens)
+
+    def write_transcripts(self, run: RunFolder) -> None:
+        """Keep what was heard in the training set, so that a resumed run learns from the same."""
+        if self.transcripts:
+            run.write_transcripts([asdict(one) for one in self.transcripts])
+
+
+def _group_size(engine: Engine) -> int:
+    """Completions for each prompt where the recipe names no number."""
+    return engine.labels if isinstance(engine, EveryLabelEngine) else 8
+
+
+def _sampling(rollout: Rollout) -> Sampling:
+    return Sampling(rollout.temperature, rollout.max_new_tokens, rollout.top_k, rollout.top_p, rollout.min_p)
