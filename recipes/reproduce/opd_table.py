@@ -69,8 +69,8 @@ class Size:
     """How much is done."""
 
     clips: int = 800
-    test: int = 300
-    steps: int = 100
+    test: int = 200
+    steps: int = 150
     prompts: int = 32
 
 
@@ -104,8 +104,8 @@ def recipe(output: Path, size: Size, seed: int, model: str, data: Path, method: 
         "rollout.prompts_per_step": size.prompts,
         "rollout.group_size": 1,
         "rollout.max_new_tokens": 24,
-        "optimizer.lr": 5e-4,
-        "optimizer.warmup_steps": 10,
+        "optimizer.lr": 2e-4,
+        "optimizer.warmup_steps": 20,
         "optimizer.schedule": "cosine",
         "optimizer.min_lr_ratio": 0.1,
         "train.steps": size.steps,
