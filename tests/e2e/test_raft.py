@@ -1,4 +1,4 @@
-"""RAFT from the command line alone, on a CTC model and on an encoder-decoder: statistics and a checkpoint for each cycle."""
+"""RAFT from the command line alone, on CTC and on an encoder-decoder: statistics and a checkpoint for each cycle."""
 
 from __future__ import annotations
 

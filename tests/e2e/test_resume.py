@@ -137,6 +137,15 @@ def test_a_run_killed_before_its_first_checkpoint_starts_over(undisturbed, small
     assert_same(run, undisturbed)
 
 
+def test_features_remembered_of_a_frozen_encoder_outlive_a_kill_unchanged(small):
+    """After the kill they are computed again in other company."""
+    cached = ("freeze=[audio_encoder, projector]", "train.cache_features_mb=64", "eval.before=false")
+    whole = train(small(*cached)).run
+    run = train_and_kill(small(*cached, f"output={whole.path.parent.parent}/killed"), after=3)
+    resume(run, "latest")
+    assert_same(run, whole)
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
