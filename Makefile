@@ -41,8 +41,7 @@ recognisers: $(STAMP)  ## train the built-in recognisers anew and write their mo
 	$(BIN)/python -m antiphon.builtin.pretrain teacher --out build/teacher
 	$(BIN)/python -m antiphon.builtin.pretrain teacher-refined --start build/teacher --out $(CHECKPOINTS)/teacher
 	$(BIN)/python -m antiphon.builtin.pretrain whisper --out $(CHECKPOINTS)/whisper
-	$(BIN)/python -m antiphon.builtin.pretrain wav2vec2 --out build/wav2vec2
-	$(BIN)/python -m antiphon.builtin.pretrain wav2vec2-refined --start build/wav2vec2 --out $(CHECKPOINTS)/wav2vec2
+	$(BIN)/python -m antiphon.builtin.pretrain wav2vec2 --out $(CHECKPOINTS)/wav2vec2
 	$(BIN)/python scripts/model_cards.py $(addprefix $(CHECKPOINTS)/,student teacher whisper wav2vec2)
 
 clean:  ## remove .venv and every cache; runs/ stays

@@ -23,8 +23,8 @@ CLASSES = {
     "whisper": (AutoModelForSpeechSeq2Seq, "WhisperForConditionalGeneration", "WhisperProcessor"),
 }
 """By what transformers loads each, and as what."""
-COMMANDS_CLEAN = {"student": 0.06, "wav2vec2": 0.08, "whisper": 0.06}
-"""The largest error rate, of those to which loud noise is new."""
+NOISY = {"student": 0.60, "wav2vec2": 0.80, "whisper": 0.60}
+"""The largest error rate in noise, of those to which loud noise is new."""
 
 
 def card(name):
@@ -87,12 +87,12 @@ def test_model_card_covers_every_set(name):
     assert "antiphon.builtin.pretrain" in text
 
 
-@pytest.mark.parametrize("name", COMMANDS_CLEAN)
+@pytest.mark.parametrize("name", NOISY)
 def test_clean_speech_is_known_and_noise_is_left_to_learn(name):
     assert card(name)["digits-clean"]["wer"] <= 0.05
-    assert card(name)["commands-clean"]["wer"] <= COMMANDS_CLEAN[name]
-    assert 0.20 <= card(name)["commands-noisy"]["wer"] <= 0.60
-    assert (0.15 if name == "wav2vec2" else 0.20) <= card(name)["digits-noisy"]["wer"] <= 0.60
+    assert card(name)["commands-clean"]["wer"] <= 0.06
+    assert 0.20 <= card(name)["commands-noisy"]["wer"] <= NOISY[name]
+    assert 0.20 <= card(name)["digits-noisy"]["wer"] <= NOISY[name]
 
 
 def test_the_teacher_hears_better_than_the_student():

@@ -2,9 +2,8 @@
 
 Supervised training on synthesised `digits` and `commands`: cross-entropy of the transcript, with an auxiliary CTC
 loss on the audio states (Graves et al. 2006), which teaches the encoder to align in a few hundred steps; CTC alone
-for wav2vec2. The student, Whisper and wav2vec2 hear training voices in quiet rooms and on the telephone; wav2vec2 is
-then refined in louder noise. The teacher hears them in loud noise, in reverberation and hurried too, and is then
-refined on a crowd of further voices.
+for wav2vec2. The student, Whisper and wav2vec2 hear training voices in quiet rooms and on the telephone. The teacher
+hears them in loud noise, in reverberation and hurried too, and is then refined on a crowd of further voices.
 """
 
 from __future__ import annotations
@@ -62,16 +61,6 @@ PLANS = {
     "wav2vec2": Plan(
         wav2vec2, wav2vec2.build_model, "student", steps=2400, pool=16000, bfloat16=True, short_first=True
     ),
-    "wav2vec2-refined": Plan(
-        wav2vec2,
-        wav2vec2.build_model,
-        "wav2vec2-refined",
-        steps=500,
-        pool=8000,
-        peak_lr=8e-4,
-        bfloat16=True,
-        refines=True,
-    ),
 }
 
 
@@ -123,13 +112,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=sorted(PLANS))
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint")
-    parser.add_argument("--start", type=Path, help="the checkpoint that a NAME-refined goes on from")
+    parser.add_argument("--start", type=Path, help="the checkpoint that teacher-refined goes on from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=None, help="fewer steps for a trial")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     if PLANS[arguments.name].refines != (arguments.start is not None):
-        parser.error("a NAME-refined needs --start FOLDER with what it refines; the others start from nothing")
+        parser.error("teacher-refined needs --start FOLDER with the teacher to refine; the others start from nothing")
     prepare_cpu(arguments.threads)
     pretrain(arguments.name, arguments.out, arguments.start, arguments.seed, arguments.steps, arguments.threads)
 

@@ -23,11 +23,6 @@ SPEECH: dict[str, list[tuple[float, Condition]]] = {
         (0.55, replace(_PLAIN, noises=NOISES, snr_db=(15.0, 40.0))),
         (0.15, replace(_PLAIN, noises=NOISES, snr_db=(15.0, 40.0), telephone=True)),
     ],
-    "wav2vec2-refined": [
-        (0.20, _PLAIN),
-        (0.65, replace(_PLAIN, noises=NOISES, snr_db=(5.0, 25.0))),
-        (0.15, replace(_PLAIN, noises=NOISES, snr_db=(15.0, 40.0), telephone=True)),
-    ],
     "teacher-refined": [
         (0.35, replace(_PLAIN, split="more")),
         (0.05, replace(_PLAIN, split="more", telephone=True)),
