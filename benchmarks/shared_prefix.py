@@ -106,6 +106,7 @@ class Standard:
 
     def __init__(self, work: Work, arguments: argparse.Namespace) -> None:
         self.work, self.device = work, arguments.device
+        self.rows = arguments.rows or work.prompts * work.group
         self.model, processor = recogniser(work.size, arguments.device, arguments.dtype)
         self.model.eval()
         self.audio_token = self.model.config.audio_token_id
@@ -131,9 +132,10 @@ class Standard:
         )
         return ids[:, self.inputs["input_ids"].shape[1] :]
 
-    def logprobs(self, tokens: Tensor) -> Tensor:
-        """[N, T] of `tokens` under the distribution sampled from."""
-        expanded = {name: value.repeat_interleave(self.work.group, 0) for name, value in self.inputs.items()}
+    def logprobs(self, tokens: Tensor, rows: slice = slice(None)) -> Tensor:
+        """[n, T] of the `rows` of `tokens` [N, T] under the distribution sampled from."""
+        tokens = tokens[rows]
+        expanded = {name: value.repeat_interleave(self.work.group, 0)[rows] for name, value in self.inputs.items()}
         mask = torch.cat([expanded.pop("attention_mask"), torch.ones_like(tokens)], 1)
         ids = torch.cat([expanded.pop("input_ids"), tokens], 1)
         output = self.model(
@@ -146,10 +148,12 @@ class Standard:
     def train(self, tokens: Tensor, step: int) -> None:
         rewards = self.work.rewards(step)
         advantages = (rewards - rewards.mean(-1, keepdim=True)).view(-1, 1).to(self.device)
-        logprobs = self.logprobs(tokens)
-        ratio = (logprobs - logprobs.detach()).exp()
-        gain = torch.minimum(ratio * advantages, ratio.clamp(1 - CLIP, 1 + CLIP) * advantages)
-        (-gain.mean()).backward()
+        for start in range(0, len(tokens), self.rows):
+            rows = slice(start, start + self.rows)
+            logprobs = self.logprobs(tokens, rows)
+            ratio = (logprobs - logprobs.detach()).exp()
+            gain = torch.minimum(ratio * advantages[rows], ratio.clamp(1 - CLIP, 1 + CLIP) * advantages[rows])
+            (-gain.sum() / tokens.numel()).backward()
         self.optimizer.step(1.0, MAX_NORM)
 
     def step(self, number: int) -> Seconds:
@@ -184,7 +188,7 @@ def work_of(train: Callable[[], None]) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    arguments = parse(__doc__, PRESETS, "small", argv)
+    arguments = parse(__doc__, PRESETS, "small", argv, {"rows": "rows of the standard side's passes; all by default"})
     work = PRESETS[arguments.preset]
     if arguments.memory_of:
         side = SIDES[arguments.memory_of](work, arguments)

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from statistics import median
 from typing import Any
 
@@ -24,8 +25,17 @@ Seconds = dict[str, float]
 """Of each phase of one round."""
 
 
-def parse(doc: str | None, presets: Collection[str], default: str, argv: Sequence[str] | None) -> argparse.Namespace:
-    """The options every benchmark has. `device` and `dtype` come back as torch's; exits where there is no such GPU."""
+def parse(
+    doc: str | None,
+    presets: Collection[str],
+    default: str,
+    argv: Sequence[str] | None,
+    numbers: Mapping[str, str] = MappingProxyType({}),
+) -> argparse.Namespace:
+    """The options every benchmark has, and `numbers` of its own with their help, None by default.
+
+    `device` and `dtype` come back as torch's; exits where there is no such GPU.
+    """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=presets, default=default, help=f"model and work (default: {default})")
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds after the warm-up (default: 5)")
@@ -40,6 +50,8 @@ def parse(doc: str | None, presets: Collection[str], default: str, argv: Sequenc
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object, last")
     parser.add_argument("--memory-of", choices=[OURS, STANDARD], help="run one side alone and print its peak in MB")
+    for name, meaning in numbers.items():
+        parser.add_argument(f"--{name}", type=int, help=meaning)
     arguments = parser.parse_args(argv)
     try:
         arguments.device = resolve_device(arguments.device)
