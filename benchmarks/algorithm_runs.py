@@ -61,7 +61,7 @@ with `step`, `samples` and `seconds` of training up to it, `edits` and `words`; 
 class Work:
     """How much one run is."""
 
-    steps: int = 100
+    steps: int = 80
     prompts: int = 12
     group: int = 8
     lr: float = 5e-4
@@ -72,7 +72,7 @@ class Work:
     """Steps between evaluations during training."""
     curve: int = 50
     """Utterances of each test set in those."""
-    test: int = 300
+    test: int = 200
     """Utterances of each test set after training."""
 
 

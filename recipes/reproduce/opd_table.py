@@ -2,8 +2,9 @@
 
     python recipes/reproduce/opd_table.py [--seeds 3] [--output runs/opd-table] [--json]
 
-`builtin:student` has heard quiet rooms alone, `builtin:teacher` noise, hurry and reverberation too. Both meet 800 clips
-of spoken commands, a quarter in each of four conditions, by voices that the student never heard. The rows:
+`builtin:student` has heard quiet rooms alone, `builtin:teacher` noise, hurry and reverberation too. Both meet 6400
+clips of spoken commands, two fifths clean and one fifth each noisy, fast and reverberant, by voices that the student
+never heard. The rows:
 
     Base          the student as it is
     Base+SFT      supervised learning from the true transcripts: the control that has what the others lack
@@ -46,7 +47,7 @@ from antiphon.runs.find import list_runs
 from antiphon.runs.folder import RunFolder
 from antiphon.tasks.load import prompter
 
-TRAIN_CONDITIONS = ("clean", "noisy", "fast", "reverb")
+TRAIN_CONDITIONS = ("clean", "noisy", "clean", "fast", "reverb")
 SETS = {name: f"builtin:commands-{name}" for name in TEST_SETS}
 HARD = [name for name in TEST_SETS if name != "clean"]
 TEACHER = "builtin:teacher"
@@ -68,9 +69,9 @@ Rows = list[dict[str, Any]]
 class Size:
     """How much is done."""
 
-    clips: int = 800
+    clips: int = 6400
     test: int = 200
-    steps: int = 150
+    steps: int = 200
     prompts: int = 32
 
 
@@ -104,7 +105,7 @@ def recipe(output: Path, size: Size, seed: int, model: str, data: Path, method: 
         "rollout.prompts_per_step": size.prompts,
         "rollout.group_size": 1,
         "rollout.max_new_tokens": 24,
-        "optimizer.lr": 2e-4,
+        "optimizer.lr": 5e-4,
         "optimizer.warmup_steps": 20,
         "optimizer.schedule": "cosine",
         "optimizer.min_lr_ratio": 0.1,
