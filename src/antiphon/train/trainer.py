@@ -166,7 +166,8 @@ class Trainer:
                     totals[name].append(value)
                 totals["grad_norm"].append(self.optimizer.step(factor, self.config.optimizer.max_grad_norm))
         metrics = {name: sum(values) / len(values) for name, values in totals.items()}
-        metrics["engine_difference_max"] = totals["engine_difference_max"][0]
+        if "engine_difference_max" in totals:
+            metrics["engine_difference_max"] = totals["engine_difference_max"][0]
         return metrics
 
     def _over_micro_batches(self, minibatch: Batch, learn: Callable[[Tensor], Any]) -> dict[str, float]:
@@ -190,7 +191,9 @@ class Trainer:
                 sums[name] += value / self._scale(minibatch, self.objectives[0])
             difference = (scores[0].logprobs.detach() - micro.engine_logprobs).abs() * micro.mask
             worst = torch.maximum(worst, difference.max())
-        return {name: float(value) for name, value in sums.items()} | {"engine_difference_max": float(worst)}
+        if self.needs.source != "labels":  # Nothing else was sampled by an engine.
+            sums["engine_difference_max"] = worst
+        return {name: float(value) for name, value in sums.items()}
 
     def _weights(self, batch: Batch) -> Tensor:
         """[N, A, O] over the whole minibatch."""
