@@ -15,8 +15,10 @@ BINS = 8
 
 
 def rate_plot(summaries: Mapping[str, Mapping[str, Any]]) -> str:
-    """The main measure of each set with its 95% interval."""
+    """The main measure of each set with its 95% interval; empty where no set has one."""
     shown = {name: one for name, one in summaries.items() if one[main_measure(one)] is not None}
+    if not shown:
+        return ""
     rates = [100 * one[main_measure(one)] for one in shown.values()]
     ends = [one["ci"] or [one[main_measure(one)]] * 2 for one in shown.values()]
     arms = np.array([[rate - 100 * low, 100 * high - rate] for rate, (low, high) in zip(rates, ends, strict=True)])
