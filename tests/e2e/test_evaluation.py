@@ -13,10 +13,17 @@ import soundfile
 from conftest import write_rows, write_set
 
 from antiphon.cli import options
-from antiphon.cli.progress import Terminal
 from antiphon.config import load_config
 from antiphon.evaluate.normalisers import load_normaliser
 from antiphon.evaluate.sets import Subject, evaluate_sets
+
+
+class Quiet:
+    """Takes the place of the terminal."""
+
+    def phase(self, title: str, total: int | None = None) -> None: ...
+    def advance(self, done: int) -> None: ...
+    def note(self, message: str) -> None: ...
 
 
 @pytest.fixture(scope="module")
@@ -117,11 +124,9 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(student, sets, tmp_p
         asked.append(len(prompts))
         return student.decode(prompts, max_new_tokens)
 
-    def evaluated(decode, rules="default"):
-        subject = replace(student, decode=decode)
-        data = {"noisy": str(sets / "test_noisy.jsonl")}
-        with Terminal() as terminal:
-            return evaluate_sets(subject, data, load_config(), load_normaliser(rules), terminal, 12, output=tmp_path)
+    def evaluated(decode, rules="default", output=tmp_path):
+        subject, files = replace(student, decode=decode), {"noisy": str(sets / "test_noisy.jsonl")}
+        return evaluate_sets(subject, files, load_config(), load_normaliser(rules), Quiet(), 12, output=output)
 
     with pytest.raises(KeyboardInterrupt):
         evaluated(until_killed)
@@ -131,16 +136,8 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(student, sets, tmp_p
     evaluated(counted, rules="none")
     assert asked == [8, 4], "other rules need no new transcripts"
     assert whole.sets["noisy"]["rtfx"] > 0
-    again = evaluate_sets(
-        student, {"noisy": str(sets / "test_noisy.jsonl")}, load_config(), load_normaliser(), Quiet(), 12
-    )
-    assert [row["pred_text"] for row in again.rows["noisy"]] == [row["pred_text"] for row in whole.rows["noisy"]]
-
-
-class Quiet:
-    def phase(self, title: str, total: int | None = None) -> None: ...
-    def advance(self, done: int) -> None: ...
-    def note(self, message: str) -> None: ...
+    in_one_go = evaluated(counted, output=None)
+    assert in_one_go.rows == whole.rows
 
 
 def test_results_of_another_model_are_not_continued(cli, results, sets):
