@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -19,6 +20,7 @@ from antiphon.errors import ConfigError
 if TYPE_CHECKING:
     from antiphon.evaluate.compare import Comparison
     from antiphon.evaluate.results import Evaluation
+    from antiphon.evaluate.sets import Subject
 
 EPILOG = """\
 Examples:
@@ -69,9 +71,17 @@ def command(
         )
     else:
         flags = {"task": task.value, "language": language, "data.columns": parse_columns(columns or [])}
-        loading = (device, dtype, batch_size, None, max_new_tokens, runs)
-        pair = _evaluations([a, b], data, flags, loading, normaliser, limit, output)
-    comparisons = compare(*pair, a, b)
+        load = partial(
+            options.subject,
+            device=device,
+            dtype=dtype,
+            batch_size=batch_size,
+            beam=None,
+            max_new_tokens=max_new_tokens,
+            runs=runs,
+        )
+        pair = _evaluations([a, b], load, data, flags, normaliser, limit, output)
+    comparisons = compare(pair[0], pair[1], a, b)
     if as_json:
         print_json({"a": _side(a, pair[0]), "b": _side(b, pair[1]), "sets": [one.to_dict() for one in comparisons]})
     else:
@@ -80,9 +90,9 @@ def command(
 
 def _evaluations(
     models: Sequence[str],
+    load: Callable[[str], Subject],
     data: list[str],
-    flags: dict,
-    loading: tuple,
+    flags: dict[str, Any],
     normaliser: str,
     limit: int | None,
     output: Path | None,
@@ -98,7 +108,7 @@ def _evaluations(
     with Terminal() as terminal:
         for model, side in zip(models, "ab", strict=True):
             terminal.phase(f"loading {model}")
-            subject = options.subject(model, *loading)
+            subject = load(model)
             place = output / side if output else None
             found.append(evaluate_sets(subject, sets, config, rules, terminal, limit, output=place))
             del subject
