@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 from conftest import write_rows
@@ -16,6 +17,10 @@ from antiphon.evaluate.metrics import measure, summarise
 
 FORMATS = (("wav", 8000), ("flac", 44100), ("ogg", 48000), ("mp3", 22050), ("wav", 96000), ("flac", 16000))
 ROW_COLUMNS = ("ref_text", "pred_text", "ref_clean", "pred_clean", "wer_errors", "cer_errors", "ref_words", "ref_chars")
+
+
+def rows_of(path: Path) -> list[dict]:
+    return pq.read_table(path).to_pylist()
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +117,7 @@ def test_eval_reports_each_set_with_its_figures(cli, speech):
 def test_eval_writes_its_rows_worst_first(cli, speech, tmp_path):
     output = tmp_path / "results"
     payload = cli("eval", "builtin:student", "--data", speech / "train.jsonl", "--output", output, "--json").json
-    rows = [json.loads(line) for line in (output / "train.jsonl").read_text().splitlines()]
+    rows = rows_of(output / "train.parquet")
     assert len(rows) == 8
     assert all(set(ROW_COLUMNS) <= set(row) for row in rows)
     order = [(-row["wer_errors"], -row["cer_errors"], row["id"]) for row in rows]
@@ -129,7 +134,7 @@ def test_eval_by_group_measures_each_and_names_a_column_that_is_missing(cli, spe
     by_room = cli(*arguments, "--group-by", "room", "--output", tmp_path, "--json").json["train"]
     assert list(by_room["groups"]) == ["r0", "r1", "r2"]
     assert sum(one["edits"] for one in by_room["groups"].values()) == by_room["edits"]
-    rows = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    rows = rows_of(tmp_path / "train.parquet")
     assert {row["group"]: row["wer_errors"] for row in rows} == {
         room: one["edits"] for room, one in by_room["groups"].items()
     }
@@ -140,13 +145,26 @@ def test_eval_by_group_measures_each_and_names_a_column_that_is_missing(cli, spe
 
 def test_limit_takes_the_first_rows(cli, speech, tmp_path):
     cli("eval", "builtin:student", "--data", speech / "dev.jsonl", "--limit", 2, "--output", tmp_path)
-    ids = {json.loads(line)["id"] for line in (tmp_path / "dev.jsonl").read_text().splitlines()}
+    ids = {row["id"] for row in rows_of(tmp_path / "dev.parquet")}
     assert ids == {"digits-clean-00000", "digits-clean-00001"}
 
 
 def test_eval_shows_people_a_table_and_the_worst_rows(cli, speech, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     shown = cli("eval", "builtin:student", "--data", speech / "train.jsonl")
-    for heading in ("set", "WER [95%]", "CER", "sub", "del", "ins", "rows", "RTFx", "worst of train:", "said", "heard"):
+    for heading in (
+        "set",
+        "WER [95%]",
+        "CER",
+        "sub",
+        "del",
+        "ins",
+        "rows",
+        "RTFx",
+        "worst of train:",
+        "said",
+        "heard",
+        "side by side, float32 on cpu; normaliser default",
+    ):
         assert heading in shown.out
     assert shown.err == ""

@@ -104,7 +104,7 @@ def test_a_clear_difference_is_significant() -> None:
 
 def test_the_same_system_twice_is_no_difference() -> None:
     result = paired_bootstrap([1, 2, 3], [1, 2, 3], [5, 5, 5])
-    assert result == {"delta": 0.0, "ci": (0.0, 0.0), "p": 1.0}
+    assert result == {"delta": 0.0, "ci": (0.0, 0.0), "p": 1.0, "relative": 0.0, "relative_ci": (0.0, 0.0)}
 
 
 def test_pairing_sees_what_separate_intervals_hide() -> None:

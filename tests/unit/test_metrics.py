@@ -104,6 +104,7 @@ def test_a_row_holds_both_texts_and_their_counts() -> None:
         "speaker": "jo",
         "language": "en",
         "task": "asr",
+        "truncated": False,
     }
 
 
@@ -118,7 +119,7 @@ def test_rates_of_a_corpus_are_sums_over_sums() -> None:
     assert summary["seconds"] == 5.0
     low, high = summary["ci"]
     assert 0 <= low <= 0.3 <= high <= 1
-    assert summary["ci_over"] == "utterances"
+    assert summary["ci_unit"] == "utterance"
 
 
 def test_an_empty_output_is_counted_only_where_something_was_said() -> None:
@@ -126,12 +127,29 @@ def test_an_empty_output_is_counted_only_where_something_was_said() -> None:
     assert summarise(rows)["empty_outputs"] == 1
 
 
+def test_what_is_missing_or_made_up_has_its_share() -> None:
+    rows = [
+        measure("cut", "one two three", "one two", truncated=True),
+        measure("empty", "hello", "..."),
+        measure("silent", "", ""),
+        measure("dreamt", "...", "thank you"),
+        measure("also dreamt", "", "bye"),
+    ]
+    summary = summarise(rows)
+    assert (summary["empty_outputs"], summary["empty_share"]) == (1, 1 / 2)
+    assert (summary["truncated_outputs"], summary["truncated_share"]) == (1, 1 / 5)
+    assert (summary["non_speech"], summary["hallucination_rate"]) == (3, pytest.approx(2 / 3))
+    spoken = summarise(rows[:2])
+    assert (spoken["non_speech"], spoken["hallucination_rate"]) == (0, None)
+    assert summarise(rows[2:])["empty_share"] is None
+
+
 def test_speakers_are_resampled_once_there_are_ten() -> None:
     def of(speakers: int) -> dict:
         return summarise([measure(str(i), "a b", "a", speaker=str(i % speakers)) for i in range(30)])
 
-    assert of(9)["ci_over"] == "utterances"
-    assert of(10)["ci_over"] == "speakers"
+    assert of(9)["ci_unit"] == "utterance"
+    assert of(10)["ci_unit"] == "speaker"
 
 
 def test_without_reference_words_there_is_no_rate_but_insertions_show() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,11 +14,14 @@ from antiphon.cli import options
 from antiphon.cli.data import parse_columns
 from antiphon.cli.output import print_json, tables
 from antiphon.cli.progress import Terminal, percent, with_interval
+from antiphon.errors import ConfigError
 
 if TYPE_CHECKING:
-    from antiphon.evaluate.metrics import Utterance
+    from antiphon.evaluate.results import Evaluation
 
 WORST_SHOWN = 5
+MORE_PRESETS = {"allow_extra_args": True}
+"""An option has one value for click; what follows the first of --presets are further arguments."""
 EPILOG = """\
 Examples:
 
@@ -28,22 +31,35 @@ antiphon eval latest --data dev.jsonl --output dev-results
 
 antiphon eval RUN@60 --data dev.jsonl --data test.jsonl --json
 
-antiphon eval latest --data dev.jsonl --group-by speaker
+antiphon eval latest --data-dir sets --presets aishell clean meeting net other
+
+antiphon eval latest --data dev.jsonl --group-by speaker --normalizer my_rules.py:clean
 
 antiphon eval ./my-classifier --data labelled.jsonl --task classify
 """
 
 
 def command(
+    context: typer.Context,
     model: options.Model,
-    data: Annotated[list[str], typer.Option("--data", help="FILE.jsonl or builtin:SET; may be given several times.")],
+    data: Annotated[
+        list[str] | None, typer.Option("--data", help="FILE.jsonl or builtin:SET; may be given several times.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", metavar="DIR", help="Folder with the files of --presets.")
+    ] = None,
+    presets: Annotated[
+        list[str] | None, typer.Option("--presets", metavar="NAME...", help="Measure on DIR/test_NAME.jsonl of each.")
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Rows used of each set.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="DIR", help="Write DIR/SET.jsonl, worst rows first.")
+        Path | None,
+        typer.Option("--output", metavar="DIR", help="Write figures, rows and report.html; go on where it stopped."),
     ] = None,
     group_by: Annotated[
         str | None, typer.Option("--group-by", metavar="COLUMN", help="Measure by group too: speaker, language, ...")
     ] = None,
+    normaliser: options.Normaliser = "default",
     task: options.TaskOption = options.Task.asr,
     columns: options.Columns = None,
     language: options.Language = "auto",
@@ -59,11 +75,9 @@ def command(
 ) -> None:
     """Measure a model: corpus WER and CER of speech recognition, accuracy of other tasks, intervals and speed."""
     from antiphon.config import load_config
-    from antiphon.data.source import load_set, named_sets
-    from antiphon.evaluate.groups import group_names, grouped
-    from antiphon.evaluate.recognise import evaluate
-    from antiphon.runs import atomic
-    from antiphon.tasks.load import prompter
+    from antiphon.data.source import named_sets
+    from antiphon.evaluate.normalisers import load_normaliser
+    from antiphon.evaluate.sets import evaluate_sets
 
     flags = {
         "task": task.value,
@@ -73,63 +87,73 @@ def command(
         "data.on_bad_audio": on_bad_audio.value,
     }
     config = load_config(flags=flags)
-    sets = named_sets(data)
-    if output:
-        with atomic.naming(output):
-            output.mkdir(parents=True, exist_ok=True)
-    results: dict[str, dict[str, Any]] = {}
-    rows: dict[str, list[Utterance]] = {}
-    written: dict[str, list[dict[str, Any]]] = {}
+    sets = named_sets([*(data or []), *_preset_files(data_dir, presets or [], context.args)])
+    rules = load_normaliser(normaliser)
     with Terminal() as terminal:
         terminal.phase("loading the model")
-        loaded = options.load(model, device, dtype, batch_size, beam, runs)
-        prompt = prompter(config, loaded.policy.rate)
-        for name, spec in sets.items():
-            terminal.phase(f"checking {spec}")
-            examples, skipped = load_set(spec, config, limit, terminal.advance)
-            groups = group_names(examples, group_by, name) if group_by else None
-            terminal.phase(f"evaluating {name}", len(examples))
-            summary, rows[name] = evaluate(
-                loaded.policy, loaded.decode, examples, prompt, max_new_tokens, terminal.advance
-            )
-            results[name], written[name] = grouped(summary | {"skipped": len(skipped)}, rows[name], groups)
-            for row in skipped:
-                terminal.note(f"skipped {row}")
-    if output:
-        for name, table in written.items():
-            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in table)
-            atomic.write_text(output / f"{name}.jsonl", "".join(lines))
+        subject = options.subject(model, device, dtype, batch_size, beam, max_new_tokens, runs)
+        evaluation = evaluate_sets(subject, sets, config, rules, terminal, limit, group_by, output)
     if as_json:
-        print_json(results)
+        print_json(evaluation.sets)
     else:
-        _show(results, rows, output)
+        _show(evaluation, output)
 
 
-def _show(results: dict[str, dict[str, Any]], rows: dict[str, list[Utterance]], output: Path | None) -> None:
+def _preset_files(folder: Path | None, presets: Sequence[str], further: Sequence[str]) -> list[str]:
+    from antiphon.evaluate.sets import preset_files
+
+    if further and not presets:
+        raise ConfigError(f"unexpected argument {further[0]!r}; one model is evaluated on the sets named with --data")
+    if bool(folder) != bool(presets):
+        raise ConfigError("--data-dir and --presets belong together: give the folder and the names, or use --data")
+    return preset_files(folder, [*presets, *further]) if folder else []
+
+
+def _show(evaluation: Evaluation, output: Path | None) -> None:
+    results = evaluation.sets
     recognition = {"WER [95%]": "wer", "CER": "cer", "sub": "sub", "del": "del", "ins": "ins"}
     answers = {"accuracy [95%]": "accuracy", "macro F1": "macro_f1"}
     columns = recognition if any("wer" in one for one in results.values()) else answers
+    shares = {"empty": "empty_share", "cut": "truncated_share", "made up": "hallucination_rate"}
+    columns |= {head: key for head, key in shares.items() if any(one.get(key) for one in results.values())}
     first, *others = columns
     table = Table("set", first, *others, "rows", "RTFx", box=None, pad_edge=False)
     for name, one in results.items():
         rates = [percent(one.get(columns[other])) for other in others]
-        table.add_row(name, with_interval(one), *rates, str(one["n"]), f"{one['rtfx']:.0f}")
+        speed = "–" if one["rtfx"] is None else f"{one['rtfx']:.0f}"
+        table.add_row(escape(name), with_interval(one), *rates, str(one["n"]), speed)
         for group, figures in one.get("groups", {}).items():
             rates = [percent(figures.get(columns[other])) for other in others]
             table.add_row(f"  {escape(group)}", with_interval(figures), *rates, str(figures["n"]), "")
     tables.print(table)
+    _show_conditions(results)
     for name, one in results.items():
         _show_confusions(name, one.get("confusion", {}))
-    for name, utterances in rows.items():
-        worst = [row for row in utterances if row.wer_errors][:WORST_SHOWN]
-        if worst:
-            tables.print(f"\nworst of {name}:")
-        for row in worst:
-            tables.print(f"  {escape(row.id)}  {row.wer_errors} errors", highlight=False)
-            tables.print(f"    said   {escape(row.ref_clean)}", highlight=False, soft_wrap=True)
-            tables.print(f"    heard  {escape(row.pred_clean)}", highlight=False, soft_wrap=True)
+    for name, rows in evaluation.rows.items():
+        _show_worst(name, rows)
     if output:
-        tables.print(f"\nall rows, worst first: {output}/SET.jsonl", highlight=False)
+        tables.print(f"\nreport: {output}/report.html; rows: {output}/SET.parquet", highlight=False, soft_wrap=True)
+
+
+def _show_conditions(results: dict[str, dict[str, Any]]) -> None:
+    one = next(iter(results.values()))
+    units = sorted({one["ci_unit"] for one in results.values()})
+    tables.print(
+        f"\nintervals over {'s or '.join(units)}s; RTFx with {one['concurrency']} clips side by side, "
+        f"{one['precision']} on {one['device']}; normaliser {escape(one['normaliser'])}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _show_worst(name: str, rows: Sequence[dict[str, Any]]) -> None:
+    worst = [row for row in rows if row["wer_errors"]][:WORST_SHOWN]
+    if worst:
+        tables.print(f"\nworst of {name}:")
+    for row in worst:
+        tables.print(f"  {escape(row['id'])}  {row['wer_errors']} errors", highlight=False)
+        tables.print(f"    said   {escape(row['ref_clean'])}", highlight=False, soft_wrap=True)
+        tables.print(f"    heard  {escape(row['pred_clean'])}", highlight=False, soft_wrap=True)
 
 
 def _show_confusions(name: str, confusion: dict[str, dict[str, int]]) -> None:

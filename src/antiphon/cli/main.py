@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from antiphon import __version__
-from antiphon.cli import data, demo, evaluate, export, models, runs, train, transcribe
+from antiphon.cli import compare, data, demo, evaluate, export, models, runs, train, transcribe
 from antiphon.cli.output import print_error
 from antiphon.errors import AntiphonError
 
@@ -29,7 +29,8 @@ app = typer.Typer(
 )
 app.command("demo", epilog=demo.EPILOG)(demo.command)
 app.command("train", epilog=train.EPILOG)(train.command)
-app.command("eval", epilog=evaluate.EPILOG)(evaluate.command)
+app.command("eval", epilog=evaluate.EPILOG, context_settings=evaluate.MORE_PRESETS)(evaluate.command)
+app.command("compare", epilog=compare.EPILOG)(compare.command)
 app.command("transcribe", epilog=transcribe.EPILOG)(transcribe.command)
 app.command("export", epilog=export.EPILOG)(export.command)
 app.add_typer(data.app, name="data")

@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from antiphon.evaluate.decode import Decode
+    from antiphon.evaluate.sets import Subject
     from antiphon.models.policy import Policy
 
 
@@ -51,6 +52,12 @@ MaxSeconds = Annotated[
     float, typer.Option("--max-seconds", min=0.1, help="Longer clips are bad audio; none is ever cut.")
 ]
 RunsFolder = Annotated[str, typer.Option("--runs", metavar="DIR", help="Folder that holds the run folders.")]
+Normaliser = Annotated[
+    str,
+    typer.Option(
+        "--normalizer", metavar="NAME", help="What is made equal first: default, whisper, none, or module:function."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
@@ -82,3 +89,14 @@ def load(model: str, device: Device, dtype: DType, batch_size: int, beam: int | 
     prepare_cpu()
     policy = load_policy(model, place, resolve_dtype(dtype.value, place), output=runs)
     return Loaded(policy, decoder(policy, batch_size, beam))
+
+
+def subject(
+    model: str, device: Device, dtype: DType, batch_size: int, beam: int | None, max_new_tokens: int, runs: str
+) -> Subject:
+    """Load `model` to be evaluated; a run is called by the step of its checkpoint too."""
+    from antiphon.evaluate.sets import Subject
+    from antiphon.models.load import pin
+
+    loaded = load(model, device, dtype, batch_size, beam, runs)
+    return Subject(pin(model, runs), loaded.policy, loaded.decode, batch_size, beam, max_new_tokens)

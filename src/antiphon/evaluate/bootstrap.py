@@ -20,6 +20,9 @@ class PairedTest(TypedDict):
     ci: tuple[float, float]
     p: float
     """Two-sided, of the hypothesis that the systems are equally good."""
+    relative: float | None
+    """delta / rate(a): −0.12 where b makes 12% fewer errors. None where a makes none."""
+    relative_ci: tuple[float, float] | None
 
 
 def resampled_in_blocks(blocks: Sequence[Hashable | None] | None) -> bool:
@@ -63,7 +66,8 @@ def paired_bootstrap(
     """Compares systems a and b on the same utterances, row for row: each resample draws them for both alike.
 
     Arguments, and the cases without a result, are those of `bootstrap_ci`. The p-value doubles the smaller
-    share of resamples with delta ≤ 0 or ≥ 0, with one added to counts and total, so that it is never zero.
+    share of resamples with delta ≤ 0 or ≥ 0, with one added to counts and total, so that it is never zero. The
+    interval of `relative` leaves out resamples in which a makes no error.
     Method: Bisani & Ney 2004, whose "probability of improvement" is the share with delta < 0.
     """
     columns = np.stack([_vector(errors_a), _vector(errors_b), _vector(ref_lengths)], axis=1)
@@ -75,10 +79,13 @@ def paired_bootstrap(
     drawn = drawn[drawn[:, 2] > 0]
     deltas = (drawn[:, 1] - drawn[:, 0]) / drawn[:, 2]
     smaller_tail = min((deltas <= 0).sum(), (deltas >= 0).sum())
+    erring = drawn[drawn[:, 0] > 0]
     return PairedTest(
         delta=float((total_b - total_a) / total_ref),
         ci=_interval(deltas, level),
         p=min(1.0, 2.0 * float(smaller_tail + 1) / (len(deltas) + 1)),
+        relative=float(total_b / total_a - 1) if total_a else None,
+        relative_ci=_interval(erring[:, 1] / erring[:, 0] - 1, level) if total_a else None,
     )
 
 

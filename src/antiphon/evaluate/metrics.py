@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ from antiphon.errors import DataError
 from antiphon.evaluate.answers import label_measures
 from antiphon.evaluate.bootstrap import bootstrap_ci, resampled_in_blocks
 from antiphon.text.alignment import characters, count_errors, units
-from antiphon.text.normalise import normaliser as normaliser_for
+from antiphon.text.normalise import Normalise
+from antiphon.text.normalise import normaliser as default_normaliser
 from antiphon.types import Seconds
 
 
@@ -38,6 +39,8 @@ class Utterance:
     speaker: str | None = None
     language: str | None = None
     task: str = "asr"
+    truncated: bool = False
+    """Whether the token limit cut the prediction off."""
 
     def to_row(self) -> dict[str, Any]:
         """The fields as a table has them: `del_` is called "del"."""
@@ -53,11 +56,12 @@ def measure(
     speaker: str | None = None,
     language: str | None = None,
     task: str = "asr",
-    normaliser: str = "default",
+    truncated: bool = False,
+    normaliser: Callable[[str | None], Normalise] = default_normaliser,
 ) -> Utterance:
     """Counts word and character errors of one prediction; in tasks other than speech recognition the whole answer is
-    the one word. Raises `ConfigError` for an unknown normaliser."""
-    clean = normaliser_for(language, normaliser)
+    the one word. `normaliser` gives the function that cleans texts of a language."""
+    clean = normaliser(language)
     ref_clean, pred_clean = clean(reference), clean(prediction)
     ref_units, pred_units = (units(text) if task == "asr" else [text] for text in (ref_clean, pred_clean))
     words = count_errors(ref_units, pred_units)
@@ -79,6 +83,7 @@ def measure(
         speaker=speaker,
         language=language,
         task=task,
+        truncated=truncated,
     )
 
 
@@ -93,16 +98,18 @@ def summarise(
     """The figures of a corpus, all of one task, ready for JSON. Rates are fractions: Σ edits / Σ reference units.
 
     Of speech recognition: `wer`, `cer`, and per reference word `sub`, `del`, `ins`, which add up to `wer`; `ci`
-    [low, high] of `wer` and `ci_over` ("speakers" or "utterances": what was resampled, see `bootstrap_ci`); the
+    [low, high] of `wer` and `ci_unit` ("speaker" or "utterance": what was resampled, see `bootstrap_ci`); the
     counts `n`, `ref_words`, `ref_chars`, `edits` (of words), `insertions`, `empty_outputs` (nothing recognised
-    though something was said); `seconds` of audio.
+    though something was said) and `truncated_outputs`; `empty_share`, of the clips in which something was said, and
+    `truncated_share`, of all; `non_speech`, the clips in which nothing was said, and `hallucination_rate`, the share
+    of these in which words were recognised; `seconds` of audio.
 
     Without any reference word a rate has no meaning: rates and `ci` are None, and `insertions` tells how much
     was made up. `ci` is None for a single utterance too.
 
     Of other tasks: `accuracy`, the share of answers that equal their reference once both are normalised, with its
-    `ci` and `ci_over`, and `n`, `errors`, `empty_outputs` and `seconds`; of classification also `macro_f1` and
-    `confusion` (see `antiphon.evaluate.answers`).
+    `ci` and `ci_unit`, `n`, `errors`, and what is said above of empty and truncated outputs and of `seconds`; of
+    classification also `macro_f1` and `confusion` (see `antiphon.evaluate.answers`).
 
     Raises `DataError` when there is no utterance.
     """
@@ -112,13 +119,24 @@ def summarise(
     errors, words = [row.wer_errors for row in utterances], [row.ref_words for row in utterances]
     ci = bootstrap_ci(errors, words, speakers, level, resamples, seed)
     common = {
-        "ci_over": "speakers" if resampled_in_blocks(speakers) else "utterances",
+        "ci_unit": "speaker" if resampled_in_blocks(speakers) else "utterance",
         "n": len(utterances),
-        "empty_outputs": sum(not row.pred_clean and bool(row.ref_clean) for row in utterances),
+        **_missing_text(utterances),
         "seconds": sum(row.seconds for row in utterances),
     }
     interval = None if ci is None else list(ci)
     return (_recognition if utterances[0].task == "asr" else _answers)(utterances, interval) | common
+
+
+def _missing_text(utterances: Sequence[Utterance]) -> dict[str, Any]:
+    spoken = [row for row in utterances if row.ref_clean]
+    empty, truncated = sum(not row.pred_clean for row in spoken), sum(row.truncated for row in utterances)
+    return {
+        "empty_outputs": empty,
+        "empty_share": _rate(empty, len(spoken)),
+        "truncated_outputs": truncated,
+        "truncated_share": _rate(truncated, len(utterances)),
+    }
 
 
 def main_measure(summary: Mapping[str, Any]) -> str:
@@ -143,6 +161,7 @@ def _recognition(utterances: Sequence[Utterance], ci: list[float] | None) -> dic
     ref_chars = sum(row.ref_chars for row in utterances)
     edits = sum(row.wer_errors for row in utterances)
     insertions = sum(row.ins for row in utterances)
+    non_speech = [row for row in utterances if not row.ref_clean]
     return {
         "wer": _rate(edits, ref_words),
         "ci": ci,
@@ -154,6 +173,8 @@ def _recognition(utterances: Sequence[Utterance], ci: list[float] | None) -> dic
         "ref_chars": ref_chars,
         "edits": edits,
         "insertions": insertions,
+        "non_speech": len(non_speech),
+        "hallucination_rate": _rate(sum(bool(row.pred_clean) for row in non_speech), len(non_speech)),
     }
 
 

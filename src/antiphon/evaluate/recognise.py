@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from antiphon.evaluate.decode import Decode
 from antiphon.evaluate.metrics import Utterance, measure, summarise, worst_first
+from antiphon.evaluate.normalisers import Normaliser, load_normaliser
 from antiphon.models.policy import Policy
 from antiphon.types import Example, FinishReason, Prompt, Seconds
 
@@ -29,6 +30,39 @@ class Transcript:
     task: str
 
 
+@dataclass(frozen=True)
+class Portion:
+    """Transcripts made together."""
+
+    ids: list[str]
+    transcripts: list[Transcript]
+    spent: Seconds
+    """From waveforms in memory to texts."""
+
+
+def portions(
+    policy: Policy,
+    decode: Decode,
+    examples: Sequence[Example],
+    prompt: Callable[[Example], Prompt],
+    max_new_tokens: int,
+    size: int = IN_MEMORY,
+) -> Iterator[Portion]:
+    """The transcripts, in order, `size` clips at a time."""
+    for start in range(0, len(examples), size):
+        chosen = examples[start : start + size]
+        prompts = [prompt(example) for example in chosen]
+        began = time.perf_counter()
+        completions = decode(prompts, max_new_tokens)
+        answers = [policy.answer(completion.text) for completion in completions]
+        spent = time.perf_counter() - began
+        transcripts = [
+            Transcript(answer, one.seconds, completion.finish_reason, one.language, one.task)
+            for one, answer, completion in zip(prompts, answers, completions, strict=True)
+        ]
+        yield Portion([example.id for example in chosen], transcripts, spent)
+
+
 def transcribe(
     policy: Policy,
     decode: Decode,
@@ -40,17 +74,34 @@ def transcribe(
     """The transcripts, in order, and the time from waveforms in memory to texts."""
     transcripts: list[Transcript] = []
     spent = 0.0
-    for start in range(0, len(examples), IN_MEMORY):
-        prompts = [prompt(example) for example in examples[start : start + IN_MEMORY]]
-        began = time.perf_counter()
-        completions = decode(prompts, max_new_tokens)
-        answers = [policy.answer(completion.text) for completion in completions]
-        spent += time.perf_counter() - began
-        for one, answer, completion in zip(prompts, answers, completions, strict=True):
-            transcripts.append(Transcript(answer, one.seconds, completion.finish_reason, one.language, one.task))
+    for portion in portions(policy, decode, examples, prompt, max_new_tokens):
+        transcripts += portion.transcripts
+        spent += portion.spent
         if on_progress:
             on_progress(len(transcripts))
     return transcripts, spent
+
+
+def score(
+    examples: Sequence[Example], transcripts: Sequence[Transcript], normaliser: Normaliser
+) -> tuple[dict[str, Any], list[Utterance]]:
+    """The summary of `antiphon.evaluate.metrics.summarise` with the name of the `normaliser`, and the utterances
+    worst first."""
+    utterances = [
+        measure(
+            example.id,
+            example.text,
+            transcript.text,
+            seconds=transcript.seconds,
+            speaker=example.speaker,
+            language=example.language or transcript.language,
+            task=transcript.task,
+            truncated=transcript.finish_reason == "length",
+            normaliser=normaliser.clean,
+        )
+        for example, transcript in zip(examples, transcripts, strict=True)
+    ]
+    return summarise(utterances) | {"normaliser": normaliser.name}, worst_first(utterances)
 
 
 def evaluate(
@@ -61,22 +112,10 @@ def evaluate(
     max_new_tokens: int,
     on_progress: Callable[[int], None] | None = None,
 ) -> tuple[dict[str, Any], list[Utterance]]:
-    """The summary of `antiphon.evaluate.metrics.summarise` with `rtfx`, and the utterances worst first.
+    """As `score`, of transcripts made now; the summary has `rtfx` too.
 
     `rtfx` is seconds of audio recognised per second of computation, reading and decoding of files left out.
     """
     transcripts, spent = transcribe(policy, decode, examples, prompt, max_new_tokens, on_progress)
-    utterances = [
-        measure(
-            example.id,
-            example.text,
-            transcript.text,
-            seconds=transcript.seconds,
-            speaker=example.speaker,
-            language=example.language or transcript.language,
-            task=transcript.task,
-        )
-        for example, transcript in zip(examples, transcripts, strict=True)
-    ]
-    rtfx = sum(transcript.seconds for transcript in transcripts) / max(spent, 1e-9)
-    return summarise(utterances) | {"rtfx": rtfx}, worst_first(utterances)
+    summary, utterances = score(examples, transcripts, load_normaliser())
+    return summary | {"rtfx": summary["seconds"] / max(spent, 1e-9)}, utterances

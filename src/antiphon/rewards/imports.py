@@ -16,21 +16,22 @@ from typing import Any
 from antiphon.errors import ConfigError
 
 
-def import_function(spec: str) -> Callable[..., Any]:
-    """The function that `spec` names. A file is run as a module, anew when it has changed; it can import files
-    beside it.
+def import_function(spec: str, what: str = "reward") -> Callable[..., Any]:
+    """The function that `spec` names; messages call it a `what`. A file is run as a module, anew when it has changed;
+    it can import files beside it.
 
     Raises `ConfigError` when the file or module cannot be found or run, or has no such function.
     """
     place, _, name = spec.rpartition(":")
+    called = f"the {what} {spec!r}"
     if not place or not name:
-        raise ConfigError(f"the reward {spec!r} names no function; write file.py:function or module:function")
-    module = _run_file(Path(place), spec) if place.endswith(".py") else _import_module(place, spec)
+        raise ConfigError(f"{called} names no function; write file.py:function or module:function")
+    module = _run_file(Path(place), called) if place.endswith(".py") else _import_module(place, called)
     function = getattr(module, name, None)
     if function is None:
-        raise ConfigError(f"the reward {spec!r}: {place} has no {name!r}; {_suggestion(module, name)}")
+        raise ConfigError(f"{called}: {place} has no {name!r}; {_suggestion(module, name)}")
     if not callable(function):
-        raise ConfigError(f"the reward {spec!r} is of type {type(function).__name__}, not callable; name a function")
+        raise ConfigError(f"{called} is of type {type(function).__name__}, not callable; name a function")
     return function
 
 
@@ -41,16 +42,14 @@ def name_of(function: Callable[..., Any]) -> str:
     return f"{script or function.__module__}:{name}"
 
 
-def _run_file(path: Path, spec: str) -> ModuleType:
+def _run_file(path: Path, called: str) -> ModuleType:
     if not path.is_file():
-        raise ConfigError(
-            f"the reward {spec!r}: there is no file {path} (looked for {path.absolute()}); correct the path"
-        )
+        raise ConfigError(f"{called}: there is no file {path} (looked for {path.absolute()}); correct the path")
     path = path.resolve()
     try:
         source = path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"the reward {spec!r}: {path} cannot be read: {error.strerror}; correct it") from error
+        raise ConfigError(f"{called}: {path} cannot be read: {error.strerror}; correct it") from error
     name = f"antiphon_reward_{path.stem}_{hashlib.sha256(bytes(path) + source).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
@@ -62,16 +61,16 @@ def _run_file(path: Path, spec: str) -> ModuleType:
         exec(compile(source, str(path), "exec"), vars(module))
     except Exception as error:
         del sys.modules[name]
-        raise ConfigError(f"the reward {spec!r}: {path} cannot be run: {describe(error)}; correct it") from error
+        raise ConfigError(f"{called}: {path} cannot be run: {describe(error)}; correct it") from error
     return module
 
 
-def _import_module(place: str, spec: str) -> ModuleType:
+def _import_module(place: str, called: str) -> ModuleType:
     try:
         return importlib.import_module(place)
     except Exception as error:
         raise ConfigError(
-            f"the reward {spec!r}: the module {place!r} cannot be imported: {describe(error)}; "
+            f"{called}: the module {place!r} cannot be imported: {describe(error)}; "
             "install it, or name its file: path/to/file.py:function"
         ) from error
 

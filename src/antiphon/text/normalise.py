@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.metadata
 import re
 import unicodedata
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from antiphon.errors import ConfigError, DataError
 
 NormaliserName = Literal["default", "whisper", "none"]
 Normalise = Callable[[str], str]
+
+RULES = 1
+"""Of `default`; raised whenever they make another text of any transcript, for figures before and after differ."""
 
 _REMEMBERED_TEXTS = 1 << 15
 
@@ -63,6 +67,15 @@ def normaliser(language: str | None, name: str = "default") -> Normalise:
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"choose one of {', '.join(get_args(NormaliserName))}."
         raise ConfigError(f"unknown normaliser {name!r}; {hint}")
     return _build(_base_language(language), name)
+
+
+def versioned(name: str) -> str:
+    """The normaliser's name with all that its results depend on, for figures to be comparable by."""
+    tables = f"whisper-normalizer {importlib.metadata.version('whisper-normalizer')}"
+    unicode = f"Unicode {unicodedata.unidata_version}"
+    return {"default": f"default {RULES} ({tables}, {unicode})", "whisper": f"whisper ({tables}, {unicode})"}.get(
+        name, name
+    )
 
 
 def _base_language(language: str | None) -> str:

@@ -1,0 +1,140 @@
+"""`antiphon compare`: which of two models errs less, and whether the difference can be chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from antiphon.cli import options
+from antiphon.cli.data import parse_columns
+from antiphon.cli.output import print_json, tables
+from antiphon.cli.progress import Terminal, percent
+from antiphon.errors import ConfigError
+
+if TYPE_CHECKING:
+    from antiphon.evaluate.compare import Comparison
+    from antiphon.evaluate.results import Evaluation
+    from antiphon.evaluate.sets import Subject
+
+EPILOG = """\
+Examples:
+
+antiphon compare results-before results-after
+
+antiphon compare builtin:student latest --data builtin:commands-noisy --limit 200
+
+antiphon compare RUN@20 RUN@best --data dev.jsonl --output comparison --json
+"""
+Side = Annotated[str, typer.Argument(help="Folder of antiphon eval --output, or a model.", show_default=False)]
+
+
+def command(
+    a: Side,
+    b: Side,
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", help="For two models: FILE.jsonl or builtin:SET; repeatable."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Rows used of each set.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="DIR", help="Keep the evaluations as DIR/a and DIR/b.")
+    ] = None,
+    normaliser: options.Normaliser = "default",
+    task: options.TaskOption = options.Task.asr,
+    columns: options.Columns = None,
+    language: options.Language = "auto",
+    batch_size: options.BatchSize = 64,
+    max_new_tokens: options.MaxNewTokens = 256,
+    device: options.DeviceOption = options.Device.auto,
+    dtype: options.DTypeOption = options.DType.auto,
+    runs: options.RunsFolder = "runs",
+    as_json: options.Json = False,
+) -> None:
+    """Compare two evaluations, or two models on the same sets: paired bootstrap and MAPSSWE for each set."""
+    from antiphon.evaluate.compare import compare
+    from antiphon.evaluate.results import is_evaluation, read_evaluation
+
+    if is_evaluation(Path(a)) and is_evaluation(Path(b)):
+        if data:
+            raise ConfigError(f"{a} and {b} are evaluations, which have their sets; leave out --data")
+        pair = [read_evaluation(Path(side)) for side in (a, b)]
+    elif not data:
+        neither = next(side for side in (a, b) if not is_evaluation(Path(side)))
+        raise ConfigError(
+            f"{neither} is no evaluation (antiphon eval --output); to compare two models, name sets with --data"
+        )
+    else:
+        flags = {"task": task.value, "language": language, "data.columns": parse_columns(columns or [])}
+        load = partial(
+            options.subject,
+            device=device,
+            dtype=dtype,
+            batch_size=batch_size,
+            beam=None,
+            max_new_tokens=max_new_tokens,
+            runs=runs,
+        )
+        pair = _evaluations([a, b], load, data, flags, normaliser, limit, output)
+    comparisons = compare(pair[0], pair[1], a, b)
+    if as_json:
+        print_json({"a": _side(a, pair[0]), "b": _side(b, pair[1]), "sets": [one.to_dict() for one in comparisons]})
+    else:
+        _show(comparisons)
+
+
+def _evaluations(
+    models: Sequence[str],
+    load: Callable[[str], Subject],
+    data: list[str],
+    flags: dict[str, Any],
+    normaliser: str,
+    limit: int | None,
+    output: Path | None,
+) -> list[Evaluation]:
+    """Both models on the same sets, one after the other, so that one is in memory at a time."""
+    from antiphon.config import load_config
+    from antiphon.data.source import named_sets
+    from antiphon.evaluate.normalisers import load_normaliser
+    from antiphon.evaluate.sets import evaluate_sets
+
+    config, sets, rules = load_config(flags=flags), named_sets(data), load_normaliser(normaliser)
+    found = []
+    with Terminal() as terminal:
+        for model, side in zip(models, "ab", strict=True):
+            terminal.phase(f"loading {model}")
+            subject = load(model)
+            place = output / side if output else None
+            found.append(evaluate_sets(subject, sets, config, rules, terminal, limit, output=place))
+            del subject
+    return found
+
+
+def _side(name: str, evaluation: Evaluation) -> dict[str, str]:
+    return {"name": name, "model": evaluation.model, "weights": evaluation.weights}
+
+
+def _show(comparisons: Sequence[Comparison]) -> None:
+    table = Table("set", "A", "B", "B − A [95%]", "bootstrap p", "MAPSSWE p", "rows", box=None, pad_edge=False)
+    for column in table.columns:
+        column.no_wrap = True
+    for one in comparisons:
+        low, high = one.bootstrap["ci"]
+        table.add_row(
+            escape(one.set),
+            percent(one.rate_a),
+            percent(one.rate_b),
+            f"{100 * one.bootstrap['delta']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
+            f"{one.bootstrap['p']:.2g}",
+            f"{one.mapsswe['p']:.2g}",
+            str(one.n),
+        )
+    tables.print(table)
+    tables.print()
+    for one in comparisons:
+        tables.print(escape(one.sentence), highlight=False, soft_wrap=True)

@@ -1,0 +1,60 @@
+"""The normaliser of an evaluation: a built-in one or a user's function, with the version that figures carry."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from antiphon.errors import ConfigError, DataError
+from antiphon.rewards.imports import describe, import_function
+from antiphon.text.normalise import Normalise, normaliser, versioned
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """What makes transcripts comparable before they are compared."""
+
+    name: str
+    """With its version, as results state it. Figures under different names cannot be compared."""
+    clean: Callable[[str | None], Normalise]
+    """From a language, or None, to the function for its texts."""
+
+
+def load_normaliser(spec: str = "default") -> Normaliser:
+    """The built-in normaliser `spec`, or the function that `module:function` or `file.py:function` names.
+
+    A user's function takes a text, or a text and its language (a str or None), and returns the text to compare. Its
+    version is a digest of its source file. Raises `ConfigError` when there is no such normaliser; what the function
+    raises comes as `DataError` with the text.
+    """
+    if ":" not in spec:
+        normaliser(None, spec)
+        return Normaliser(versioned(spec), lambda language: normaliser(language, spec))
+    function = import_function(spec, "normaliser")
+    return Normaliser(f"{spec} ({_digest(function)})", lambda language: _checked(function, spec, language))
+
+
+def _checked(function: Callable[..., str], spec: str, language: str | None) -> Normalise:
+    takes_language = len(inspect.signature(function).parameters) > 1
+
+    def clean(text: str) -> str:
+        try:
+            cleaned = function(text, language) if takes_language else function(text)
+        except Exception as error:
+            said = f"the normaliser {spec!r} failed on {text[:60]!r}: {describe(error)}; correct it"
+            raise DataError(said) from error
+        if not isinstance(cleaned, str):
+            raise ConfigError(f"the normaliser {spec!r} returned {type(cleaned).__name__}; it must return a str")
+        return cleaned
+
+    return clean
+
+
+def _digest(function: Callable[..., str]) -> str:
+    file = getattr(inspect.getmodule(function), "__file__", None)
+    if file is None:
+        return "unversioned"
+    return f"sha256 {hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]}"

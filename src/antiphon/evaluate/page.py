@@ -1,0 +1,156 @@
+"""An evaluation as one HTML file: figures, plots, and the worst clips to hear and to read with their errors marked.
+
+Nothing is fetched: style, plots and audio are inside.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Mapping
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import soundfile
+
+from antiphon.errors import AudioError
+from antiphon.evaluate.figures import length_plot, rate_plot
+from antiphon.evaluate.metrics import main_measure
+from antiphon.evaluate.results import Evaluation
+from antiphon.runs import atomic
+from antiphon.text.alignment import align, units
+from antiphon.types import Clip
+
+WORST = 20
+"""Rows shown of each set, unless fewer have errors."""
+AUDIO_BYTES = 8 << 20
+"""Of all players together, as base64; the rows after that are shown without one."""
+AUDIO_RATE = 16000
+
+_COLUMNS = {
+    "CER": "cer",
+    "sub": "sub",
+    "del": "del",
+    "ins": "ins",
+    "macro F1": "macro_f1",
+    "empty": "empty_share",
+    "truncated": "truncated_share",
+    "hallucinated": "hallucination_rate",
+}
+
+
+def write_page(path: Path, evaluation: Evaluation, clips: Mapping[str, Mapping[str, Clip]]) -> None:
+    """Writes the report; `clips` gives the recordings of each set by id. Raises `RunError` when it cannot."""
+    players = _Players()
+    summaries = evaluation.sets
+    parts = [
+        f"<h1>Evaluation of {escape(evaluation.model)}</h1>",
+        _setup(evaluation),
+        _table(summaries),
+        f'<div class="plots">{rate_plot(summaries)}{length_plot(evaluation.rows)}</div>',
+        *(_worst(name, rows, clips.get(name, {}), players) for name, rows in evaluation.rows.items()),
+    ]
+    style = (files("antiphon.evaluate") / "page.css").read_text(encoding="utf-8")
+    title = escape(f"{evaluation.model}: evaluation")
+    atomic.write_text(
+        path,
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width"><title>{title}</title><style>{style}</style></head>'
+        f"<body>{''.join(parts)}</body></html>\n",
+    )
+
+
+def word_diff(reference: str, recognised: str) -> str:
+    """Both texts as one line of HTML: `<del>` is what was said and missed, `<ins>` what was put in its place."""
+    ref_units, hyp_units = units(reference), units(recognised)
+    words = []
+    for op in align(ref_units, hyp_units):
+        said = "" if op.ref is None else escape(ref_units[op.ref])
+        heard = "" if op.hyp is None else escape(hyp_units[op.hyp])
+        if op.kind == "hit":
+            words.append(said)
+        else:
+            words.append((f"<del>{said}</del>" if said else "") + (f"<ins>{heard}</ins>" if heard else ""))
+    return " ".join(words)
+
+
+class _Players:
+    """Audio players with the sound inside, until there is too much of it."""
+
+    def __init__(self) -> None:
+        self._left = AUDIO_BYTES
+
+    def of(self, clip: Clip | None) -> str:
+        if clip is None:
+            return ""
+        try:
+            sound = io.BytesIO()
+            soundfile.write(sound, clip.load(AUDIO_RATE), AUDIO_RATE, format="MP3")
+        except AudioError as error:
+            return f'<p class="quiet">{escape(str(error))}</p>'
+        data = base64.b64encode(sound.getvalue()).decode()
+        if len(data) > self._left:
+            return '<p class="quiet">no player: the report holds as much audio as it may</p>'
+        self._left -= len(data)
+        return f'<audio controls preload="none" src="data:audio/mpeg;base64,{data}"></audio>'
+
+
+def _setup(evaluation: Evaluation) -> str:
+    one = next(iter(evaluation.sets.values()))
+    facts = {
+        "normaliser": one["normaliser"],
+        "precision": f"{one['precision']} on {one['device']}",
+        "RTFx at": f"{one['concurrency']} clips side by side",
+        "weights": evaluation.weights[:12],
+    }
+    return '<p class="quiet">' + " · ".join(f"{escape(key)}: {escape(value)}" for key, value in facts.items()) + "</p>"
+
+
+def _table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
+    shown = {head: key for head, key in _COLUMNS.items() if any(one.get(key) is not None for one in summaries.values())}
+    measures = sorted({main_measure(one) for one in summaries.values()})
+    heads = ["set", f"{' or '.join(measures).replace('wer', 'WER')}, 95% interval", "over", *shown, "clips", "RTFx"]
+    rows = []
+    for name, one in summaries.items():
+        rows.append(_row(name, one, shown, "set"))
+        rows += [_row(group, figures, shown, "group") for group, figures in one.get("groups", {}).items()]
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _row(name: str, one: Mapping[str, Any], shown: Mapping[str, str], kind: str) -> str:
+    interval = "" if one["ci"] is None else f" <small>{' to '.join(f'{100 * end:.1f}' for end in one['ci'])}</small>"
+    speed = "" if one.get("rtfx") is None else f"{one['rtfx']:.0f}"
+    cells = [
+        f"<b>{_percent(one[main_measure(one)])}</b>{interval}",
+        f"{one['ci_unit']}s",
+        *(_percent(one.get(key)) for key in shown.values()),
+        str(one["n"]),
+        speed,
+    ]
+    return f'<tr class="{kind}"><th>{escape(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+
+
+def _worst(name: str, rows: Iterable[Mapping[str, Any]], clips: Mapping[str, Clip], players: _Players) -> str:
+    wrong = [row for row in rows if row["wer_errors"]]
+    if not wrong:
+        return f"<h2>{escape(name)}</h2><p>Every answer is right.</p>"
+    entries = "".join(_entry(row, players.of(clips.get(row["id"]))) for row in wrong[:WORST])
+    heading = f"<h2>{escape(name)}: the worst {min(len(wrong), WORST)} of {len(wrong)} clips with errors</h2>"
+    return f'{heading}<p class="quiet"><del>said, not recognised</del> <ins>recognised, not said</ins></p>{entries}'
+
+
+def _entry(row: Mapping[str, Any], player: str) -> str:
+    about = [row["id"], f"{row['wer_errors']} errors in {row['ref_words']}", f"{row['seconds']:.1f} s"]
+    about += [row["speaker"]] if row["speaker"] else []
+    about += ["cut off by the token limit"] if row["truncated"] else []
+    return (
+        f"<article><header>{escape(' · '.join(about))}</header>{player}"
+        f'<p class="diff">{word_diff(row["ref_clean"], row["pred_clean"])}</p></article>'
+    )
+
+
+def _percent(rate: float | None) -> str:
+    return "–" if rate is None else f"{100 * rate:.1f}%"

@@ -1,0 +1,149 @@
+"""A model measured on several sets: what `antiphon eval` and `antiphon compare` do between loading and printing."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from antiphon.config import Config
+from antiphon.data.source import load_set
+from antiphon.errors import ConfigError
+from antiphon.evaluate.decode import Decode
+from antiphon.evaluate.groups import group_names, grouped
+from antiphon.evaluate.kept import KeptTranscripts, clip_names, weights_digest
+from antiphon.evaluate.normalisers import Normaliser
+from antiphon.evaluate.page import write_page
+from antiphon.evaluate.recognise import IN_MEMORY, Transcript, portions, score
+from antiphon.evaluate.results import REPORT, Evaluation, save_evaluation
+from antiphon.models.policy import Policy
+from antiphon.runs import atomic
+from antiphon.tasks.load import prompter
+from antiphon.types import Clip, Example, Prompt
+
+PORTION = 4
+"""Batches that are decoded together, and kept together: the decoder fills a batch's empty places from the next."""
+
+
+class Progress(Protocol):
+    """Is told how far the work has come."""
+
+    def phase(self, title: str, total: int | None = None) -> None: ...
+    def advance(self, done: int) -> None: ...
+    def note(self, message: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model as it is evaluated."""
+
+    name: str
+    policy: Policy
+    decode: Decode
+    batch_size: int
+    beam: int | None
+    max_new_tokens: int
+
+    def setup(self, config: Config) -> dict[str, Any]:
+        """What its transcripts depend on."""
+        return {
+            "weights": weights_digest(self.policy.model),
+            "precision": str(self.policy.model.dtype).removeprefix("torch."),
+            "device": self.policy.device.type,
+            "task": config.task,
+            "language": config.language,
+            "beam": self.beam,
+            "max_new_tokens": self.max_new_tokens,
+        }
+
+
+def preset_files(folder: Path, presets: Sequence[str]) -> list[str]:
+    """`folder/test_PRESET.jsonl` of each. Raises `ConfigError` naming the presets there are."""
+    missing = [preset for preset in presets if not (folder / f"test_{preset}.jsonl").is_file()]
+    if missing:
+        there = sorted(file.stem.removeprefix("test_") for file in folder.glob("test_*.jsonl"))
+        raise ConfigError(
+            f"{folder} has no test_{missing[0]}.jsonl; its presets are: {', '.join(there) or 'none'} (--presets)"
+        )
+    return [str(folder / f"test_{preset}.jsonl") for preset in presets]
+
+
+def evaluate_sets(
+    subject: Subject,
+    sets: Mapping[str, str],
+    config: Config,
+    normaliser: Normaliser,
+    progress: Progress,
+    limit: int | None = None,
+    group_by: str | None = None,
+    output: Path | None = None,
+) -> Evaluation:
+    """Measures a model on `sets`, file or built-in set by name.
+
+    Into `output` go its transcripts as they are made, so that the same call goes on after an interruption and an
+    evaluation with another normaliser recognises nothing again; at the end figures, rows and report
+    (`antiphon.evaluate.results`). Raises `RunError` when `output` holds the transcripts of another model or setup.
+    """
+    prompt = prompter(config, subject.policy.rate)
+    setup = subject.setup(config)
+    evaluation = Evaluation(subject.name, setup["weights"], {}, {})
+    clips: dict[str, dict[str, Clip]] = {}
+    with _folder(output) as folder:
+        for name, spec in sets.items():
+            progress.phase(f"checking {spec}")
+            examples, skipped = load_set(spec, config, limit, progress.advance)
+            names = group_names(examples, group_by, name) if group_by else None
+            kept = KeptTranscripts(folder / "transcripts" / f"{name}.jsonl", setup)
+            progress.phase(f"evaluating {name}", len(examples))
+            transcripts = _transcripts(subject, examples, prompt, kept, progress.advance)
+            summary, utterances = score(examples, transcripts, normaliser)
+            how = {
+                "skipped": len(skipped),
+                "rtfx": kept.speed(subject.batch_size),
+                "concurrency": subject.batch_size,
+                "precision": setup["precision"],
+                "device": setup["device"],
+            }
+            evaluation.sets[name], evaluation.rows[name] = grouped(summary | how, utterances, names)
+            clips[name] = {example.id: example.clip for example in examples if example.clip is not None}
+            for row in skipped:
+                progress.note(f"skipped {row}")
+        if output:
+            save_evaluation(output, evaluation)
+            write_page(output / REPORT, evaluation, clips)
+    return evaluation
+
+
+def _transcripts(
+    subject: Subject,
+    examples: Sequence[Example],
+    prompt: Callable[[Example], Prompt],
+    kept: KeptTranscripts,
+    on_progress: Callable[[int], None],
+) -> list[Transcript]:
+    """Of all examples, in order; what is kept already is not recognised again."""
+    clips = clip_names(examples)
+    found = kept.of(examples)
+    on_progress(len(found))
+    rest = [example for example in examples if example.id not in found]
+    size = min(PORTION * subject.batch_size, IN_MEMORY)
+    for portion in portions(subject.policy, subject.decode, rest, prompt, subject.max_new_tokens, size):
+        kept.add(portion, clips, subject.batch_size)
+        found.update(zip(portion.ids, portion.transcripts, strict=True))
+        on_progress(len(found))
+    return [found[example.id] for example in examples]
+
+
+@contextmanager
+def _folder(output: Path | None) -> Iterator[Path]:
+    """`output`, made where there is none, or a folder that is gone afterwards."""
+    if output is None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+        return
+    with atomic.naming(output):
+        output.mkdir(parents=True, exist_ok=True)
+    yield output

@@ -1,0 +1,162 @@
+"""Evaluations that are kept: results folders, presets, interruptions, non-speech, and comparisons."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+from conftest import write_rows, write_set
+
+from antiphon.cli import options
+from antiphon.config import load_config
+from antiphon.evaluate.normalisers import load_normaliser
+from antiphon.evaluate.sets import Subject, evaluate_sets
+
+
+class Quiet:
+    """Takes the place of the terminal."""
+
+    def phase(self, title: str, total: int | None = None) -> None: ...
+    def advance(self, done: int) -> None: ...
+    def note(self, message: str) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory) -> Path:
+    """A folder with `test_clean.jsonl` and `test_noisy.jsonl`, and `silence.jsonl` without speech."""
+    folder = tmp_path_factory.mktemp("sets")
+    write_set(folder / "test_clean.jsonl", "commands-clean", 4)
+    write_set(folder / "test_noisy.jsonl", "commands-noisy", 24)
+    hiss = np.random.default_rng(0).normal(0, 0.05, 16000)
+    soundfile.write(folder / "hiss.wav", hiss, 16000)
+    soundfile.write(folder / "nothing.wav", 1e-4 * hiss, 16000)
+    write_rows(folder / "silence.jsonl", [{"audio": f"{name}.wav", "text": ""} for name in ("hiss", "nothing")])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def student() -> Subject:
+    return options.subject(
+        "builtin:student", options.Device.cpu, options.DType.float32, 2, None, max_new_tokens=32, runs="runs"
+    )
+
+
+@pytest.fixture(scope="module")
+def results(cli, sets, tmp_path_factory) -> dict[str, Path]:
+    """Evaluations of the student, twice, and of its teacher, by their folders."""
+    place = tmp_path_factory.mktemp("results")
+    presets = ("--data-dir", sets, "--presets", "clean", "noisy")
+    for name, model, batch in (("student", "student", 8), ("again", "student", 3), ("teacher", "teacher", 8)):
+        cli("eval", f"builtin:{model}", *presets, "--output", place / name, "--batch-size", batch)
+    return {folder.name: folder for folder in place.iterdir()}
+
+
+def test_presets_are_the_test_files_of_a_folder(results):
+    summary = json.loads((results["student"] / "summary.json").read_text())
+    assert list(summary["sets"]) == ["test_clean", "test_noisy"]
+    assert summary["model"] == "builtin:student"
+    noisy = summary["sets"]["test_noisy"]
+    assert (noisy["n"], noisy["concurrency"], noisy["precision"], noisy["ci_unit"]) == (24, 8, "float32", "utterance")
+    assert noisy["normaliser"].startswith("default 1 (")
+    rows = pq.read_table(results["student"] / "test_noisy.parquet").to_pylist()
+    assert [row["wer_errors"] for row in rows] == sorted((row["wer_errors"] for row in rows), reverse=True)
+
+
+def test_the_report_is_one_page_with_sound(results):
+    html = (results["student"] / "report.html").read_text()
+    assert "test_noisy: the worst" in html
+    assert html.count("<audio") > 3
+    assert "<del>" in html
+
+
+def test_presets_that_are_not_there_are_named(cli, sets):
+    refused = cli("eval", "builtin:student", "--data-dir", sets, "--presets", "clean", "meeting")
+    assert refused.status == 2
+    assert "has no test_meeting.jsonl; its presets are: clean, noisy (--presets)" in refused.err
+    alone = cli("eval", "builtin:student", "--presets", "clean")
+    assert "--data-dir and --presets belong together" in alone.err
+    stray = cli("eval", "builtin:student", "builtin:teacher", "--data", "builtin:digits-clean")
+    assert "unexpected argument 'builtin:teacher'" in stray.err
+
+
+def test_two_models_that_differ_are_told_apart_and_one_model_is_not(cli, results):
+    better = cli("compare", results["student"], results["teacher"], "--json").json
+    noisy = next(one for one in better["sets"] if one["set"] == "test_noisy")
+    assert noisy["significant"]
+    assert noisy["rate_b"] < noisy["rate_a"]
+    assert "fewer errors than" in noisy["sentence"]
+    assert better["a"]["weights"] != better["b"]["weights"]
+    same = cli("compare", results["student"], results["again"], "--json").json
+    assert same["a"]["weights"] == same["b"]["weights"]
+    assert not any(one["significant"] for one in same["sets"])
+
+
+def test_models_are_compared_on_sets_too_and_people_get_a_sentence(cli, sets, tmp_path):
+    arguments = ("--data", sets / "test_clean.jsonl", "--output", tmp_path / "both")
+    shown = cli("compare", "builtin:student", "builtin:student", *arguments)
+    assert shown.status == 0, shown.err
+    assert "builtin:student makes exactly as many errors as builtin:student on test_clean" in shown.out
+    assert {"a", "b"} == {folder.name for folder in (tmp_path / "both").iterdir()}
+
+
+def test_what_compare_needs_is_said(cli, results):
+    neither = cli("compare", results["student"], "builtin:student")
+    assert "builtin:student is no evaluation (antiphon eval --output); to compare two models, name sets" in neither.err
+    both = cli("compare", results["student"], results["again"], "--data", "builtin:digits-clean")
+    assert "leave out --data" in both.err
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_stopped(student, sets, tmp_path):
+    asked: list[int] = []
+
+    def until_killed(prompts, max_new_tokens):
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+        asked.append(len(prompts))
+        return student.decode(prompts, max_new_tokens)
+
+    def counted(prompts, max_new_tokens):
+        asked.append(len(prompts))
+        return student.decode(prompts, max_new_tokens)
+
+    def evaluated(decode, rules="default", output=tmp_path):
+        subject, files = replace(student, decode=decode), {"noisy": str(sets / "test_noisy.jsonl")}
+        return evaluate_sets(subject, files, load_config(), load_normaliser(rules), Quiet(), 12, output=output)
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(until_killed)
+    assert not (tmp_path / "summary.json").exists()
+    whole = evaluated(counted)
+    assert asked == [8, 4], "the first portion is kept"
+    evaluated(counted, rules="none")
+    assert asked == [8, 4], "other rules need no new transcripts"
+    assert whole.sets["noisy"]["rtfx"] > 0
+    in_one_go = evaluated(counted, output=None)
+    assert in_one_go.rows == whole.rows
+
+
+def test_results_of_another_model_are_not_continued(cli, results, sets):
+    refused = cli("eval", "builtin:teacher", "--data", sets / "test_clean.jsonl", "--output", results["again"])
+    assert refused.status == 2
+    assert "holds transcripts made with weights" in refused.err
+
+
+def test_words_made_up_in_silence_are_a_rate_of_their_own(cli, sets, tmp_path):
+    figures = cli("eval", "builtin:student", "--data", sets / "silence.jsonl", "--output", tmp_path, "--json").json
+    silence = figures["silence"]
+    heard = [row["pred_clean"] for row in pq.read_table(tmp_path / "silence.parquet").to_pylist()]
+    assert (silence["wer"], silence["non_speech"]) == (None, 2)
+    assert silence["hallucination_rate"] == sum(map(bool, heard)) / 2
+
+
+def test_a_normaliser_of_the_users_own(cli, sets, tmp_path):
+    (tmp_path / "rules.py").write_text("def blank(text):\n    return 'x' if text else ''\n")
+    rules = ("--normalizer", f"{tmp_path}/rules.py:blank")
+    figures = cli("eval", "builtin:student", "--data", sets / "test_clean.jsonl", *rules, "--json").json["test_clean"]
+    assert (figures["wer"], figures["ref_words"]) == (0.0, 4)
+    assert figures["normaliser"].startswith(f"{tmp_path}/rules.py:blank (sha256 ")
