@@ -121,7 +121,9 @@ def test_every_voice_and_every_accent_sounds_different():
 
 def test_the_sets_that_there_are():
     assert TEST_SETS == ("clean", "noisy", "fast", "accent", "reverb")
-    expected = {f"{c}-{s}" for c in ("digits", "commands") for s in ("train", "train-noisy", "train-reverb", *TEST_SETS)}
+    expected = {
+        f"{c}-{s}" for c in ("digits", "commands") for s in ("train", "train-noisy", "train-reverb", *TEST_SETS)
+    }
     assert set(set_names()) == expected
 
 

@@ -51,7 +51,7 @@ def test_what_was_cut_short_or_is_not_confident_is_dropped_and_counted():
 
 def test_nothing_left_says_how_confident_the_best_one_was():
     labels = Labels(model="teacher", min_confidence=0.5)
-    with pytest.raises(DataError, match="lower the other to 0.300 or less"):
+    with pytest.raises(DataError, match=r"lower the other to 0\.300 or less"):
         relabel([example("a"), example("b")], [heard("a", 0.3), heard("b", 0.9, "length")], labels)
 
 
