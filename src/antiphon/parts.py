@@ -15,6 +15,7 @@ from antiphon.device import resolve_device, resolve_dtype
 from antiphon.errors import ConfigError
 from antiphon.evaluate.decode import decoder
 from antiphon.evaluate.groups import group_names
+from antiphon.models.audio_ctc import AudioCTC
 from antiphon.models.blocking import block_from
 from antiphon.models.feature_cache import cache_features
 from antiphon.models.load import load_policy, pin
@@ -154,7 +155,8 @@ class Parts:
             reference = without_adapter(policy) if config.lora else self._load_policy(config.model)
         teacher = load_teachers(config, policy, self.objectives, self._load_policy) if needs.teacher else None
         credit = AlignmentCredit(policy) if needs.alignment_credit else None
-        return Trainer(policy, self.objectives, config, reference, teacher, credit)
+        ctc = AudioCTC(policy, self.examples, config.seed) if needs.audio_ctc else None
+        return Trainer(policy, self.objectives, config, reference, teacher, credit, ctc)
 
     def _make_engine(self) -> Engine:
         """What completions come from."""

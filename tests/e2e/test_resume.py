@@ -164,6 +164,18 @@ def test_resuming_from_an_earlier_step_repeats_what_followed(small, overrides, t
     assert ("kl_reference" in run.metrics()[0]) == ("beta" in overrides[0])
 
 
+def test_the_head_of_an_auxiliary_ctc_loss_is_resumed_with_the_model(small, tmp_path):
+    ctc = ("algorithm={name: sft, ctc_weight: 0.3}", "rollout.group_size=1", "train.steps=2", "train.save_every=1")
+    run = train(small(*ctc, "eval.before=false", "eval.after=false", "gate.enabled=false")).run
+    finished = tmp_path / "finished"
+    shutil.copytree(run.path, finished)
+    resume(run, f"{run.id}@1")
+    assert_same(run, RunFolder(finished))
+    assert run.metrics()[-1]["ctc"] > 0
+    heads = [(one / "checkpoints/step-000002/audio_ctc.safetensors").read_bytes() for one in (run.path, finished)]
+    assert heads[0] == heads[1]
+
+
 def test_more_steps_continue_a_finished_run(small):
     quick = ("eval.before=false", "eval.after=false")
     long = train(small(*quick)).run

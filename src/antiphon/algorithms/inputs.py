@@ -31,6 +31,8 @@ class Needs:
     token_level: bool = False
     """Log-probabilities token by token; models whose action is the whole sequence must refuse."""
     alignment_credit: bool = False
+    audio_ctc: bool = False
+    """CTC of the references over the audio states, weighted by the settings' `ctc_weight`."""
     entropy: bool = False
     """Gradients through the entropy."""
     recomputed_old: bool = False

@@ -1,6 +1,8 @@
 """SFT: supervised fine-tuning on the references, as a warm-up or as the control of an experiment.
 
-loss = −Σ_it w_it · log p(token of the reference)
+loss = −Σ_it w_it · log p(token of the reference) + ctc_weight · CTC(reference | audio states)
+
+The second term is the trainer's (`antiphon.models.audio_ctc`), for it sees the model and this module sees tensors.
 """
 
 from __future__ import annotations
@@ -26,11 +28,12 @@ class Settings(StrictSettings):
     name: Literal["sft"] = "sft"
     weight: float = Field(default=1.0, ge=0, description="factor of this loss where several are summed")
     normalisation: Normalisation = Field(default="token", description="what one unit of the mean is")
+    ctc_weight: float = Field(default=0.0, ge=0, description="factor of an auxiliary CTC loss on the audio states")
 
 
 def needs(settings: Settings) -> Needs:
     """References in place of samples, and no reward."""
-    return Needs(source="labels", rewards=False, mean_over="all")
+    return Needs(source="labels", rewards=False, mean_over="all", audio_ctc=settings.ctc_weight > 0)
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from antiphon.errors import ConfigError, ModelError
 from antiphon.models.parts import parts
@@ -68,17 +68,23 @@ def cache_features(policy: Any, megabytes: int) -> None:
             f"{type(policy.model).__name__} has no audio encoder whose features could be kept apart from the rest; "
             "set train.cache_features_mb: 0"
         )
-    there = parts(policy.model)
-    hearing = [policy.model.get_submodule(name) for part in _HEARING for name in there.get(part, [])]
-    learning = [name for module in hearing for name, weight in module.named_parameters() if weight.requires_grad]
+    modules = hearing(policy.model)
+    learning = [name for module in modules for name, weight in module.named_parameters() if weight.requires_grad]
     if learning:
+        there = parts(policy.model)
         raise ConfigError(
             f"'train.cache_features_mb': the audio encoder learns ({len(learning)} weights, such as {learning[0]}), so "
             f"its features change; set freeze: [{', '.join(part for part in _HEARING if part in there)}], or keep none "
             "with train.cache_features_mb=0"
         )
-    weights = [tensor for module in hearing for tensor in (*module.parameters(), *module.buffers())]
+    weights = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
     policy.feature_cache = FeatureCache(megabytes << 20, weights)
+
+
+def hearing(model: Any) -> list[nn.Module]:
+    """The modules of `model` that make audio features."""
+    there = parts(model)
+    return [model.get_submodule(name) for part in _HEARING for name in there.get(part, [])]
 
 
 def _digest(inputs: Mapping[str, Tensor]) -> bytes:

@@ -14,6 +14,7 @@ from antiphon.models import lora
 from antiphon.train.trainer import Trainer
 
 OPTIMIZER = "optimizer.safetensors"
+AUDIO_CTC = "audio_ctc.safetensors"
 STATE = "trainer.json"
 
 
@@ -30,6 +31,8 @@ def save_checkpoint(folder: Path, trainer: Trainer, step: int) -> None:
     else:
         policy.save(folder)
     save_file({k: v.contiguous() for k, v in trainer.optimizer.state_tensors().items()}, folder / OPTIMIZER)
+    if trainer.ctc is not None:
+        save_file(trainer.ctc.head.state_dict(), folder / AUDIO_CTC)
     (folder / STATE).write_text(json.dumps({"step": step, "torch": torch.__version__}))
 
 
@@ -44,6 +47,8 @@ def load_checkpoint(folder: Path, trainer: Trainer) -> int:
         if settings:
             place = folder / lora.ADAPTER if settings.save == "merged" else folder
             lora.load_adapter_tensors(trainer.policy.model, lora.read_tensors(str(place)))
+        if trainer.ctc is not None:
+            trainer.ctc.head.load_state_dict(load_file(folder / AUDIO_CTC))
         trainer.optimizer.load_state_tensors(load_file(folder / OPTIMIZER))
     except (OSError, KeyError, ValueError, RuntimeError, ModelError, SafetensorError) as error:
         raise RunError(

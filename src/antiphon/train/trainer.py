@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +14,9 @@ from torch import Tensor
 from antiphon.algorithms.inputs import Outcomes, Scores
 from antiphon.algorithms.terms import has_spread, token_weights
 from antiphon.config import Config
+from antiphon.models.audio_ctc import AudioCTC
 from antiphon.models.policy import Policy
-from antiphon.models.router_loss import RouterLoss
+from antiphon.train.auxiliary import auxiliary_losses
 from antiphon.train.batch import Batch, make_batch, padded
 from antiphon.train.objectives import Objective, combined_needs
 from antiphon.train.optimizer import MasterAdamW, schedule_factor
@@ -38,6 +39,7 @@ class Trainer:
         reference: Policy | None = None,
         teacher: Teachers | None = None,
         credit: Credit | None = None,
+        ctc: AudioCTC | None = None,
     ) -> None:
         self.policy = policy
         self.objectives = list(objectives)
@@ -47,9 +49,11 @@ class Trainer:
         self.teacher = teacher
         self.credit = credit
         self.temperature = config.rollout.temperature or 1.0
-        self.router = RouterLoss(policy.model) if config.train.router_aux_loss_coef else None
+        self.ctc = ctc
+        self.auxiliaries = auxiliary_losses(policy, self.objectives, config, ctc)
+        head = ctc.head.named_parameters("audio_ctc") if ctc else ()
         self.optimizer = MasterAdamW(
-            policy.model.named_parameters(),
+            [*policy.model.named_parameters(), *head],
             lr=config.optimizer.lr,
             betas=config.optimizer.betas,
             weight_decay=config.optimizer.weight_decay,
@@ -177,9 +181,8 @@ class Trainer:
         worst = torch.zeros((), device=self.policy.device)
         for portion in self._portions(minibatch):
             micro = minibatch.groups(portion).trimmed()
-            scores, extra, balance = self._score(micro)
-            share = scores[0].weights.sum() / self._scale(minibatch, self.objectives[0])
-            loss = self.config.train.router_aux_loss_coef * share * balance
+            scores, extra, beside = self._score(micro)
+            loss = beside / self._scale(minibatch, self.objectives[0])
             for objective, given in zip(self.objectives, scores, strict=True):
                 part, metrics = objective.loss(given)
                 loss = loss + part
@@ -215,10 +218,10 @@ class Trainer:
         return name if len(self.objectives) == 1 else f"{objective.name}/{name}"
 
     def _score(self, batch: Batch) -> tuple[list[Scores], dict[str, Tensor], Tensor]:
-        """The policy's scores of a micro-batch as each loss wants them, figures of it, and its router loss."""
+        """The policy's scores of a micro-batch as each loss wants them, figures of it, and the auxiliary losses."""
         assert batch.advantages is not None
         assert batch.weights is not None
-        logprobs, entropy, divergences, balance = self._distributions(batch)
+        logprobs, entropy, divergences, auxiliary = self._distributions(batch)
         old = batch.old_logprobs
         if old is None:
             old = logprobs.detach() if self.needs.recomputed_old else batch.engine_logprobs
@@ -240,22 +243,25 @@ class Trainer:
             for place in range(len(self.objectives))
         ]
         extra = {} if entropy is None else {"entropy": (batch.weights[..., 0] * entropy.detach()).sum()}
-        if self.router is not None:
-            extra["router_aux_loss"] = batch.weights[..., 0].sum() * balance.detach()
-        return scores, extra, balance
+        beside = torch.zeros((), device=self.policy.device)
+        for one, loss in zip(self.auxiliaries, auxiliary, strict=True):
+            total = (batch.weights[..., 0].sum(-1) * loss).sum()
+            extra[one.name] = total.detach()
+            beside = beside + one.coefficient * total
+        return scores, extra, beside
 
-    def _distributions(self, batch: Batch) -> tuple[Tensor, Tensor | None, dict[int, Tensor], Tensor]:
+    def _distributions(self, batch: Batch) -> tuple[Tensor, Tensor | None, dict[int, Tensor], list[Tensor]]:
         """Log-probabilities [N, A]; for models of tokens the entropy, each loss's divergence from the teacher and the
-        tokens it compared [N, A, 2], and the router loss (0 where none is asked for)."""
+        tokens it compared [N, A, 2], and the auxiliary losses."""
         policy: Any = self.policy
-        balance = torch.zeros((), device=policy.device)
         if not policy.token_level:
-            return self._logprobs(policy, batch), None, {}, balance
-        with self.router.recording() if self.router else nullcontext():
+            return self._logprobs(policy, batch), None, {}, []
+        with ExitStack() as watched:
+            for one in self.auxiliaries:
+                watched.enter_context(one.recording())
             prefix = policy.encode(batch.prompts)
             predictions = policy.predictions(prefix, batch.tokens, batch.token_mask, self.temperature)
-        if self.router is not None:
-            balance = self.router.loss(prefix.mask, batch.token_mask)
+        auxiliary = [one.loss(batch, prefix) for one in self.auxiliaries]
         taken = batch.token_mask.bool()
         wanted = [i for i, one in enumerate(self.objectives) if one.needs.teacher == "distributions"]
         gradient = torch.is_grad_enabled() and self.needs.entropy
@@ -277,7 +283,7 @@ class Trainer:
             divergences[place] = scatter(
                 self.teacher.divergence(predictions, batch, objective.module, objective.settings)
             )
-        return logprobs, entropy, divergences, balance
+        return logprobs, entropy, divergences, auxiliary
 
     def _logprobs(self, policy: Policy, batch: Batch) -> Tensor:
         prefix = policy.encode(batch.prompts)
