@@ -12,8 +12,11 @@ SHORTEST_PAUSE: Seconds = 0.3
 MARGIN: Seconds = 0.2
 """Kept before and after speech, so that no soft beginning or end is lost."""
 ABOVE_FLOOR = 9.0
-BELOW_PEAK = 45.0
-"""Decibels: speech is this much louder than the quietest tenth of frames, and no more than this below the loudest."""
+LEAST_BELOW, MOST_BELOW = 25.0, 45.0
+"""Decibels: speech is so much louder than the quietest tenth of frames. But what is within the one of the loudest frame
+is always speech, and what is further below it than the other never."""
+SILENCE = -70.0
+"""Decibels of full scale: a recording whose loudest frame is quieter holds nothing."""
 
 Span = tuple[int, int]
 """First sample, and the one after the last."""
@@ -43,11 +46,11 @@ def _levels(waveform: np.ndarray, hop: int) -> np.ndarray:
 
 def _speech(levels: np.ndarray) -> list[Span]:
     """Runs of frames that are spoken, with their margins."""
-    threshold = max(np.percentile(levels, 10) + ABOVE_FLOOR, levels.max() - BELOW_PEAK)
+    peak = levels.max()
+    if peak < SILENCE:
+        return []
+    threshold = min(max(np.percentile(levels, 10) + ABOVE_FLOOR, peak - MOST_BELOW), peak - LEAST_BELOW)
     spoken = np.flatnonzero(levels >= threshold)
-    if levels.max() - levels.min() < ABOVE_FLOOR:
-        # Nothing is louder than the rest: all silence, or all sound.
-        return [(0, len(levels))] if levels.max() > -70 else []
     margin, pause = round(MARGIN / FRAME), round(SHORTEST_PAUSE / FRAME) + 2 * round(MARGIN / FRAME)
     runs: list[Span] = []
     for part in np.split(spoken, np.flatnonzero(np.diff(spoken) > pause) + 1):

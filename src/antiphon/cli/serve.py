@@ -48,6 +48,9 @@ def command(
     max_megabytes: Annotated[float, typer.Option(min=0.01, help="Largest request.")] = 25.0,
     max_seconds: Annotated[float, typer.Option(min=0.1, help="Longest recording.")] = 1800.0,
     max_requests: Annotated[int, typer.Option(min=1, help="Requests at once; more are told to come again.")] = 128,
+    chunk_seconds: Annotated[
+        float, typer.Option(min=1.0, help="Longer recordings are cut in their pauses, and put together again.")
+    ] = 30.0,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that an answer may take.")] = 120.0,
     threads: Annotated[int | None, typer.Option(min=1, help="Of the CPU, for the model.")] = None,
     device: options.DeviceOption = options.Device.auto,
@@ -62,17 +65,17 @@ def command(
         return _stop(port, as_json)
     port = 8025 if port is None else port
     name = served_model_name or model
-    sizes = {"--max-megabytes": max_megabytes, "--max-seconds": max_seconds, "--max-requests": max_requests}
     if detach:
         how = {"--port": port, "--host": host, "--served-model-name": name, "--timeout": timeout, "--threads": threads}
-        loaded = {"--device": device.value, "--dtype": dtype.value, "--runs": runs}
+        sizes = {"--max-megabytes": max_megabytes, "--max-seconds": max_seconds, "--max-requests": max_requests}
+        loaded = {"--chunk-seconds": chunk_seconds, "--device": device.value, "--dtype": dtype.value, "--runs": runs}
         given = {key: value for key, value in (how | sizes | loaded).items() if value is not None}
         return _detach(model, host, port, [f"{key}={value}" for key, value in given.items()], api_key, as_json)
     with _needed():
         from antiphon.serve.limits import Limits
         from antiphon.serve.main import serve
 
-        limits = Limits(max_megabytes, max_seconds, max_requests, answer_s=timeout)
+        limits = Limits(max_megabytes, max_seconds, max_requests, answer_s=timeout, chunk_s=chunk_seconds)
         serve(model, name, host, port, limits, api_key, threads, device.value, dtype.value, runs)
 
 

@@ -16,13 +16,14 @@ from antiphon.serve.engine import Engine
 from antiphon.serve.gate import Gate
 from antiphon.serve.limits import Limits
 from antiphon.serve.metrics import Metrics
-from antiphon.serve.service import Service
+from antiphon.serve.service import Service, longest_piece
 
 
 def create_app(policy: Policy, name: str, limits: Limits, api_key: str | None = None) -> FastAPI:
     """The application that serves `policy` as `name`. Its engine ends with it, when all is answered."""
     metrics = Metrics(routes.PATHS)
-    service = Service(name, policy, Engine(policy), limits, metrics, int(time.time()))
+    piece_s = longest_piece(policy, limits.chunk_s)  # Before the engine has the model for itself.
+    service = Service(name, policy, Engine(policy), limits, piece_s, metrics, int(time.time()))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

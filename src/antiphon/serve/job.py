@@ -57,9 +57,11 @@ class Job:
         Whoever stops listening before the end cancels the job.
         """
         try:
-            while not self.ended:
+            ended = False
+            while not ended:
                 await self._event.wait()
                 self._event.clear()
+                ended = self.ended
                 if self.error:
                     raise self.error
                 yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import math
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 from fastapi import HTTPException, Request
 
+from antiphon.errors import ModelError
+from antiphon.models.classifier import Classifier
 from antiphon.models.decoding import Row
 from antiphon.models.policy import Policy, Sampling
 from antiphon.serve.engine import Engine
@@ -19,6 +22,8 @@ from antiphon.serve.job import Job
 from antiphon.serve.limits import Limits
 from antiphon.serve.metrics import Metrics
 from antiphon.serve.question import Question
+from antiphon.tasks.asr import INSTRUCTION
+from antiphon.types import Prompt, Seconds
 
 T = TypeVar("T")
 
@@ -31,6 +36,8 @@ class Service:
     policy: Policy
     engine: Engine
     limits: Limits
+    piece_s: Seconds
+    """Longer recordings are recognised piece by piece."""
     metrics: Metrics
     created: int
     """Unix time."""
@@ -83,6 +90,20 @@ class Service:
                 one.cancel()
             with suppress(BaseException):
                 await asyncio.gather(task, gone, return_exceptions=True)
+
+
+def longest_piece(policy: Policy, wanted: Seconds) -> Seconds:
+    """`wanted`, or half of it, or a quarter … so much that the model can hear it; a classifier hears a clip whole."""
+    if policy.rate == 0 or isinstance(policy, Classifier):
+        return math.inf
+    for seconds in (wanted / 2**halvings for halvings in range(6)):
+        silence = np.zeros(int(seconds * policy.rate), np.float32)
+        try:
+            policy.size(Prompt("silence", "asr", silence, policy.rate, INSTRUCTION))
+            return seconds
+        except ModelError:
+            continue
+    return wanted
 
 
 async def _gone(request: Request) -> None:

@@ -64,7 +64,7 @@ class Transcription:
         self.service, self.wish, self.rate = service, wish, service.policy.rate
         self.seconds: Seconds = len(waveform) / self.rate
         self.segments: list[Segment] = []
-        self._spans = split(waveform, self.rate, service.limits.chunk_s)
+        self._spans = split(waveform, self.rate, service.piece_s)
         self._jobs = [self._ask(waveform[begin:end], streams) for begin, end in self._spans]
 
     def _ask(self, piece: np.ndarray, streams: bool) -> Job:
