@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from fastapi import Request
@@ -13,15 +12,13 @@ from starlette.exceptions import HTTPException
 from antiphon.errors import AudioError, ConfigError
 from antiphon.serve.job import RefusedError
 
-HANDLED = (Exception, HTTPException, RequestValidationError)
-"""FastAPI has handlers of its own for the last two."""
-_log = logging.getLogger("antiphon.serve")
+HANDLED = (HTTPException, RequestValidationError, RefusedError, AudioError, ConfigError, TimeoutError)
+"""Whatever else is raised is the server's own fault."""
+FAILED = "the server failed at this; its log says why"
 
 
 async def handle(request: Request, error: Exception) -> JSONResponse:
     """The response to a request that failed."""
-    if status_of(error) == 500:
-        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return JSONResponse(body_of(error), status_of(error), getattr(error, "headers", None))
 
 
@@ -49,5 +46,5 @@ def _message(error: Exception, status: int) -> str:
     if isinstance(error, RequestValidationError):
         return "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
     if status == 500:
-        return "the server failed at this; its log says why"
+        return FAILED
     return str(error) or "no answer in time; send less, or ask again later"

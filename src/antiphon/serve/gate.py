@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -13,7 +14,7 @@ from fastapi import HTTPException
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 
-from antiphon.serve.errors import error_object
+from antiphon.serve.errors import FAILED, error_object
 from antiphon.serve.limits import Limits
 from antiphon.serve.metrics import Metrics
 
@@ -22,6 +23,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 OPEN = {"/health", "/docs", "/openapi.json"}
 """Paths that need no key."""
+
+_log = logging.getLogger("antiphon.serve")
 
 
 class Gate:
@@ -58,7 +61,7 @@ class Gate:
         return None
 
     async def _let_in(self, scope: Message, receive: Receive, send: Send) -> None:
-        began, status = time.monotonic(), 499
+        began, status = time.monotonic(), 499  # As nginx counts clients that have left.
         counted = scope["method"] == "POST"
 
         async def sending(message: Message) -> None:
@@ -70,6 +73,11 @@ class Gate:
         self._inside += counted
         try:
             await self.app(scope, self._watched(receive, began), sending)
+        except Exception:
+            _log.exception("%s %s failed", scope["method"], scope["path"])
+            if status != 499:
+                raise  # Half an answer is out; the connection is closed on it.
+            await refuse(500, FAILED)(scope, receive, sending)
         finally:
             self._inside -= counted
             self.metrics.count(scope["path"], status, time.monotonic() - began)
