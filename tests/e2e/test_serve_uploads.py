@@ -54,7 +54,7 @@ def damaged(content: bytes, how: str, draw: np.random.Generator) -> bytes:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Served]:
     policy = load_policy("builtin:wav2vec2", torch.device("cpu"), torch.float32)
-    with served(policy, seconds=5.0, megabytes=1.0) as server:
+    with served(policy, seconds=1.0, megabytes=1.0) as server:
         yield server
 
 
