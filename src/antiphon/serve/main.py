@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 import uvicorn
@@ -35,6 +36,8 @@ def serve(
     prepare_cpu(threads)
     policy = load_policy(model, place, resolve_dtype(dtype, place), output=runs)
     app = create_app(policy, name, limits, api_key)
+    # Uvicorn raises the signal that ended it once more; without this the server would go without tidying up.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with listed(Instance(model, name, host, port, os.getpid(), time.time())):
         uvicorn.run(
             app,
