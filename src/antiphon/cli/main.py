@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from antiphon import __version__
-from antiphon.cli import compare, data, demo, evaluate, export, models, runs, train, transcribe
+from antiphon.cli import compare, data, demo, evaluate, export, models, runs, serve, train, transcribe
 from antiphon.cli.output import print_error
 from antiphon.errors import AntiphonError
 
@@ -32,6 +32,7 @@ app.command("train", epilog=train.EPILOG)(train.command)
 app.command("eval", epilog=evaluate.EPILOG, context_settings=evaluate.MORE_PRESETS)(evaluate.command)
 app.command("compare", epilog=compare.EPILOG)(compare.command)
 app.command("transcribe", epilog=transcribe.EPILOG)(transcribe.command)
+app.command("serve", epilog=serve.EPILOG)(serve.command)
 app.command("export", epilog=export.EPILOG)(export.command)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")

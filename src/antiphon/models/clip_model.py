@@ -102,12 +102,16 @@ class ClipModel:
         inputs = self.feature_extractor([prompt.waveform], sampling_rate=prompt.rate)
         names = [name for name in (self.clip_input.name, _MASK) if name in inputs]
         features = {name: torch.as_tensor(np.asarray(inputs[name][0])) for name in names}
-        if not features[self.clip_input.name].isfinite().all():
+        if not features[self.clip_input.name].isfinite().all() or self._frames(features) < 1:
             raise _too_short(prompt)
         return self._prepared.put(prompt, features)
 
     def size(self, prompt: Prompt) -> int:
-        return int(self.clip_input.frames(self.model, torch.tensor(self._length(self.prepare(prompt)))))
+        return self._frames(self.prepare(prompt))
+
+    def _frames(self, clip: dict[str, Tensor]) -> int:
+        """That the encoder makes of one clip."""
+        return int(self.clip_input.frames(self.model, torch.tensor(self._length(clip))))
 
     def _length(self, clip: dict[str, Tensor]) -> int:
         """What the model's mask counts in one clip: samples, or feature frames."""

@@ -39,6 +39,10 @@ class Row:
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish_reason: FinishReason | None = None
+    top: int = 0
+    """How many of the most probable tokens to note at each place."""
+    alternatives: list[list[tuple[int, float]]] = field(default_factory=list)
+    """For each of `token_ids`, those tokens with their log-probabilities, the most probable first."""
 
     def __post_init__(self) -> None:
         if self.uniforms is None and not self.greedy:
@@ -136,6 +140,7 @@ class Decoding:
             policy.blocking[first[0]] if len(set(first)) == 1 else policy.blocking[first],
             temperatures[0] if len(set(temperatures)) == 1 else torch.tensor(temperatures, device=device)[:, None],
         )
+        self._note_alternatives(scores)
         greedy = [row.greedy for row in self.rows]
         if all(greedy):
             chosen = scores.argmax(-1)
@@ -145,6 +150,15 @@ class Decoding:
             if any(greedy):
                 chosen = torch.where(torch.tensor(greedy, device=device), scores.argmax(-1), chosen)
         return chosen, scores.gather(-1, chosen[:, None]).squeeze(-1)
+
+    def _note_alternatives(self, scores: Tensor) -> None:
+        most = max(row.top for row in self.rows)
+        if not most:
+            return
+        values, ids = scores.topk(min(most, scores.shape[-1]))
+        for row, best, logprobs in zip(self.rows, ids.tolist(), values.tolist(), strict=True):
+            if row.going and row.top:
+                row.alternatives.append(list(zip(best, logprobs, strict=True))[: row.top])
 
     def _note(self, tokens: list[float], logprobs: list[float]) -> list[Row]:
         ended = []

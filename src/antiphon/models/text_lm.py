@@ -68,7 +68,11 @@ class TextLM(DecoderOnly):
         return len(self.prepare(prompt))
 
     def encode(self, prompts: Sequence[Prompt]) -> Prefix:
-        ids, mask = pad_left([self.prepare(prompt) for prompt in prompts], self.device)
+        return self.read([self.prepare(prompt) for prompt in prompts])
+
+    def read(self, texts: Sequence[Tensor]) -> Prefix:
+        """The prefix of texts given as token ids [L], such as conversations of several turns."""
+        ids, mask = pad_left(texts, self.device)
         return self._prefill(self.backbone.get_input_embeddings()(ids), mask)
 
     def answer(self, text: str) -> str:

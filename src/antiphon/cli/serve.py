@@ -1,0 +1,143 @@
+"""`antiphon serve`: a model behind OpenAI's HTTP API, in this terminal or in the background."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from antiphon.cli import options
+from antiphon.cli.output import console, print_json
+from antiphon.errors import ConfigError, MissingExtraError, RunError
+
+if TYPE_CHECKING:
+    from antiphon.serve.process import Instance
+
+KEY = "ANTIPHON_API_KEY"
+EPILOG = """\
+Examples:
+
+antiphon serve builtin:student --port 8025
+
+antiphon serve latest --detach --served-model-name my-recogniser
+
+antiphon serve status
+
+antiphon serve stop --port 8025
+"""
+
+
+def command(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL|status|stop", help="A model, or what to do with servers that run.")
+    ],
+    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="8025 where none is named.")] = None,
+    host: Annotated[str, typer.Option("--host", help="0.0.0.0 lets other machines in; set a key then.")] = "127.0.0.1",
+    served_model_name: Annotated[
+        str | None, typer.Option("--served-model-name", metavar="NAME", help="What clients call it; MODEL by default.")
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option("--api-key", envvar=KEY, help="Clients must send it.", show_default=False)
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="In the background, with a log file.")] = False,
+    max_megabytes: Annotated[float, typer.Option(min=0.01, help="Largest request.")] = 25.0,
+    max_seconds: Annotated[float, typer.Option(min=0.1, help="Longest recording.")] = 1800.0,
+    max_requests: Annotated[int, typer.Option(min=1, help="Requests at once; more are told to come again.")] = 128,
+    chunk_seconds: Annotated[
+        float, typer.Option(min=1.0, help="Longer recordings are cut in their pauses, and put together again.")
+    ] = 30.0,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that an answer may take.")] = 120.0,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of the CPU, for the model.")] = None,
+    device: options.DeviceOption = options.Device.auto,
+    dtype: options.DTypeOption = options.DType.auto,
+    runs: options.RunsFolder = "runs",
+    as_json: options.Json = False,
+) -> None:
+    """Serve a model over HTTP: transcriptions, chat, health, metrics. `status` lists servers, `stop` ends them."""
+    if model == "status":
+        return _status(as_json)
+    if model == "stop":
+        return _stop(port, as_json)
+    port = 8025 if port is None else port
+    name = served_model_name or model
+    if detach:
+        how = {"--port": port, "--host": host, "--served-model-name": name, "--timeout": timeout, "--threads": threads}
+        sizes = {"--max-megabytes": max_megabytes, "--max-seconds": max_seconds, "--max-requests": max_requests}
+        loaded = {"--chunk-seconds": chunk_seconds, "--device": device.value, "--dtype": dtype.value, "--runs": runs}
+        given = {key: value for key, value in (how | sizes | loaded).items() if value is not None}
+        return _detach(model, host, port, [f"{key}={value}" for key, value in given.items()], api_key, as_json)
+    with _needed():
+        from antiphon.serve.limits import Limits
+        from antiphon.serve.main import serve
+
+        limits = Limits(max_megabytes, max_seconds, max_requests, answer_s=timeout, chunk_s=chunk_seconds)
+        serve(model, name, host, port, limits, api_key, threads, device.value, dtype.value, runs)
+
+
+@contextmanager
+def _needed() -> Iterator[None]:
+    """Says which extra to install where a package is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in ("fastapi", "uvicorn", "python_multipart", "starlette", "anyio"):
+            raise
+        raise MissingExtraError("antiphon serve", error.name, "serve") from error
+
+
+def _detach(model: str, host: str, port: int, arguments: list[str], api_key: str | None, as_json: bool) -> None:
+    from antiphon.serve import process
+
+    process.require_free(host, port)
+    if api_key:
+        os.environ[KEY] = api_key  # Not an argument: those can be read by every user.
+    instance = process.detach([model, *arguments], port, patience=600)
+    if as_json:
+        print_json(_row(instance))
+    else:
+        console.print(f"{instance.name} is served at {instance.url} (process {instance.pid})", highlight=False)
+        console.print(f"log: {process.log_path(port)}", highlight=False, soft_wrap=True)
+
+
+def _status(as_json: bool) -> None:
+    from antiphon.serve import process
+
+    found = process.running()
+    if as_json:
+        print_json({"servers": [_row(one) for one in found]})
+    elif not found:
+        console.print("no server runs")
+    else:
+        for one in found:
+            since = datetime.fromtimestamp(one.started).isoformat(" ", "seconds")
+            typer.echo(f"{one.url}\t{one.name}\tprocess {one.pid}\tsince {since}")
+
+
+def _stop(port: int | None, as_json: bool) -> None:
+    """The one on `port`; the only one, where no port is named."""
+    from antiphon.serve import process
+
+    found = [one for one in process.running() if port in (None, one.port)]
+    if not found:
+        raise RunError("no server runs" + (f" on port {port}" if port else "") + "; see antiphon serve status")
+    if len(found) > 1:
+        ports = ", ".join(str(one.port) for one in found)
+        raise ConfigError(f"{len(found)} servers run; name one with --port: {ports}")
+    (instance,) = found
+    if not process.stop(instance, patience=180):
+        raise RunError(f"{instance.url} (process {instance.pid}) still has requests; wait, or end the process")
+    if as_json:
+        print_json({"stopped": _row(instance)})
+    else:
+        console.print(f"stopped {instance.url}", highlight=False)
+
+
+def _row(instance: Instance) -> dict[str, Any]:
+    from antiphon.serve import process
+
+    return {**asdict(instance), "url": instance.url, "log": str(process.log_path(instance.port))}

@@ -1,0 +1,113 @@
+"""Jobs side by side: token by token, where jobs come and go between steps, or whole answers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from antiphon.models.autoregressive import Autoregressive
+from antiphon.models.decoding import Decoding, Row
+from antiphon.models.policy import Policy
+from antiphon.serve.job import Job
+from antiphon.serve.question import begin, expect
+
+
+class TokenByToken:
+    """For models that emit a token at a time."""
+
+    def __init__(self, policy: Autoregressive) -> None:
+        self.policy = policy
+        self.jobs: list[Job] = []
+        self._decoding = Decoding(policy)
+
+    def shorten(self, rows: Sequence[Row], taken: int) -> None:
+        """Let no answer be longer than the model has positions for, `taken` of which are."""
+        room = max(_positions(self.policy.model.config) - taken, 1)
+        for row in rows:
+            row.sampling = replace(row.sampling, max_new_tokens=min(row.sampling.max_new_tokens, room))
+
+    @torch.no_grad()
+    def admit(self, jobs: Sequence[Job]) -> None:
+        """Begin on `jobs`."""
+        prefix = begin(self.policy, [job.question for job in jobs])
+        for job, length in zip(jobs, prefix.lengths.tolist(), strict=True):
+            if job.top is not None:
+                job.prompt_ids, job.expected = expect(self.policy, job.question, job.top)
+            self.shorten(job.rows, length)
+        self._decoding.admit(prefix, [job.rows for job in jobs])
+        self.jobs += jobs
+
+    def step(self) -> None:
+        self._decoding.step()
+        for job in list(self.jobs):
+            if not any(row.going for row in job.rows):
+                job.completions = [self.policy.completion(row) for row in job.rows]
+                self.jobs.remove(job)
+                job.end()
+            elif job.streams:
+                job.notify()
+
+    def drop_cancelled(self) -> None:
+        for job in self.jobs:
+            if job.cancelled:
+                for row in job.rows:
+                    row.finish_reason = row.finish_reason or "length"
+
+    def clear(self) -> list[Job]:
+        """Give up all jobs, and return them."""
+        lost, self.jobs, self._decoding = self.jobs, [], Decoding(self.policy)
+        return lost
+
+
+class AtOnce:
+    """For models that hear a clip and answer in one pass."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.jobs: list[Job] = []
+
+    def shorten(self, rows: Sequence[Row], taken: int) -> None:
+        """Their answers are as long as the clip says."""
+
+    def admit(self, jobs: Sequence[Job]) -> None:
+        self.jobs += jobs
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Answer all jobs that are to be sampled alike, the first one's way."""
+        if not self.jobs:
+            return
+        first = self.jobs[0].rows[0].sampling
+        alike = [job for job in self.jobs if job.rows[0].sampling == first and len(job.rows) == len(self.jobs[0].rows)]
+        self._answer(alike)
+
+    def _answer(self, jobs: list[Job]) -> None:
+        rows = [row for job in jobs for row in job.rows]
+        uniforms = None if rows[0].greedy else np.stack([row.uniforms for row in rows if row.uniforms is not None])
+        heard = self.policy.encode([job.question.prompt for job in jobs if job.question.prompt])
+        answers = self.policy.sample(heard, len(jobs[0].rows), rows[0].sampling, uniforms)
+        for job, completions in zip(jobs, answers, strict=True):
+            job.completions = completions
+            self.jobs.remove(job)
+            job.end()
+
+    def drop_cancelled(self) -> None:
+        for job in [job for job in self.jobs if job.cancelled]:
+            self.jobs.remove(job)
+            job.end()
+
+    def clear(self) -> list[Job]:
+        """Give up all jobs, and return them."""
+        lost, self.jobs = self.jobs, []
+        return lost
+
+
+def _positions(config: Any) -> int:
+    """How many positions the decoder has."""
+    if getattr(config, "is_encoder_decoder", False):
+        return getattr(config, "max_target_positions", None) or config.max_position_embeddings
+    return getattr(config.get_text_config(), "max_position_embeddings", None) or 1 << 30

@@ -1,0 +1,107 @@
+"""From the messages of a chat to what the model is asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import HTTPException
+from jinja2 import TemplateError
+
+from antiphon.models.audio_lm import AudioPrefixLM
+from antiphon.models.remote_lm import RemoteAudioLM
+from antiphon.models.text_lm import TextLM
+from antiphon.serve.question import Question
+from antiphon.serve.schemas import AudioPart, ChatRequest, Message
+from antiphon.serve.service import Service
+from antiphon.serve.thinking import OPEN
+from antiphon.serve.upload import from_base64, waveform_of
+from antiphon.tasks.asr import INSTRUCTION
+from antiphon.types import Prompt
+
+
+async def question_of(service: Service, request: ChatRequest) -> tuple[Question, bool]:
+    """The question, and whether its prompt opens the model's thoughts.
+
+    Raises `HTTPException` 400 for a conversation that this model cannot have.
+    """
+    if isinstance(service.policy, TextLM):
+        return _written(service, request)
+    if isinstance(service.policy, AudioPrefixLM | RemoteAudioLM):
+        return await _heard(service, request), False
+    raise HTTPException(400, f"{service.name} does not chat; use /v1/audio/transcriptions")
+
+
+def _written(service: Service, request: ChatRequest) -> tuple[Question, bool]:
+    """Any number of turns, in the form of the tokenizer's chat template; without one, a line each."""
+    messages = [{"role": one.role, "content": _text(one, audio=False)} for one in request.messages]
+    tokenizer = service.tokenizer
+    if tokenizer.chat_template is None:
+        ids = tokenizer("\n".join(one["content"] for one in messages))["input_ids"]
+        return _non_empty(ids), False
+    try:
+        text = tokenizer.apply_chat_template(
+            messages,
+            tokenize=False,
+            add_generation_prompt=_opens_answer(request),
+            continue_final_message=request.continue_final_message,
+            **request.chat_template_kwargs,
+        )
+    except (TemplateError, ValueError, TypeError) as error:
+        raise HTTPException(400, f"the model's chat template refuses this conversation: {error}") from error
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return _non_empty(ids), text.rstrip().endswith(OPEN)
+
+
+async def _heard(service: Service, request: ChatRequest) -> Question:
+    """One turn with a clip: system messages, the user's, and an answer that is there already."""
+    messages = list(request.messages)
+    said = messages.pop() if messages[-1].role == "assistant" else None
+    user = messages.pop() if messages else None
+    if user is None or user.role != "user" or any(one.role not in ("system", "developer") for one in messages):
+        raise HTTPException(
+            400, "this model has one turn: system messages, one of the user's with a clip, and perhaps an answer to it"
+        )
+    clips = [part for part in user.parts if isinstance(part, AudioPart)]
+    if len(clips) != 1:
+        raise HTTPException(400, f"the user's message has {len(clips)} input_audio parts; this model hears one")
+    content = from_base64(clips[0].input_audio.data)
+    waveform = await waveform_of(service, content, "input_audio")
+    instruction = _text(user, audio=True)
+    context = "\n".join(_text(one, audio=False) for one in messages)
+    task = "asr" if instruction in ("", INSTRUCTION) else "text"
+    prompt = Prompt("the message", task, waveform, service.policy.rate, instruction or INSTRUCTION, context)
+    return Question(prompt, tuple(_said(service, request, said)) if said else ())
+
+
+def _said(service: Service, request: ChatRequest, said: Message) -> list[int]:
+    """The tokens of an answer that is there, closed unless it is to be continued."""
+    if request.add_generation_prompt is not False and not request.continue_final_message:
+        raise HTTPException(
+            400,
+            "this model gives one answer, and the last message is one; set continue_final_message to go on with it, "
+            "or add_generation_prompt to false to have it scored",
+        )
+    ids = service.tokenizer(_text(said, audio=False), add_special_tokens=False)["input_ids"]
+    if request.continue_final_message:
+        return ids
+    policy: Any = service.policy
+    stops, usual = policy.stop_ids, service.tokenizer.eos_token_id
+    return [*ids, usual if usual in stops else min(stops)]
+
+
+def _opens_answer(request: ChatRequest) -> bool:
+    wanted = request.add_generation_prompt
+    return not request.continue_final_message if wanted is None else wanted
+
+
+def _text(message: Message, audio: bool) -> str:
+    """A message's text parts, one after the other."""
+    if not audio and any(isinstance(part, AudioPart) for part in message.parts):
+        raise HTTPException(400, f"a message of the {message.role} has audio, which this model cannot hear there")
+    return "\n".join(part.text for part in message.parts if not isinstance(part, AudioPart))
+
+
+def _non_empty(ids: list[int]) -> Question:
+    if not ids:
+        raise HTTPException(400, "the messages are empty; say something")
+    return Question(None, tuple(ids))

@@ -1,0 +1,158 @@
+"""The engine: one thread owns the model and answers jobs side by side. Nothing else touches the model."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+
+import torch
+
+from antiphon.errors import AntiphonError
+from antiphon.models.autoregressive import Autoregressive
+from antiphon.models.policy import Policy
+from antiphon.serve.batching import AtOnce, TokenByToken
+from antiphon.serve.job import Job, RefusedError
+from antiphon.types import Seconds
+
+STUCK: Seconds = 60.0
+"""An engine that has work and has not gone on for so long is not well."""
+_log = logging.getLogger("antiphon.serve")
+
+
+class Engine:
+    """Continuous batching: jobs enter between two steps, in order of arrival, as long as there is room."""
+
+    def __init__(self, policy: Policy, max_tokens: int = 32768, max_rows: int = 64) -> None:
+        """`max_tokens` positions and `max_rows` answers are held at once; a larger job has the engine to itself."""
+        self.policy, self.max_tokens, self.max_rows = policy, max_tokens, max_rows
+        self.steps = 0
+        self._arrivals: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._waiting: deque[Job] = deque()
+        self._batch = TokenByToken(policy) if isinstance(policy, Autoregressive) else AtOnce(policy)
+        self._beat = time.monotonic()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        if not (self.waiting or self._batch.jobs):
+            self._beat = time.monotonic()
+        self._arrivals.put(job)
+
+    def stop(self) -> None:
+        """Answer what has been submitted, then end."""
+        self._arrivals.put(None)
+        self._thread.join()
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that have not begun."""
+        return self._arrivals.qsize() + len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """Answers in the making."""
+        return sum(len(job.rows) for job in list(self._batch.jobs))
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with the engine, if anything is."""
+        if not self._thread.is_alive():
+            return "the engine has stopped"
+        since = time.monotonic() - self._beat
+        if since > STUCK and (self.waiting or self._batch.jobs):
+            return f"the engine has not gone on for {since:.0f} s"
+        return None
+
+    def _run(self) -> None:
+        while True:
+            self._receive()
+            self._beat = time.monotonic()
+            if not (self._waiting or self._batch.jobs):
+                if self._stopping:
+                    return
+                continue
+            self._batch.drop_cancelled()
+            self._admit()
+            self._step()
+
+    def _receive(self) -> None:
+        """Take in what has arrived; with nothing to do, wait for it."""
+        wait = not (self._waiting or self._batch.jobs or self._stopping)
+        while wait or not self._arrivals.empty():
+            job = self._arrivals.get()
+            wait = False
+            if job is None:
+                self._stopping = True
+            elif self._looked_at(job):
+                self._waiting.append(job)
+
+    def _looked_at(self, job: Job) -> bool:
+        """Whether the model can be asked this; it is told what is wrong otherwise."""
+        try:
+            job.size = 0 if job.cancelled else job.question.size(self.policy)
+            self._batch.shorten(job.rows, 0)
+            return True
+        except AntiphonError as error:
+            job.end(RefusedError(str(error)))
+        except Exception as error:
+            _log.exception("a question could not be prepared")
+            job.end(error)
+        return False
+
+    def _admit(self) -> None:
+        chosen = self._fitting()
+        if not chosen:
+            return
+        try:
+            self._batch.admit(chosen)
+        except Exception:
+            if len(chosen) > 1:  # One may be at fault: each by itself, so that it alone is refused.
+                for job in chosen:
+                    self._admit_alone(job)
+            else:
+                self._admit_alone(chosen[0])
+
+    def _admit_alone(self, job: Job) -> None:
+        try:
+            self._batch.admit([job])
+        except AntiphonError as error:
+            job.end(RefusedError(str(error)))
+        except Exception as error:
+            _log.exception("a question could not be begun")
+            job.end(error)
+
+    def _fitting(self) -> list[Job]:
+        """The first of the waiting jobs for which there is room now."""
+        held = self._batch.jobs
+        tokens = self.max_tokens - sum(job.positions for job in held)
+        rows = self.max_rows - sum(len(job.rows) for job in held)
+        chosen: list[Job] = []
+        while self._waiting:
+            job = self._waiting[0]
+            if job.cancelled:
+                self._waiting.popleft().end()
+                continue
+            alone = not held and not chosen
+            if not alone and (job.positions > tokens or len(job.rows) > rows):
+                break
+            tokens, rows = tokens - job.positions, rows - len(job.rows)
+            chosen.append(self._waiting.popleft())
+        return chosen
+
+    @torch.no_grad()
+    def _step(self) -> None:
+        try:
+            self._batch.step()
+            self.steps += 1
+        except Exception as error:
+            _log.exception("decoding failed")
+            self._fail(self._batch.clear(), error)
+
+    def _fail(self, jobs: Sequence[Job], error: Exception) -> None:
+        for job in jobs:
+            job.end(error)

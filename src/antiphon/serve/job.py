@@ -1,0 +1,75 @@
+"""A question on its way through the engine: the engine's thread answers it, a coroutine waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+
+from antiphon.models.decoding import Row
+from antiphon.serve.question import Expected, Question
+from antiphon.types import Completion
+
+
+class RefusedError(Exception):
+    """The model cannot be asked this; the message says why."""
+
+
+class Job:
+    """`rows` are answers to `question`, side by side. Made where an event loop runs."""
+
+    def __init__(self, question: Question, rows: Sequence[Row], streams: bool = False, top: int | None = None) -> None:
+        """`streams` asks for word after each token, `top` for so many log-probabilities of the question's tokens."""
+        self.question, self.rows, self.streams, self.top = question, list(rows), streams, top
+        self.cancelled = False
+        self.size = 0
+        """Positions of the question, known once the engine has looked at it."""
+        self.prompt_ids: list[int] | None = None
+        self.expected: list[Expected | None] = []
+        self.completions: list[Completion] = []
+        self.error: Exception | None = None
+        self.ended = False
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+
+    @property
+    def positions(self) -> int:
+        """That it holds in the engine when its answers are as long as they may be."""
+        return self.size + sum(row.sampling.max_new_tokens for row in self.rows)
+
+    def notify(self) -> None:
+        """The engine has gone on. Called by the engine's thread."""
+        with suppress(RuntimeError):  # Nobody waits any more: the loop is closed.
+            self._loop.call_soon_threadsafe(self._event.set)
+
+    def end(self, error: Exception | None = None) -> None:
+        """The engine is done with it. Called by the engine's thread."""
+        self.error, self.ended = error, True
+        self.notify()
+
+    def cancel(self) -> None:
+        """Nobody wants the answer any more."""
+        self.cancelled = True
+
+    async def steps(self) -> AsyncIterator[None]:
+        """Comes back each time there is more, for the last time at the end. Raises what ended the job.
+
+        Whoever stops listening before the end cancels the job.
+        """
+        try:
+            ended = False
+            while not ended:
+                await self._event.wait()
+                self._event.clear()
+                ended = self.ended
+                if self.error:
+                    raise self.error
+                yield
+        finally:
+            self.cancel()
+
+    async def answered(self) -> list[Completion]:
+        """The completions, when all are there."""
+        async for _ in self.steps():
+            pass
+        return self.completions

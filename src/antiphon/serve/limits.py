@@ -1,0 +1,29 @@
+"""What one client may ask of a server, so that all others are served too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from antiphon.types import Seconds
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Requests beyond them are refused: 413 for size, 429 for number, 408 and 504 for time."""
+
+    megabytes: float = 25.0
+    """Of a request's body."""
+    seconds: Seconds = 1800.0
+    """Of a recording."""
+    requests: int = 128
+    """Received or worked on at once."""
+    upload_s: Seconds = 60.0
+    """For a request's body to arrive."""
+    answer_s: Seconds = 120.0
+    """For the answer, from then on."""
+    chunk_s: Seconds = 30.0
+    """Of speech recognised in one piece; longer recordings are cut in their pauses."""
+
+    @property
+    def bytes(self) -> int:
+        return int(self.megabytes * 1e6)

@@ -1,0 +1,50 @@
+"""A server process, from loading the model to the last answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import uvicorn
+
+from antiphon.device import prepare_cpu, resolve_device, resolve_dtype
+from antiphon.models.load import load_policy
+from antiphon.serve.app import create_app
+from antiphon.serve.limits import Limits
+from antiphon.serve.process import Instance, listed, require_free
+
+
+def serve(
+    model: str,
+    name: str,
+    host: str,
+    port: int,
+    limits: Limits,
+    api_key: str | None,
+    threads: int | None,
+    device: str,
+    dtype: str,
+    runs: str,
+) -> None:
+    """Serve until SIGINT or SIGTERM comes; requests being answered are finished, unless it comes once more.
+
+    Raises `ConfigError` when the port is taken, `ModelError` when the model cannot be loaded.
+    """
+    require_free(host, port)
+    place = resolve_device(device)
+    prepare_cpu(threads)
+    policy = load_policy(model, place, resolve_dtype(dtype, place), output=runs)
+    app = create_app(policy, name, limits, api_key)
+    # Uvicorn raises the signal that ended it once more; without this the server would go without tidying up.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with listed(Instance(model, name, host, port, os.getpid(), time.time())):
+        uvicorn.run(
+            app,
+            host=host,
+            port=port,
+            log_level="info",
+            timeout_graceful_shutdown=int(limits.answer_s) + 1,
+            limit_concurrency=None,
+            h11_max_incomplete_event_size=1 << 16,
+        )

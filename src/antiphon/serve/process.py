@@ -1,0 +1,144 @@
+"""Servers of this machine: each holds a lock on a file that says what it is, beside its log."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from antiphon.errors import ConfigError, RunError
+from antiphon.types import Seconds
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A server that runs."""
+
+    model: str
+    name: str
+    host: str
+    port: int
+    pid: int
+    started: float
+    """Unix time."""
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+def folder() -> Path:
+    """Where they are listed: below XDG_STATE_HOME, else ~/.local/state."""
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "antiphon" / "serve"
+
+
+def log_path(port: int) -> Path:
+    return folder() / f"{port}.log"
+
+
+@contextmanager
+def listed(instance: Instance) -> Iterator[None]:
+    """List a server as long as the block runs. The lock goes with the process, however it ends.
+
+    Raises `ConfigError` when another one has the port.
+    """
+    path = folder() / f"{instance.port}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(f"a server has port {instance.port} already; choose another --port") from error
+        file.truncate(0)
+        file.write(json.dumps(asdict(instance)) + "\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def running() -> list[Instance]:
+    """All servers of this user, by port."""
+    found = []
+    for path in sorted(folder().glob("*.json")):
+        with path.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                found.append(Instance(**json.loads(file.read())))
+    return sorted(found, key=lambda one: one.port)
+
+
+def require_free(host: str, port: int) -> None:
+    """Raises `ConfigError` when nobody can listen there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {host}:{port} ({error.strerror or error}); choose another --port or --host"
+            ) from error
+
+
+def detach(arguments: Sequence[str], port: int, patience: Seconds) -> Instance:
+    """Start `antiphon serve` with `arguments` in the background, its output in the log, and wait until it is listed.
+
+    Raises `RunError` with the end of the log when it ends before that or takes longer than `patience`.
+    """
+    log = log_path(port)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    code = "from antiphon.cli.main import main; main()"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, "serve", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline and process.poll() is None:
+        for instance in running():
+            if instance.pid == process.pid and _answers(instance):
+                return instance
+        time.sleep(0.1)
+    ended = process.poll()
+    if ended is None:
+        process.terminate()
+    tail = " | ".join(log.read_text(errors="replace").splitlines()[-3:])
+    how = f"was not ready after {patience:g} s" if ended is None else f"ended with status {ended}"
+    raise RunError(f"the server {how}; its log {log} ends: {tail}")
+
+
+def stop(instance: Instance, patience: Seconds) -> bool:
+    """Have a server finish what it has and end; whether it has within `patience`."""
+    os.kill(instance.pid, signal.SIGTERM)
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if all(one.pid != instance.pid for one in running()):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def _answers(instance: Instance) -> bool:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(instance.host, instance.host)
+    try:
+        socket.create_connection((host, instance.port), timeout=1).close()
+        return True
+    except OSError:
+        return False

@@ -1,0 +1,79 @@
+"""What a request asks of the model, how the model begins on it, and what it expected of a text that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from antiphon.models.policy import Policy
+from antiphon.models.prefix import Prefix, join
+from antiphon.types import Prompt
+
+Expected = dict[int, tuple[float, int]]
+"""Token id -> its log-probability and rank, of the most probable tokens at a place and of the one that stands there."""
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A clip to hear, and token ids to read after it; or token ids alone."""
+
+    prompt: Prompt | None
+    token_ids: tuple[int, ...] = ()
+
+    def size(self, policy: Policy) -> int:
+        """Positions that it takes. Raises `ModelError` when the model cannot be asked this."""
+        return len(self.token_ids) + (0 if self.prompt is None else policy.size(self.prompt))
+
+
+def begin(policy: Any, questions: Sequence[Question]) -> Prefix:
+    """The prefix of several questions of one kind."""
+    prompts = [question.prompt for question in questions if question.prompt is not None]
+    if not prompts:
+        return policy.read([torch.tensor(question.token_ids) for question in questions])
+    if not any(question.token_ids for question in questions):
+        return policy.encode(prompts)
+    heard = [policy.encode([prompt]) for prompt in prompts]
+    return join([_read_on(policy, *one) for one in zip(heard, questions, strict=True)])
+
+
+def expect(policy: Any, question: Question, top: int) -> tuple[list[int], list[Expected | None]]:
+    """The token ids of the whole question [L], and what the model expected of each, nothing blocked.
+
+    None for the first token, and for those of a prompt with a clip, of which the text that follows is scored alone.
+    """
+    if question.prompt is None:
+        before, rest = list(question.token_ids[:1]), question.token_ids[1:]
+    else:
+        before, rest = policy.prepare(question.prompt)["input_ids"].tolist(), question.token_ids
+    none: list[Expected | None] = [None] * len(before)
+    if not rest:
+        return before, none
+    prefix = begin(policy, [Question(question.prompt, () if question.prompt else tuple(before))])
+    tokens = torch.tensor([rest], device=policy.device)
+    predictions = policy.predictions(prefix, tokens, torch.ones_like(tokens))
+    free = replace(predictions, blocked=torch.zeros_like(predictions.blocked))
+    values, ids = free.top(min(top, policy.vocabulary)) if top else (tokens.new_zeros(len(rest), 0),) * 2
+    said = free.tokens(tokens[0])
+    ranks = free.map(lambda scores, own: (scores > own[:, None]).sum(-1) + 1, said)
+    rows = zip(rest, said.tolist(), ranks.tolist(), ids.tolist(), values.tolist(), strict=True)
+    return [*before, *rest], [*none, *(_place(*row) for row in rows)]
+
+
+def _place(token: int, logprob: float, rank: int, ids: list[int], values: list[float]) -> Expected:
+    top = {i: (value, place) for place, (i, value) in enumerate(zip(ids, values, strict=True), 1)}
+    return {token: (logprob, rank)} | top
+
+
+def _read_on(policy: Any, prefix: Prefix, question: Question) -> Prefix:
+    """The prefix after the question's own tokens."""
+    if not question.token_ids:
+        return prefix
+    tokens = torch.tensor([question.token_ids], device=policy.device)
+    mask = torch.cat([prefix.mask, torch.ones_like(tokens)], 1)
+    positions = prefix.lengths[:, None] + torch.arange(tokens.shape[1], device=policy.device)
+    states: Tensor = policy.extend(prefix.cache, mask, tokens, positions)
+    return replace(prefix, mask=mask, hidden=states[:, -1])

@@ -1,0 +1,74 @@
+"""Requests in OpenAI's form, with vLLM's additions. What is not listed is refused: nothing is ignored in silence."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class TextPart(Strict):
+    type: Literal["text"]
+    text: str
+
+
+class Audio(Strict):
+    data: str = Field(description="The recording, in base64.")
+    format: str = Field(default="wav", description="Not needed: the recording says what it is.")
+
+
+class AudioPart(Strict):
+    type: Literal["input_audio"]
+    input_audio: Audio
+
+
+class Message(Strict):
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[TextPart | AudioPart]
+    name: str | None = None
+
+    @property
+    def parts(self) -> list[TextPart | AudioPart]:
+        """The content as parts."""
+        if isinstance(self.content, str):
+            return [TextPart(type="text", text=self.content)] if self.content else []
+        return self.content
+
+
+class StreamOptions(Strict):
+    include_usage: bool = False
+
+
+class ChatRequest(Strict):
+    """A conversation to go on with."""
+
+    model: str | None = None
+    messages: list[Message] = Field(min_length=1)
+    max_tokens: int | None = Field(default=None, ge=1, le=65536)
+    max_completion_tokens: int | None = Field(default=None, ge=1, le=65536)
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=1)
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    seed: int | None = Field(default=None, ge=0)
+    n: int = Field(default=1, ge=1, le=16)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    logprobs: bool = False
+    top_logprobs: int = Field(default=0, ge=0, le=20)
+    prompt_logprobs: int | None = Field(default=None, ge=0, le=1000, description="vLLM: tell those of the prompt too.")
+    return_token_ids: bool = Field(default=False, description="vLLM: tell the token ids of prompt and answers.")
+    add_generation_prompt: bool | None = Field(default=None, description="vLLM: open an answer after the messages.")
+    continue_final_message: bool = Field(default=False, description="vLLM: go on with the last message.")
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict, description="vLLM: for the chat template.")
+    user: str | None = None
+    metadata: dict[str, str] | None = None
+
+    @property
+    def longest(self) -> int:
+        """Tokens that an answer may have."""
+        return self.max_completion_tokens or self.max_tokens or 1024

@@ -1,0 +1,111 @@
+"""What all routes share: the engine, the model's tokenizer, limits and counters."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import math
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from fastapi import HTTPException, Request
+
+from antiphon.errors import ModelError
+from antiphon.models.classifier import Classifier
+from antiphon.models.decoding import Row
+from antiphon.models.policy import Policy, Sampling
+from antiphon.serve.engine import Engine
+from antiphon.serve.job import Job
+from antiphon.serve.limits import Limits
+from antiphon.serve.metrics import Metrics
+from antiphon.serve.question import Question
+from antiphon.tasks.asr import INSTRUCTION
+from antiphon.types import Prompt, Seconds
+
+T = TypeVar("T")
+
+
+@dataclass
+class Service:
+    """A model that is served."""
+
+    name: str
+    policy: Policy
+    engine: Engine
+    limits: Limits
+    piece_s: Seconds
+    """Longer recordings are recognised piece by piece."""
+    metrics: Metrics
+    created: int
+    """Unix time."""
+    tokenizer: Any = field(init=False)
+    """The model's own is the engine's alone: fast tokenizers are not for two threads at once."""
+
+    def __post_init__(self) -> None:
+        self.tokenizer = copy.deepcopy(getattr(self.policy, "tokenizer", None))
+
+    def require_model(self, name: str | None) -> None:
+        if name not in (None, self.name):
+            raise HTTPException(404, f"model {name!r} is not served here; ask for {self.name!r}")
+
+    def ask(
+        self,
+        question: Question,
+        sampling: Sampling,
+        *,
+        n: int = 1,
+        seed: int | None = None,
+        alternatives: int = 0,
+        streams: bool = False,
+        top: int | None = None,
+    ) -> Job:
+        """A submitted job with `n` answers, each with so many `alternatives` noted for every token (see `Job`)."""
+        generator = np.random.default_rng(seed)
+        draws = [None if sampling.temperature == 0 else generator.random(sampling.max_new_tokens) for _ in range(n)]
+        job = Job(question, [Row(sampling, uniforms, top=alternatives) for uniforms in draws], streams, top)
+        self.engine.submit(job)
+        return job
+
+    def decoded(self, token_ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(list(token_ids), skip_special_tokens=True)
+
+    async def attend(self, request: Request, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` returns. It is given up when the client leaves or time is up.
+
+        Raises `HTTPException` 504 for the latter; nobody reads what the former raises.
+        """
+        task, gone = asyncio.create_task(work), asyncio.create_task(_gone(request))
+        try:
+            await asyncio.wait({task, gone}, timeout=self.limits.answer_s, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            if gone.done():
+                raise HTTPException(499, "the client has left")
+            raise HTTPException(504, f"no answer within {self.limits.answer_s:g} s; send less, or ask again later")
+        finally:
+            for one in (task, gone):
+                one.cancel()
+            with suppress(BaseException):
+                await asyncio.gather(task, gone, return_exceptions=True)
+
+
+def longest_piece(policy: Policy, wanted: Seconds) -> Seconds:
+    """`wanted`, or half of it, or a quarter … so much that the model can hear it; a classifier hears a clip whole."""
+    if policy.rate == 0 or isinstance(policy, Classifier):
+        return math.inf
+    for seconds in (wanted / 2**halvings for halvings in range(6)):
+        silence = np.zeros(int(seconds * policy.rate), np.float32)
+        try:
+            policy.size(Prompt("silence", "asr", silence, policy.rate, INSTRUCTION))
+            return seconds
+        except ModelError:
+            continue
+    return wanted
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

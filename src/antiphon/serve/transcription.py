@@ -1,0 +1,147 @@
+"""A recording to text: in one piece, or cut in its pauses, its pieces recognised side by side and put together."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from antiphon.audio.voice import split
+from antiphon.models.policy import Sampling
+from antiphon.serve.job import Job
+from antiphon.serve.question import Question
+from antiphon.serve.service import Service
+from antiphon.tasks.asr import INSTRUCTION
+from antiphon.types import Completion, Prompt, Seconds
+
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+"""Thai, Lao, Burmese, Khmer, Japanese and Chinese, which put no spaces between words."""
+_FRAMED = "<asr_text>"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a client may say about its transcript."""
+
+    language: str | None = None
+    context: str = ""
+    temperature: float = 0.0
+    max_new_tokens: int = 256
+    """In each piece."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One piece of a recording."""
+
+    start: Seconds
+    end: Seconds
+    text: str
+    language: str | None
+    completion: Completion
+
+    @property
+    def mean_logprob(self) -> float:
+        """Of a token, or of the whole sequence where that is one action."""
+        return sum(self.completion.logprobs) / max(len(self.completion.logprobs), 1)
+
+    @property
+    def compression_ratio(self) -> float:
+        """Bytes of the text by its bytes deflated: high where a model repeats itself."""
+        raw = self.text.encode()
+        return len(raw) / len(zlib.compress(raw))
+
+
+class Transcription:
+    """One recording being recognised. Its pieces are with the engine once this is made."""
+
+    def __init__(self, service: Service, waveform: np.ndarray, wish: Wish, streams: bool = False) -> None:
+        """`waveform` [samples] is at the model's rate. To be made where an event loop runs."""
+        self.service, self.wish, self.rate = service, wish, service.policy.rate
+        self.seconds: Seconds = len(waveform) / self.rate
+        self.segments: list[Segment] = []
+        self._spans = split(waveform, self.rate, service.piece_s)
+        self._jobs = [self._ask(waveform[begin:end], streams) for begin, end in self._spans]
+
+    def _ask(self, piece: np.ndarray, streams: bool) -> Job:
+        wish = self.wish
+        prompt = Prompt("the recording", "asr", piece, self.rate, INSTRUCTION, wish.context, wish.language)
+        sampling = Sampling(wish.temperature, wish.max_new_tokens)
+        return self.service.ask(Question(prompt), sampling, streams=streams)
+
+    async def whole(self) -> str:
+        """The transcript; `segments` are there afterwards."""
+        async for _ in self.texts():
+            pass
+        return self.text
+
+    @property
+    def text(self) -> str:
+        return join([segment.text for segment in self.segments])
+
+    async def texts(self) -> AsyncIterator[str]:
+        """The transcript so far, again and again; each text begins with the one before it, where the model lets it."""
+        try:
+            for job, (begin, end) in zip(self._jobs, self._spans, strict=True):
+                before = [segment.text for segment in self.segments]
+                async for _ in job.steps():
+                    if not job.ended:
+                        yield join([*before, self._so_far(job)])
+                self._close(job, begin / self.rate, end / self.rate)
+                yield self.text
+        finally:
+            for job in self._jobs:
+                job.cancel()
+
+    def _so_far(self, job: Job) -> str:
+        """What further tokens can no longer change of an answer in the making."""
+        text = self.service.decoded(job.rows[0].token_ids).rstrip("\ufffd")
+        # Qwen3-ASR names the language before the text, unless it has been told it.
+        framed = not self.wish.language and "language ".startswith(text[:9])
+        if framed and _FRAMED not in text:
+            return ""
+        return self.service.policy.answer(text)
+
+    def _close(self, job: Job, start: Seconds, end: Seconds) -> None:
+        policy, completion = self.service.policy, job.completions[0]
+        text, language = policy.answer(completion.text), policy.named_language(completion.text)
+        self.service.metrics.completion_tokens += len(completion.token_ids)
+        self.segments.append(Segment(start, end, text, language, completion))
+
+    def verbose(self) -> dict[str, Any]:
+        """OpenAI's `verbose_json`."""
+        languages = [segment.language for segment in self.segments if segment.language]
+        return {
+            "task": "transcribe",
+            "language": self.wish.language or next(iter(languages), "unknown"),
+            "duration": round(self.seconds, 3),
+            "text": self.text,
+            "segments": [self._row(i, segment) for i, segment in enumerate(self.segments)],
+        }
+
+    def _row(self, i: int, segment: Segment) -> dict[str, Any]:
+        return {
+            "id": i,
+            "seek": round(100 * segment.start),
+            "start": round(segment.start, 3),
+            "end": round(segment.end, 3),
+            "text": segment.text,
+            "tokens": list(segment.completion.token_ids),
+            "temperature": self.wish.temperature,
+            "avg_logprob": segment.mean_logprob,
+            "compression_ratio": segment.compression_ratio,
+            "finish_reason": segment.completion.finish_reason,
+        }
+
+
+def join(texts: Sequence[str]) -> str:
+    """Pieces put together, with spaces where the writing has them."""
+    whole = ""
+    for text in filter(None, texts):
+        space = whole and not (_UNSPACED.match(whole[-1]) or _UNSPACED.match(text[0]))
+        whole += f" {text}" if space else text
+    return whole
