@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import pkgutil
 import sys
@@ -70,8 +71,10 @@ def import_algorithm(name: str) -> ModuleType:
             raise ModuleNotFoundError(f"no module named antiphon.algorithms.{name}")
         module = importlib.import_module(name if own else f"antiphon.algorithms.{name}")
     except ModuleNotFoundError as error:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
         raise ConfigError(
-            f"unknown algorithm {name!r} ({error}); there is: {', '.join(known)}, or an import path such as "
+            f"unknown algorithm {name!r} ({error}); {hint}there is: {', '.join(known)}, or an import path such as "
             "package.module, looked for in the working folder too"
         ) from error
     missing = [one for one in _PROTOCOL if not hasattr(module, one)]
