@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 CHECKPOINTS := src/antiphon/builtin/checkpoints
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format recognisers clean
+.PHONY: help install demo browser screenshots test lint format recognisers clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -22,6 +22,12 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)  ## reinforcement learning on the built-in recogniser, about a minute
 	$(BIN)/antiphon demo
+
+browser:  ## install Chromium for the browser tests, which are skipped without it (Debian and Ubuntu, as root)
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+
+screenshots: $(STAMP)  ## take the docs' screenshots anew, by the tests that click the pages
+	ANTIPHON_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/e2e -k browser
 
 test: $(STAMP)  ## run the test suite
 	$(BIN)/python -m pytest

@@ -1,0 +1,55 @@
+"""Headless Chromium for the tests of pages, and the screenshots that the docs show."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = shutil.which("chromium")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+]
+"""Chromium on a machine without a display, which looks up no name."""
+
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None and not os.environ.get("CI"), reason="no chromium on the path: make browser installs it"
+)
+
+
+@contextmanager
+def chromium(*arguments: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *arguments])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def microphone(recording: Path) -> list[str]:
+    """Arguments with which Chromium's microphone plays a WAV file over and over, and nobody is asked for it."""
+    return [
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-audio-capture={recording}",
+    ]
+
+
+def shoot(page: Page, name: str) -> None:
+    """Keeps a screenshot in the folder that ANTIPHON_SCREENSHOTS names; `make screenshots` sets it to the docs'."""
+    if folder := os.environ.get("ANTIPHON_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}.png")
