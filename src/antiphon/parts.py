@@ -69,6 +69,12 @@ class Parts:
         self.transcripts = [Transcript(**row) for row in transcripts]
         self.objectives = load_objectives(config.algorithm)
         self.needs = combined_needs(self.objectives)
+        if config.teacher and not self.needs.teacher:
+            names = " + ".join(one.name for one in self.objectives)
+            raise ConfigError(
+                f"{names} as configured learns from no teacher, so 'teacher' would do nothing; leave it out, or use "
+                "opd, or set 'algorithm.teacher_coefficient' where the algorithm has one"
+            )
         rewards = load_reward(reward or config.reward, config.reward_limits) if self.needs.rewards else None
         self._load_data()
         reporter.phase("loading the model")

@@ -115,6 +115,8 @@ def test_what_cannot_be_compared_is_refused_before_the_run(speech):
         calibrate(recipe(speech, "algorithm={name: opd, top_k: 100000}", "teacher=builtin:teacher"))
     with pytest.raises(ConfigError, match=r"the algorithm learns from a teacher; name one"):
         calibrate(recipe(speech, "algorithm=opd"))
+    with pytest.raises(ConfigError, match=r"grpo as configured learns from no teacher, so 'teacher' would do nothing"):
+        calibrate(recipe(speech, "algorithm=grpo", "teacher=builtin:teacher"))
     with pytest.raises(ConfigError, match=r"leaves no token but those that stop"):
         calibrate(recipe(speech, "algorithm=opd", "teacher=builtin:teacher", "rollout.block_tokens_from=0"))
     with pytest.raises(ConfigError, match=r"a teacher in this process has no 'top_k'"):
