@@ -17,9 +17,11 @@ from antiphon.evaluate.metrics import main_measure
 from antiphon.evaluate.recognise import evaluate
 from antiphon.evaluate.watch import Stop, watch
 from antiphon.loop import Step, run_loop
+from antiphon.models.autoregressive import Autoregressive
+from antiphon.models.pieces import Pieces
 from antiphon.models.policy import Sampling
 from antiphon.parts import Parts, pinned
-from antiphon.recorder import record_step
+from antiphon.recorder import record_eval, record_step
 from antiphon.report import plot_run
 from antiphon.reporter import Reporter, Silent
 from antiphon.rewards.load import RewardSpec, in_recipe
@@ -153,6 +155,8 @@ class _Experiment:
         self.config = parts.config
         parts.collector.log = run.log
         self.spread = SpreadWatch()
+        policy = parts.policy
+        self.pieces = Pieces(policy.tokenizer) if isinstance(policy, Autoregressive) else None
 
     def run_to_end(self, began: float) -> TrainResult:
         config, run, parts = self.config, self.run, self.parts
@@ -193,7 +197,7 @@ class _Experiment:
     def _after_step(self, step: Step) -> None:
         train, every = self.config.train, self.config.eval.every
         last = step.number == train.steps
-        record_step(self.run, step)
+        record_step(self.run, step, self.pieces)
         self.run.update("running", step.number)
         self.reporter.stepped(step, train.steps)
         if warning := self.spread(step.metrics, step.advantages):
@@ -258,7 +262,7 @@ class _Experiment:
                 )
                 measure = main_measure(summary)
                 summary, table = grouped(summary, rows, self.parts.groups.get(name))
-                self.run.save_eval(name, step, summary, table)
+                record_eval(self.run, step, name, summary, table, examples, self.parts.policy.rate)
                 self.run.log(f"step {step}: {name}: {measure} {summary[measure]}, interval {summary['ci']}")
                 self.reporter.evaluated(name, step, summary)
         return watch(self.run, step, self.reporter.note)

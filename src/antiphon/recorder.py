@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from antiphon.loop import Step
+from antiphon.models.pieces import Pieces
 from antiphon.runs.folder import RunFolder
 from antiphon.runs.rollouts import RolloutRow
-from antiphon.types import Group
+from antiphon.types import Example, Group, Hertz
 
 
 def step_metrics(groups: Sequence[Group]) -> dict[str, float]:
@@ -50,18 +51,36 @@ def _reward_metrics(groups: Sequence[Group]) -> dict[str, float]:
     }
 
 
-def record_step(run: RunFolder, step: Step) -> None:
-    """Append the step to the run folder."""
+def record_step(run: RunFolder, step: Step, pieces: Pieces | None) -> None:
+    """Append the step to the run folder. `pieces` tells what tokens write; None where an action is no token."""
     run.log_metrics(step.number, {**step_metrics(step.groups), **step.metrics})
     run.log_timings(step.number, {**step.seconds, "step_seconds": sum(step.seconds.values())})
     if step.number % run.config.train.log_rollouts_every == 0:
-        run.write_rollouts(step.number, _rows(run, step.number, step.groups, step.advantages))
+        run.write_rollouts(step.number, _rows(run, step, pieces))
 
 
-def _rows(run: RunFolder, number: int, groups: Sequence[Group], advantages: Tensor) -> list[RolloutRow]:
+def record_eval(
+    run: RunFolder,
+    step: int,
+    set_name: str,
+    summary: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    examples: Sequence[Example],
+    rate: Hertz,
+) -> None:
+    """Save an evaluation, each row with its clip: a copy, of the worst first, as long as the run keeps copies."""
+    clips = {example.id: example.clip for example in examples}
+    table = []
+    for row in rows:
+        clip = clips[row["id"]]
+        table.append({**row, "audio": clip and (run.save_eval_clip(clip, rate) or clip.name)})
+    run.save_eval(set_name, step, summary, table)
+
+
+def _rows(run: RunFolder, step: Step, pieces: Pieces | None) -> list[RolloutRow]:
     rows = []
-    by_completion = iter(advantages.tolist())
-    for group in groups:
+    by_completion = iter(step.advantages.tolist())
+    for group in step.groups:
         clip, waveform = group.example.clip, group.prompt.waveform
         source = clip.name if clip else None
         copy = None
@@ -72,13 +91,14 @@ def _rows(run: RunFolder, number: int, groups: Sequence[Group], advantages: Tens
         ):
             rows.append(
                 RolloutRow(
-                    step=number,
+                    step=step.number,
                     example_id=group.example.id,
                     sample=sample,
                     prompt=group.prompt.context if waveform is not None else group.prompt.instruction,
                     reference=group.example.text,
                     text=answer,
                     token_ids=completion.token_ids,
+                    tokens=pieces(completion.token_ids) if pieces else (),
                     logprobs=completion.logprobs,
                     reward=None if reward is None else reward.value,
                     advantages=next(by_completion)[: len(completion.logprobs)],

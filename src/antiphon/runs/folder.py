@@ -22,9 +22,9 @@ from antiphon.runs.checkpoints import Checkpoints, step_name, step_of
 from antiphon.runs.environment import describe
 from antiphon.runs.rollouts import RolloutRow, write_rollouts
 from antiphon.runs.status import State, Status, now
-from antiphon.types import Hertz
+from antiphon.types import Clip, Hertz
 
-_FOLDERS = ("rollouts", "audio", "checkpoints", "evals", "plots")
+_FOLDERS = ("rollouts", "audio", "audio/evals", "checkpoints", "evals", "plots")
 
 
 @dataclass(frozen=True)
@@ -167,8 +167,14 @@ class RunFolder:
 
         None when `train.audio_copies` other clips are there already.
         """
-        file = clips.save_clip(self.path / "audio", name, waveform, rate, self.config.train.audio_copies)
+        file = clips.save_clip(self.path / "audio", name, lambda: waveform, rate, self.config.train.audio_copies)
         return None if file is None else f"audio/{file}"
+
+    def save_eval_clip(self, clip: Clip, rate: Hertz) -> str | None:
+        """As `save_clip`, for what an evaluation heard: copied to `audio/evals/`, which has a limit of its own."""
+        limit = self.config.train.audio_copies
+        file = clips.save_clip(self.path / "audio" / "evals", clip.name, lambda: clip.load(rate), rate, limit)
+        return None if file is None else f"audio/evals/{file}"
 
     def save_eval(
         self, set_name: str, step: int, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]

@@ -23,6 +23,7 @@ _SCHEMA = pa.schema(
         ("reference", pa.string()),
         ("text", pa.string()),
         ("token_ids", pa.list_(pa.int32())),
+        ("tokens", pa.list_(pa.string())),
         ("logprobs", pa.list_(pa.float32())),
         ("reward", pa.float64()),
         ("advantages", pa.list_(pa.float32())),
@@ -54,6 +55,8 @@ class RolloutRow:
     advantages: Sequence[float]
     """One for each log-probability: what the loss weighed it by; zeros where the group was constant."""
     finish_reason: str
+    tokens: Sequence[str] = ()
+    """[T], what each token wrote; empty where the whole sequence is one action."""
     audio: str | None = None
     """Copy in the run folder (`audio/NAME.flac`) or the clip's source."""
     reward_parts: Mapping[str, float] = field(default_factory=dict)
