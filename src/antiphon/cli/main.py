@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from antiphon import __version__
-from antiphon.cli import compare, data, demo, evaluate, export, models, runs, serve, train, transcribe
+from antiphon.cli import compare, dashboard, data, demo, evaluate, export, models, runs, serve, train, transcribe
 from antiphon.cli.output import print_error
 from antiphon.errors import AntiphonError
 
@@ -33,6 +33,7 @@ app.command("eval", epilog=evaluate.EPILOG, context_settings=evaluate.MORE_PRESE
 app.command("compare", epilog=compare.EPILOG)(compare.command)
 app.command("transcribe", epilog=transcribe.EPILOG)(transcribe.command)
 app.command("serve", epilog=serve.EPILOG)(serve.command)
+app.command("dashboard", epilog=dashboard.EPILOG)(dashboard.command)
 app.command("export", epilog=export.EPILOG)(export.command)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")

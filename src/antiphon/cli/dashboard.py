@@ -1,0 +1,52 @@
+"""`antiphon dashboard`: the runs of a folder in a browser."""
+
+from __future__ import annotations
+
+import threading
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from antiphon.cli.output import console
+from antiphon.errors import MissingExtraError, RunError
+
+EPILOG = """\
+Examples:
+
+antiphon dashboard
+
+antiphon dashboard --root /data/runs --port 9000 --open
+
+ssh -L 8026:127.0.0.1:8026 trainer antiphon dashboard
+"""
+
+
+def command(
+    root: Annotated[Path, typer.Option("--root", metavar="DIR", help="Folder that holds the run folders.")] = Path(
+        "runs"
+    ),
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8026,
+    host: Annotated[
+        str, typer.Option("--host", help="0.0.0.0 lets other machines in: there is no password.")
+    ] = "127.0.0.1",
+    open_browser: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+) -> None:
+    """Show runs in a browser: their curves, rollouts with sound, evaluations, checkpoints and logs."""
+    from antiphon.serve.process import require_free
+
+    try:
+        from antiphon.dashboard.app import serve
+    except ModuleNotFoundError as error:
+        if error.name != "nicegui":
+            raise
+        raise MissingExtraError("antiphon dashboard", error.name, "dashboard") from error
+    if root.exists() and not root.is_dir():
+        raise RunError(f"{root} is no folder; name the one that holds the run folders with --root")
+    require_free(host, port)
+    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+    console.print(f"The runs in {root} are shown at {url} (end it with Ctrl+C)", highlight=False, soft_wrap=True)
+    if open_browser:
+        threading.Timer(1.5, webbrowser.open, [url]).start()
+    serve(root, host, port)

@@ -1,0 +1,38 @@
+"""The dashboard as an application: every module in `pages/` declares its routes, and one process serves them."""
+
+from __future__ import annotations
+
+import pkgutil
+from importlib import import_module
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from nicegui import ui
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from antiphon.dashboard import frame, pages
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def create_app(root: Path, host: str = "127.0.0.1") -> FastAPI:
+    """The application for the runs in `root`. NiceGUI knows one application a process: call it once.
+
+    Bound to a loopback address it answers to loopback names alone, so that no web page can read it through a name of
+    its own that leads here.
+    """
+    app = FastAPI(openapi_url=None)
+    if host in LOOPBACK:
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
+    frame.prepare(root)
+    for module in pkgutil.iter_modules(pages.__path__):
+        import_module(f"{pages.__name__}.{module.name}").register(root)
+    ui.run_with(app, title="antiphon", favicon=frame.ICON, dark=None, tailwind=False, show_welcome_message=False)
+    return app
+
+
+def serve(root: Path, host: str, port: int) -> None:
+    """Answers until interrupted."""
+    app = create_app(root.resolve(), host)
+    uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2)

@@ -1,0 +1,65 @@
+"""What every page has: the bar with its navigation, the style, and the theme.
+
+A page is written `with frame(title, run, tab):`, and made of plain elements that `style.css` knows by class. There is
+no Tailwind: its script would cost more than the pages themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from nicegui import app, ui
+
+ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#17635f"/>'
+    '<path d="M7 13v6M12 8v16M17 11v10M22 6v20M27 13v6" stroke="#fff" stroke-width="2.4" stroke-linecap="round"/></svg>'
+)
+TABS = {"": "Overview", "rollouts": "Rollouts", "evals": "Evaluations", "checkpoints": "Checkpoints", "logs": "Log"}
+"""The pages of a run: the end of the path, and the name."""
+
+_THEME = "theme"
+_SWITCH = f"""() => {{
+  const dark = !document.body.classList.contains("body--dark");
+  setDark(dark);
+  document.cookie = `{_THEME}=${{dark ? "dark" : "light"}}; path=/; max-age=31536000; SameSite=Strict`;
+}}"""
+
+
+def prepare(root: Path) -> None:
+    """Gives every page the style, and the bar the folder that it names."""
+    style = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
+    ui.add_head_html(f"<style>{style}</style>", shared=True)
+    app.state.runs = root
+
+
+@contextmanager
+def frame(title: str, run: str | None = None, tab: str | None = None) -> Iterator[None]:
+    """The page called `title`; elements made in the block stand below the bar.
+
+    With `run`, a run's id, the bar has that run's pages, of which `tab` (a key of `TABS`) is marked.
+    """
+    client = ui.context.client
+    ui.page_title(f"{title} · antiphon")
+    ui.dark_mode({"dark": True, "light": False}.get(client.request.cookies.get(_THEME, "")))
+    with ui.element("header").classes("bar"):
+        ui.link("antiphon", "/").classes("brand").tooltip("All runs")
+        if run is None:
+            ui.label(str(app.state.runs)).classes("where").tooltip("The folder of these runs")
+        else:
+            ui.link(run, run_url(run)).classes("where")
+            with ui.element("nav"):
+                for path, name in TABS.items():
+                    ui.link(name, run_url(run, path)).classes("here" if path == tab else "")
+        ui.space()
+        button = ui.button(icon="contrast").props('flat round dense size=sm color=grey aria-label="Dark or light"')
+        button.on("click", js_handler=_SWITCH)
+    with ui.element("div").classes("page"):
+        yield
+
+
+def run_url(run: str, page: str = "") -> str:
+    """The path of a run's page: `/run/ID/rollouts`."""
+    return f"/run/{quote(run, safe='')}" + (f"/{page}" if page else "")

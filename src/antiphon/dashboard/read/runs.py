@@ -1,0 +1,229 @@
+"""The runs of a folder at a glance: of each the state, the recipe's two words, and its last figures.
+
+Small files are read whole, of `metrics.jsonl` the end alone. What is damaged is said in the row, and hides no other.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from antiphon.config import yaml
+from antiphon.dashboard.read.cache import Cached
+from antiphon.errors import AntiphonError, RunError
+from antiphon.runs import best
+from antiphon.runs.status import Status
+
+STALE_AFTER = 900.0
+"""Seconds without a sign of life after which a run that says it trains is called stale."""
+
+_SIGNS = ("status.json", "config.yaml", "metrics.jsonl")
+_TAIL = 1 << 16
+_BLOCK = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
+"""Where a key of the outermost level begins."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run. None stands for what it does not have, or not yet."""
+
+    id: str
+    state: str
+    """As `Status.seen_state`, or "stale", or "damaged" where it cannot be told."""
+    step: int | None = None
+    steps: int | None = None
+    model: str | None = None
+    algorithm: str | None = None
+    started: str | None = None
+    updated: str | None = None
+    host: str | None = None
+    measure: str | None = None
+    """What `best` and `last` are of: "wer" or "accuracy", as means over the sets of a step."""
+    best: float | None = None
+    last: float | None = None
+    reward: float | None = None
+    """Mean of the last step."""
+    why: str | None = None
+    """Why it failed or stopped."""
+    damage: tuple[str, ...] = ()
+    """What could not be read, and the reason."""
+
+    @property
+    def live(self) -> bool:
+        return self.state in ("starting", "running")
+
+
+def list_rows(root: Path) -> list[Row]:
+    """Every run in `root`, the one started last first; a folder with none of a run's files is no run."""
+    try:
+        folders = [path for path in root.iterdir() if path.name[0] != "." and path.is_dir()]
+    except OSError:
+        return []
+    rows = [read_row(path) for path in folders if is_run(path)]
+    return sorted(rows, key=lambda row: (row.started or "", row.id), reverse=True)
+
+
+def is_run(path: Path) -> bool:
+    return any((path / name).is_file() for name in _SIGNS)
+
+
+def find(root: Path, name: str) -> Path:
+    """The folder of the run `name` in `root`, which may come from anywhere.
+
+    Raises `RunError` where there is none; nothing outside of `root` is ever looked at.
+    """
+    if not name or name[0] == "." or "/" in name or "\\" in name or "\0" in name or not is_run(root / name):
+        raise RunError(f"there is no run {name!r} in {root}; it may have been moved or removed")
+    return root / name
+
+
+def read_row(path: Path) -> Row:
+    damage: list[str] = []
+    status, model, algorithm, last = None, None, None, {}
+    evaluated: _Evaluated = _Evaluated((), ())
+    try:
+        status = _status(path / "status.json")
+    except RunError as error:
+        damage.append(str(error))
+    try:
+        model, algorithm = _recipe(path / "config.yaml")
+    except RunError as error:
+        damage.append(str(error))
+    try:
+        last = _last_line(path / "metrics.jsonl")
+    except RunError as error:
+        damage.append(str(error))
+    evaluated = _evaluated(path / "evals")
+    measure = best.main_measure(evaluated.summaries)
+    rates = best.mean_by_step(evaluated.summaries, measure)
+    of_best = min if measure in best.LOWER_IS_BETTER else max
+    return Row(
+        id=path.name,
+        state=_state(path, status),
+        step=status.step if status else last.get("step"),
+        steps=status.steps if status else None,
+        model=model,
+        algorithm=algorithm,
+        started=status.started if status else None,
+        updated=status.updated if status else None,
+        host=status.host if status else None,
+        measure=measure if rates else None,
+        best=of_best(rates.values(), default=None),
+        last=rates[max(rates)] if rates else None,
+        reward=last.get("reward_mean"),
+        why=(status.error or status.reason) if status else None,
+        damage=(*damage, *evaluated.damage),
+    )
+
+
+def _state(path: Path, status: Status | None) -> str:
+    if status is None:
+        return "damaged"
+    seen = status.seen_state
+    if seen in ("starting", "running") and time.time() - _last_sign(path) > STALE_AFTER:
+        return "stale"
+    return seen
+
+
+def _last_sign(path: Path) -> float:
+    """When a run last wrote its status, a step or its log, in seconds since the epoch."""
+    times = []
+    for name in ("status.json", "metrics.jsonl", "log.txt"):
+        try:
+            times.append((path / name).stat().st_mtime)
+        except OSError:
+            continue
+    return max(times, default=0.0)
+
+
+def _read_status(path: Path) -> Status:
+    try:
+        status = Status(**json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"{path.name} cannot be read: {_reason(error)}") from error
+    if not (type(status.step) is type(status.steps) is type(status.pid) is int and isinstance(status.started, str)):
+        raise RunError(f"{path.name} cannot be read: it has values of the wrong type")
+    return status
+
+
+def _read_recipe(path: Path) -> tuple[str, str]:
+    """Model and algorithm. Of the YAML only these two blocks are parsed: the whole takes twenty times as long."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path.name} cannot be read: {_reason(error)}") from error
+    wanted = [block for block in _BLOCK.split(text) if block.startswith(("model:", "algorithm:"))]
+    try:
+        found = yaml.parse("".join(wanted), path.name) or {}
+        algorithm = found["algorithm"]
+        listed = algorithm if isinstance(algorithm, list) else [algorithm]
+        return str(found["model"]), "+".join(str(one["name"]) for one in listed)
+    except (AntiphonError, KeyError, TypeError) as error:
+        raise RunError(f"{path.name} cannot be read: {_reason(error)}") from error
+
+
+def _read_last_line(path: Path) -> dict[str, Any]:
+    """The last whole line that is a step; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _TAIL))
+            text = file.read()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise RunError(f"{path.name} cannot be read: {_reason(error)}") from error
+    for line in reversed(text.split(b"\n")[:-1]):
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict) and type(value.get("step")) is int:
+            return value
+    if size:
+        raise RunError(f"{path.name} cannot be read: there is no whole line of a step at its end")
+    return {}
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    summaries: tuple[dict[str, Any], ...]
+    damage: tuple[str, ...]
+
+
+def _read_evaluated(path: Path) -> _Evaluated:
+    """Step and main measure of each evaluation in `evals/`."""
+    summaries, damage = [], []
+    for folder in sorted(path.glob("[!.]*")):
+        try:
+            one = json.loads((folder / "summary.json").read_bytes())
+            kept = {key: one[key] for key in ("wer", "accuracy") if _is_rate(one.get(key))}
+            summaries.append({"set": str(one["set"]), "step": int(one["step"]), **kept})
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            damage.append(f"evals/{folder.name} cannot be read: {_reason(error)}")
+    return _Evaluated(tuple(summaries), tuple(damage))
+
+
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _reason(error: Exception) -> str:
+    """The cause in a few words, without the path, which the page names."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not text"
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0]!r}"
+    return str(error) or type(error).__name__
+
+
+_status = Cached(_read_status)
+_recipe = Cached(_read_recipe)
+_last_line = Cached(_read_last_line)
+_evaluated = Cached(_read_evaluated)

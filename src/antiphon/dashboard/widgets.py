@@ -1,0 +1,87 @@
+"""The small parts that pages share: states, messages, figures, and how numbers and times are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from nicegui import ui
+
+_TONES = {
+    "starting": "busy",
+    "running": "busy",
+    "finished": "good",
+    "stopped": "warn",
+    "interrupted": "warn",
+    "stale": "warn",
+    "killed": "bad",
+    "failed": "bad",
+    "damaged": "bad",
+}
+
+
+def tone(state: str) -> str:
+    """The class that colours a state: busy, good, warn, bad, or nothing."""
+    return _TONES.get(state, "")
+
+
+def badge(text: str, tone: str = "") -> ui.label:
+    return ui.label(text).classes(f"badge {tone}")
+
+
+def notice(text: str, tone: str = "") -> ui.label:
+    """A message across the page; `bad` for what is damaged, `warn` for what is odd."""
+    return ui.label(text).classes(f"notice {tone}").props("role=status")
+
+
+def empty(title: str, hint: str) -> None:
+    """Stands where there is nothing to show yet, and says what would bring it."""
+    with ui.element("div").classes("empty"):
+        ui.label(title).classes("title")
+        ui.label(hint)
+
+
+def facts(values: Mapping[str, str]) -> None:
+    """Figures side by side, each below its name."""
+    with ui.element("div").classes("facts"):
+        for name, value in values.items():
+            with ui.element("div"):
+                ui.label(name).classes("name")
+                ui.label(value).classes("value")
+
+
+def percent(rate: float | None) -> str:
+    """A rate, which is a fraction, as people say it: `14.0%`; a dash for None."""
+    return "–" if rate is None else f"{100 * rate:.1f}%"
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
+    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
+    if days:
+        return f"{days} d {hours % 24} h"
+    if hours:
+        return f"{hours} h {minutes % 60} min"
+    return f"{minutes} min" if minutes else f"{max(seconds, 0):.0f} s"
+
+
+def since(moment: str) -> float | None:
+    """Seconds from `moment`, ISO 8601, to now; None where it is no time."""
+    try:
+        return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    except (ValueError, TypeError):
+        return None
+
+
+def ago(moment: str) -> str:
+    seconds = since(moment)
+    return "–" if seconds is None else f"{duration(seconds)} ago"
+
+
+def size(count: float) -> str:
+    """Bytes: `12.3 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            break
+        count /= 1000
+    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
