@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import struct
-from pathlib import Path
 from typing import BinaryIO
 
 _STREAMED = 0x7FFFF000
@@ -18,23 +17,23 @@ _OGG_HEADER = 27
 _LARGEST_OGG_PAGE = _OGG_HEADER + 255 + 255 * 255
 
 
-def missing_bytes(path: str | Path) -> int:
-    """Bytes of audio that the container announces and the file lacks; 0 when complete or when unknown.
+def missing_bytes(file: BinaryIO) -> int:
+    """Bytes of audio that the container announces and the open file lacks; 0 when complete or when unknown.
 
     Sources: the RIFF chunk layout (Microsoft/IBM, 1991) and the Ogg page layout (RFC 3533, section 6). An Ogg
     file cut exactly between two pages counts as complete: recorders that are stopped leave such files.
     """
-    with Path(path).open("rb") as file:
-        magic = file.read(12)
-        if magic[:4] == b"RIFF" and magic[8:] == b"WAVE":
-            return _missing_from_riff(file)
-        if magic[:4] == b"OggS":
-            return _missing_from_ogg(file)
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    magic = file.read(12)
+    if magic[:4] == b"RIFF" and magic[8:] == b"WAVE":
+        return _missing_from_riff(file, size)
+    if magic[:4] == b"OggS":
+        return _missing_from_ogg(file, size)
     return 0
 
 
-def _missing_from_riff(file: BinaryIO) -> int:
-    file_size = os.fstat(file.fileno()).st_size
+def _missing_from_riff(file: BinaryIO, file_size: int) -> int:
     while len(header := file.read(8)) == 8:
         name, size = struct.unpack("<4sI", header)
         if name == b"data":
@@ -43,8 +42,7 @@ def _missing_from_riff(file: BinaryIO) -> int:
     return 0
 
 
-def _missing_from_ogg(file: BinaryIO) -> int:
-    file_size = os.fstat(file.fileno()).st_size
+def _missing_from_ogg(file: BinaryIO, file_size: int) -> int:
     file.seek(max(0, file_size - _LARGEST_OGG_PAGE))
     tail = file.read()
     page = tail[tail.rfind(b"OggS") :]

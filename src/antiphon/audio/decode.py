@@ -1,25 +1,31 @@
 """Reading recordings: WAV, FLAC, OGG or MP3 of any rate and channel count, as mono at the rate asked for.
 
+A recording is a file, or embedded in something else (`Embedded`).
+
 Whatever is wrong with a file is an `AudioError` that names the file, the cause and the remedy.
 """
 
 from __future__ import annotations
 
+import io
 import math
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
 import soxr
 
 from antiphon.audio.container import missing_bytes
+from antiphon.audio.embedded import Embedded
 from antiphon.errors import AudioError
 from antiphon.types import Hertz, Seconds
 
+Source = str | Path | Embedded
 _BLOCK = 1 << 20
 """Frames decoded at a time, so that a header with an absurd length cannot ask for absurd memory."""
 _ROUNDING = 0.005
@@ -50,7 +56,7 @@ class AudioInfo:
 class FileClip:
     """A recording, or the part of it between two times. A `Clip`."""
 
-    path: str | Path
+    path: Source
     begin: Seconds | None = None
     """Start in seconds; None or -1 for the start of the file."""
     end: Seconds | None = None
@@ -80,13 +86,13 @@ class FileClip:
         return (stop - start) / info.rate
 
 
-def probe(path: str | Path) -> AudioInfo:
+def probe(path: Source) -> AudioInfo:
     """The header of `path`. Raises `AudioError` when it is missing, empty, without samples or not audio."""
     with _opened(path) as file:
         return _info(file, path)
 
 
-def scan(path: str | Path, begin: Seconds | None = None, end: Seconds | None = None) -> tuple[AudioInfo, Seconds]:
+def scan(path: Source, begin: Seconds | None = None, end: Seconds | None = None) -> tuple[AudioInfo, Seconds]:
     """Decode `path`, or the segment of it, without keeping the samples: its header and the seconds decoded.
 
     Raises `AudioError` in every case in which `read_audio` does; memory stays small however long the file is.
@@ -97,7 +103,7 @@ def scan(path: str | Path, begin: Seconds | None = None, end: Seconds | None = N
         return info, sum(map(len, _mono_blocks(file, path, start, stop))) / info.rate
 
 
-def read_audio(path: str | Path, rate: Hertz, begin: Seconds | None = None, end: Seconds | None = None) -> np.ndarray:
+def read_audio(path: Source, rate: Hertz, begin: Seconds | None = None, end: Seconds | None = None) -> np.ndarray:
     """Mono float32 waveform [samples] of `path` at `rate` Hz: channels averaged, resampled by soxr (HQ).
 
     `begin` and `end` are in seconds and cut a segment, for which the file is searched, not read from its
@@ -120,10 +126,10 @@ def read_audio(path: str | Path, rate: Hertz, begin: Seconds | None = None, end:
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
+def _opened(path: Source) -> Iterator[soundfile.SoundFile]:
     head = _first_bytes(path)
     try:
-        file = soundfile.SoundFile(path)
+        file = soundfile.SoundFile(_content(path) if isinstance(path, Embedded) else path)
     except soundfile.LibsndfileError as error:
         if _is_text(head):
             begins = head.decode("utf-8", errors="ignore")[:32]
@@ -135,13 +141,18 @@ def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
         yield file
 
 
-def _first_bytes(path: str | Path) -> bytes:
+def _content(path: Source) -> BinaryIO:
+    return io.BytesIO(path.read()) if isinstance(path, Embedded) else Path(path).open("rb")
+
+
+def _first_bytes(path: Source) -> bytes:
     try:
-        mode = Path(path).stat().st_mode
-        if not stat.S_ISREG(mode):
-            kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-            raise AudioError(f"{path}: is {kind}; give the path of an audio file")
-        with Path(path).open("rb") as file:
+        if not isinstance(path, Embedded):
+            mode = Path(path).stat().st_mode
+            if not stat.S_ISREG(mode):
+                kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+                raise AudioError(f"{path}: is {kind}; give the path of an audio file")
+        with _content(path) as file:
             head = file.read(512)
     except FileNotFoundError as error:
         raise AudioError(
@@ -163,7 +174,7 @@ def _is_text(head: bytes) -> bool:
     return len(text.encode()) > len(head) - 4 and all(c.isprintable() or c.isspace() for c in text)
 
 
-def _info(file: soundfile.SoundFile, path: str | Path) -> AudioInfo:
+def _info(file: soundfile.SoundFile, path: Source) -> AudioInfo:
     if file.frames >= _LENGTH_UNKNOWN:
         raise AudioError(f"{path}: the header does not state a length (it was streamed); {_REENCODE}")
     if file.frames <= 0:
@@ -175,7 +186,7 @@ def _open_ended(time: Seconds | None) -> Seconds | None:
     return None if time == -1 else time
 
 
-def _span(info: AudioInfo, path: str | Path, begin: Seconds | None, end: Seconds | None) -> tuple[int, int]:
+def _span(info: AudioInfo, path: Source, begin: Seconds | None, end: Seconds | None) -> tuple[int, int]:
     """First frame and the frame after the last of the segment."""
     first = _open_ended(begin) or 0.0
     last = _open_ended(end)
@@ -197,7 +208,7 @@ def _span(info: AudioInfo, path: str | Path, begin: Seconds | None, end: Seconds
     return start, stop
 
 
-def _mono_blocks(file: soundfile.SoundFile, path: str | Path, start: int, stop: int) -> Iterator[np.ndarray]:
+def _mono_blocks(file: soundfile.SoundFile, path: Source, start: int, stop: int) -> Iterator[np.ndarray]:
     """Frames `start` to `stop` as mono blocks [≤ _BLOCK]. Raises if there are fewer or one is not finite."""
     position = start
     try:
@@ -213,11 +224,14 @@ def _mono_blocks(file: soundfile.SoundFile, path: str | Path, start: int, stop: 
         raise _damaged(path, f"its {_length(file)} do not decode to the end ({_cause(error)})") from error
     if stop - position > (_MP3_FRAME if file.format == "MP3" else 0) or position == start:
         raise _damaged(path, f"its header states {_length(file)}, decoding ends at {position / file.samplerate:.6g} s")
-    if stop == file.frames and (missing := missing_bytes(path)):
-        raise _damaged(path, f"it lacks the last {missing} of the bytes that its header announces")
+    if stop == file.frames:
+        with _content(path) as content:
+            missing = missing_bytes(content)
+        if missing:
+            raise _damaged(path, f"it lacks the last {missing} of the bytes that its header announces")
 
 
-def _require_finite(block: np.ndarray, position: int, rate: Hertz, path: str | Path) -> None:
+def _require_finite(block: np.ndarray, position: int, rate: Hertz, path: Source) -> None:
     finite = np.isfinite(block).all(axis=1)
     if not finite.all():
         first = (position + int(np.argmin(finite))) / rate
@@ -234,5 +248,5 @@ def _cause(error: soundfile.LibsndfileError) -> str:
     return error.error_string.removeprefix("Error : ").rstrip(".")
 
 
-def _damaged(path: str | Path, cause: str) -> AudioError:
+def _damaged(path: Source, cause: str) -> AudioError:
     return AudioError(f"{path}: truncated or damaged: {cause}; copy it again, or remove the row")

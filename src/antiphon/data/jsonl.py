@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon.audio.decode import FileClip
+from antiphon.audio.embedded import SCHEME, Embedded, from_uri
 from antiphon.errors import ConfigError, DataError
 from antiphon.types import Example, Seconds
 
@@ -91,12 +92,13 @@ def read_jsonl(
 ) -> JsonlRows:
     """Read a JSONL file, keeping bad rows aside with their line and reason. Audio is not opened.
 
-    A row has `audio` (a path, relative to the file's folder) and `text` (may be empty), and may have `id`,
-    `task`, `begin_time` and `end_time` (seconds; -1 for the whole file), `language` and `speaker`. `columns`
-    maps any of these to the key that holds it in this file, e.g. {"audio": "wav"}. Rows of `WRITTEN_TASKS` have
-    a `prompt`, which stays among the example's columns, and may leave the audio out. An example without an `id`
-    is called after its path and segment, or its prompt: 16 hexadecimal digits of their SHA-256. Blank lines are
-    skipped. Without `text_required`, a row may leave its text out or null, as audio that is yet to be transcribed does.
+    A row has `audio` (a path, relative to the file's folder, or a data URI, or a list of one of these) and `text` (may
+    be empty), and may have `id`, `task`, `begin_time` and `end_time` (seconds; -1 for the whole file), `language` and
+    `speaker`. `columns` maps any of these to the key that holds it in this file, e.g. {"audio": "wav"}. Rows of
+    `WRITTEN_TASKS` have a `prompt`, which stays among the example's columns, and may leave the audio out. An example
+    without an `id` is called after its recording and segment, or its prompt: 16 hexadecimal digits of their SHA-256.
+    Blank lines are skipped. Without `text_required`, a row may leave its text out or null, as audio that is yet to be
+    transcribed does.
 
     Raises `DataError` when the file itself cannot be read, `ConfigError` when `columns` names an unknown
     field or `default_task` is not among `known_tasks`.
@@ -180,13 +182,13 @@ def _example(
         raise DataError(_unknown("task", task, tasks))
     task = task or default_task
     begin, end = _time(row, "begin_time", keys), _time(row, "end_time", keys)
-    audio = None if task in WRITTEN_TASKS and row.get(keys["audio"]) is None else _path(row, keys)
+    audio = None if task in WRITTEN_TASKS and row.get(keys["audio"]) is None else _recording(row, keys, folder)
     prompt = _prompt(row) if task in WRITTEN_TASKS else None
     used = set(keys.values())
     return Example(
         id=_name(row, "id", keys) or (_hashed_id(folder, audio, begin, end) if audio else _hash(f"{prompt}")),
         task=task,
-        clip=FileClip(folder / audio, begin, end) if audio else None,
+        clip=FileClip(audio, begin, end) if audio else None,
         text=_text(row, "text", keys),
         language=_name(row, "language", keys),
         speaker=_name(row, "speaker", keys),
@@ -194,11 +196,20 @@ def _example(
     )
 
 
-def _path(row: Mapping[str, Any], keys: Mapping[str, str]) -> str:
-    audio = _text(row, "audio", keys)
+def _recording(row: Mapping[str, Any], keys: Mapping[str, str], folder: Path) -> Path | Embedded:
+    """From a path or a data URI, alone or as the one element of a list."""
+    key = keys["audio"]
+    value = row.get(key)
+    if isinstance(value, list):
+        if len(value) != 1:
+            raise DataError(f'"{key}" lists {len(value)} recordings; a row has one')
+        value = value[0]
+    audio = _text({**row, key: value} if key in row else row, "audio", keys)
+    if audio.startswith(SCHEME):
+        return from_uri(audio)
     if not audio or "\0" in audio:
-        raise DataError(f'"{keys["audio"]}" is not a path; give the path of an audio file')
-    return audio
+        raise DataError(f'"{key}" is not a path; give the path of an audio file')
+    return folder / audio
 
 
 def _prompt(row: Mapping[str, Any]) -> str:
@@ -250,9 +261,9 @@ def _encodable(value: str, key: str) -> str:
     return value
 
 
-def _hashed_id(folder: Path, audio: str, begin: Seconds | None, end: Seconds | None) -> str:
-    relative = Path(os.path.relpath(folder / audio, folder)).as_posix()
-    return _hash(f"{relative}\n{begin or 0.0}\n{end}")
+def _hashed_id(folder: Path, audio: Path | Embedded, begin: Seconds | None, end: Seconds | None) -> str:
+    name = audio.name if isinstance(audio, Embedded) else Path(os.path.relpath(audio, folder)).as_posix()
+    return _hash(f"{name}\n{begin or 0.0}\n{end}")
 
 
 def _hash(content: str) -> str:
