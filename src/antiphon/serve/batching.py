@@ -14,6 +14,7 @@ from antiphon.models.decoding import Decoding, Row
 from antiphon.models.policy import Policy
 from antiphon.serve.job import Job
 from antiphon.serve.question import begin, expect
+from antiphon.serve.stops import cut
 
 
 class TokenByToken:
@@ -35,8 +36,10 @@ class TokenByToken:
         """Begin on `jobs`."""
         prefix = begin(self.policy, [job.question for job in jobs])
         for job, length in zip(jobs, prefix.lengths.tolist(), strict=True):
+            if job.ids:
+                job.prompt_ids = job.question.ids(self.policy)
             if job.top is not None:
-                job.prompt_ids, job.expected = expect(self.policy, job.question, job.top)
+                job.expected = expect(self.policy, job.question, job.top)
             self.shorten(job.rows, length)
         self._decoding.admit(prefix, [job.rows for job in jobs])
         self.jobs += jobs
@@ -44,12 +47,19 @@ class TokenByToken:
     def step(self) -> None:
         self._decoding.step()
         for job in list(self.jobs):
+            self._end_at_stops(job)
             if not any(row.going for row in job.rows):
                 job.completions = [self.policy.completion(row) for row in job.rows]
                 self.jobs.remove(job)
                 job.end()
             elif job.streams:
                 job.notify()
+
+    def _end_at_stops(self, job: Job) -> None:
+        for row in job.rows if job.stops else ():
+            text = self.policy.tokenizer.decode(row.token_ids, skip_special_tokens=True)
+            if row.going and cut(text, job.stops)[1]:
+                row.finish_reason = "stop"
 
     def drop_cancelled(self) -> None:
         for job in self.jobs:

@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from antiphon.models.decoding import Row
@@ -15,6 +16,7 @@ from antiphon.serve.job import Job
 from antiphon.serve.question import Expected
 from antiphon.serve.schemas import ChatRequest
 from antiphon.serve.service import Service
+from antiphon.serve.stops import cut, settled
 from antiphon.serve.thinking import Parts, split
 
 LEAST = -9999.0
@@ -29,20 +31,23 @@ class Chat:
         self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": service.name}
 
     @classmethod
-    async def begin(cls, service: Service, request: ChatRequest) -> Chat:
+    @asynccontextmanager
+    async def begun(cls, service: Service, request: ChatRequest) -> AsyncIterator[Chat]:
         """Raises `HTTPException` for what the model cannot be asked."""
-        question, thinks = await question_of(service, request)
         sampling = Sampling(request.temperature, request.longest, request.top_k, request.top_p, request.min_p)
-        job = service.ask(
-            question,
-            sampling,
-            n=request.n,
-            seed=request.seed,
-            alternatives=request.top_logprobs if request.logprobs else 0,
-            streams=request.stream,
-            top=request.prompt_logprobs,
-        )
-        return cls(service, request, job, thinks)
+        async with question_of(service, request) as (question, thinks):
+            job = service.ask(
+                question,
+                sampling,
+                n=request.n,
+                seed=request.seed,
+                alternatives=request.top_logprobs,
+                streams=request.stream,
+                top=request.prompt_logprobs,
+                ids=request.return_token_ids or request.prompt_logprobs is not None,
+                stops=request.stops,
+            )
+            yield cls(service, request, job, thinks)
 
     async def whole(self) -> dict[str, Any]:
         """A `chat.completion`."""
@@ -51,13 +56,14 @@ class Chat:
         answer = {**self._head, "object": "chat.completion", "choices": [*map(self._choice, range(self.request.n))]}
         if self.request.prompt_logprobs is not None:
             answer["prompt_logprobs"] = [self._expected(one) for one in self.job.expected]
-        if self.request.return_token_ids or self.request.prompt_logprobs is not None:
+        if self.job.ids:
             answer["prompt_token_ids"] = self.job.prompt_ids
         return {**answer, "usage": self._usage()}
 
     def _choice(self, index: int) -> dict[str, Any]:
         row, completion = self.job.rows[index], self.job.completions[index]
-        thoughts, content = split(completion.text, self.thinks)
+        text, stopped = cut(completion.text, self.request.stops)
+        thoughts, content = split(text, self.thinks)
         choice: dict[str, Any] = {
             "index": index,
             "message": {
@@ -66,7 +72,7 @@ class Chat:
                 **({"reasoning_content": thoughts} if thoughts else {}),
             },
             "logprobs": self._logprobs(row, 0, len(row.token_ids)) if self.request.logprobs else None,
-            "finish_reason": completion.finish_reason,
+            "finish_reason": "stop" if stopped else completion.finish_reason,
         }
         return choice | ({"token_ids": row.token_ids} if self.request.return_token_ids else {})
 
@@ -76,9 +82,8 @@ class Chat:
         begun = False
         async for _ in self.job.steps():
             if not begun:
-                yield self._event(
-                    [{"index": i, "delta": {"role": "assistant", "content": ""}} for i in range(len(rows))]
-                )
+                opened = [{"index": i, "delta": {"role": "assistant", "content": ""}} for i in range(len(rows))]
+                yield self._event(opened, **({"prompt_token_ids": self.job.prompt_ids} if self.job.ids else {}))
                 begun = True
             chunks = [chunk for row in rows for chunk in row.more()]
             if chunks:
@@ -110,7 +115,8 @@ class Chat:
 
     def _token(self, token: int, logprob: float) -> dict[str, Any]:
         text = self.service.tokenizer.decode([token])
-        return {"token": text, "logprob": max(logprob, LEAST), "bytes": list(text.encode())}
+        whole = "\ufffd" not in text  # Or else it is a part of a character, whose bytes the tokenizer keeps to itself.
+        return {"token": text, "logprob": max(logprob, LEAST), "bytes": list(text.encode()) if whole else None}
 
     def _expected(self, expected: Expected | None) -> dict[str, Any] | None:
         """In vLLM's form."""
@@ -142,8 +148,10 @@ class _Growing:
         # The reason first: a row that ends now may have tokens that this chunk would not tell.
         reason = self.row.finish_reason
         count = len(self.row.logprobs)
-        text = self.chat.service.decoded(self.row.token_ids[:count])
-        parts = split(text, self.chat.thinks, ended=reason is not None)
+        stops = self.chat.request.stops
+        text, stopped = cut(self.chat.service.decoded(self.row.token_ids[:count]), stops)
+        reason = "stop" if stopped else reason
+        parts = split(text if reason else settled(text, stops), self.chat.thinks, ended=reason is not None)
         delta = {
             name: now.removeprefix(before)
             for name, now, before in zip(("reasoning_content", "content"), parts, self._sent, strict=True)

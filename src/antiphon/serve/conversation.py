@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import HTTPException
@@ -14,21 +16,24 @@ from antiphon.serve.question import Question
 from antiphon.serve.schemas import AudioPart, ChatRequest, Message
 from antiphon.serve.service import Service
 from antiphon.serve.thinking import OPEN
-from antiphon.serve.upload import from_base64, waveform_of
+from antiphon.serve.upload import from_base64
 from antiphon.tasks.asr import INSTRUCTION
 from antiphon.types import Prompt
 
 
-async def question_of(service: Service, request: ChatRequest) -> tuple[Question, bool]:
-    """The question, and whether its prompt opens the model's thoughts.
+@asynccontextmanager
+async def question_of(service: Service, request: ChatRequest) -> AsyncIterator[tuple[Question, bool]]:
+    """The question, whose clip is held until the block ends, and whether its prompt opens the model's thoughts.
 
     Raises `HTTPException` 400 for a conversation that this model cannot have.
     """
     if isinstance(service.policy, TextLM):
-        return _written(service, request)
-    if isinstance(service.policy, AudioPrefixLM | RemoteAudioLM):
-        return await _heard(service, request), False
-    raise HTTPException(400, f"{service.name} does not chat; use /v1/audio/transcriptions")
+        yield _written(service, request)
+    elif isinstance(service.policy, AudioPrefixLM | RemoteAudioLM):
+        async with _heard(service, request) as question:
+            yield question, False
+    else:
+        raise HTTPException(400, f"{service.name} does not chat; use /v1/audio/transcriptions")
 
 
 def _written(service: Service, request: ChatRequest) -> tuple[Question, bool]:
@@ -52,7 +57,8 @@ def _written(service: Service, request: ChatRequest) -> tuple[Question, bool]:
     return _non_empty(ids), text.rstrip().endswith(OPEN)
 
 
-async def _heard(service: Service, request: ChatRequest) -> Question:
+@asynccontextmanager
+async def _heard(service: Service, request: ChatRequest) -> AsyncIterator[Question]:
     """One turn with a clip: system messages, the user's, and an answer that is there already."""
     messages = list(request.messages)
     said = messages.pop() if messages[-1].role == "assistant" else None
@@ -64,13 +70,14 @@ async def _heard(service: Service, request: ChatRequest) -> Question:
     clips = [part for part in user.parts if isinstance(part, AudioPart)]
     if len(clips) != 1:
         raise HTTPException(400, f"the user's message has {len(clips)} input_audio parts; this model hears one")
-    content = from_base64(clips[0].input_audio.data)
-    waveform = await waveform_of(service, content, "input_audio")
     instruction = _text(user, audio=True)
     context = "\n".join(_text(one, audio=False) for one in messages)
     task = "asr" if instruction in ("", INSTRUCTION) else "text"
-    prompt = Prompt("the message", task, waveform, service.policy.rate, instruction or INSTRUCTION, context)
-    return Question(prompt, tuple(_said(service, request, said)) if said else ())
+    ids = tuple(_said(service, request, said)) if said else ()
+    content, clips[0].input_audio.data = from_base64(clips[0].input_audio.data), ""  # Held once.
+    async with service.hear(content, "input_audio") as waveform:
+        prompt = Prompt("the message", task, waveform, service.policy.rate, instruction or INSTRUCTION, context)
+        yield Question(prompt, ids)
 
 
 def _said(service: Service, request: ChatRequest, said: Message) -> list[int]:

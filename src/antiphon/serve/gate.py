@@ -8,12 +8,15 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 
+from antiphon.serve import pages
 from antiphon.serve.errors import FAILED, error_object
 from antiphon.serve.limits import Limits
 from antiphon.serve.metrics import Metrics
@@ -21,7 +24,7 @@ from antiphon.serve.metrics import Metrics
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-OPEN = {"/health", "/docs", "/openapi.json"}
+OPEN = {"/", "/health", "/docs", "/openapi.json"}
 """Paths that need no key."""
 
 _log = logging.getLogger("antiphon.serve")
@@ -33,6 +36,8 @@ class Gate:
     def __init__(self, app: Any, limits: Limits, metrics: Metrics, api_key: str | None) -> None:
         self.app, self.limits, self.metrics, self.api_key = app, limits, metrics, api_key
         self._inside = 0
+        self._held = 0
+        """Bytes of the bodies of those inside."""
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,16 +50,14 @@ class Gate:
 
     def _refusal(self, scope: Message) -> JSONResponse | None:
         headers = Headers(scope=scope)
-        if self.api_key is not None and scope["path"] not in OPEN:
+        if self.api_key is not None and not _open(scope["path"]):
             given = headers.get("authorization", "").removeprefix("Bearer ")
             if not hmac.compare_digest(given.encode(), self.api_key.encode()):
                 return refuse(401, "the API key is missing or wrong; send Authorization: Bearer KEY")
         if scope["method"] != "POST":
             return None
         if self._inside >= self.limits.requests:
-            wait = min(max(math.ceil(self.metrics.mean_seconds), 1), 60)
-            message = f"all {self.limits.requests} places are taken; ask again in {wait} s"
-            return refuse(429, message, {"Retry-After": str(wait)})
+            return refuse(429, *self._full(f"all {self.limits.requests} places are taken"))
         announced = headers.get("content-length", "0")
         if announced.isdecimal() and int(announced) > self.limits.bytes:
             return refuse(413, self._too_large(), {"Connection": "close"})
@@ -70,9 +73,10 @@ class Gate:
                 status = message["status"]
             await send(message)
 
+        body = _Body(receive, began)
         self._inside += counted
         try:
-            await self.app(scope, self._watched(receive, began), sending)
+            await self.app(scope, partial(self._receive, body), sending)
         except Exception:
             _log.exception("%s %s failed", scope["method"], scope["path"])
             if status != 499:
@@ -80,31 +84,48 @@ class Gate:
             await refuse(500, FAILED)(scope, receive, sending)
         finally:
             self._inside -= counted
+            self._held -= body.size
             self.metrics.count(scope["path"], status, time.monotonic() - began)
 
-    def _watched(self, receive: Receive, began: float) -> Receive:
-        """`receive` that raises `HTTPException` for a body that is too large, or comes too slowly."""
-        size, whole = 0, False
+    async def _receive(self, body: _Body) -> Message:
+        """What comes next. Raises `HTTPException` for a body that is too large, too slow, or one too many."""
+        if body.whole:
+            return await body.receive()
+        left = body.began + self.limits.upload_s - time.monotonic()
+        try:
+            message = await asyncio.wait_for(body.receive(), max(left, 0.001))
+        except TimeoutError:
+            raise HTTPException(408, f"the body did not arrive within {self.limits.upload_s:g} s") from None
+        came = len(message.get("body", b""))
+        body.size, self._held = body.size + came, self._held + came
+        body.whole = not message.get("more_body", False)
+        if body.size > self.limits.bytes:
+            raise HTTPException(413, self._too_large())
+        if self._held > self.limits.held_bytes:
+            raise HTTPException(429, *self._full("the requests that came before hold all memory there is for them"))
+        return message
 
-        async def receiving() -> Message:
-            nonlocal size, whole
-            if whole:
-                return await receive()
-            left = began + self.limits.upload_s - time.monotonic()
-            try:
-                message = await asyncio.wait_for(receive(), max(left, 0.001))
-            except TimeoutError:
-                raise HTTPException(408, f"the body did not arrive within {self.limits.upload_s:g} s") from None
-            size += len(message.get("body", b""))
-            whole = not message.get("more_body", False)
-            if size > self.limits.bytes:
-                raise HTTPException(413, self._too_large())
-            return message
-
-        return receiving
+    def _full(self, cause: str) -> tuple[str, dict[str, str]]:
+        """A refusal's message and headers."""
+        wait = min(max(math.ceil(self.metrics.mean_seconds), 1), 60)
+        return f"{cause}; ask again in {wait} s", {"Retry-After": str(wait)}
 
     def _too_large(self) -> str:
         return f"the body is larger than {self.limits.megabytes:g} MB; send a shorter or compressed recording"
+
+
+@dataclass
+class _Body:
+    """The body of one request, as it comes."""
+
+    receive: Receive
+    began: float
+    size: int = 0
+    whole: bool = False
+
+
+def _open(path: str) -> bool:
+    return path in OPEN or path.startswith(pages.OPEN)
 
 
 def refuse(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -18,9 +18,20 @@ class RefusedError(Exception):
 class Job:
     """`rows` are answers to `question`, side by side. Made where an event loop runs."""
 
-    def __init__(self, question: Question, rows: Sequence[Row], streams: bool = False, top: int | None = None) -> None:
-        """`streams` asks for word after each token, `top` for so many log-probabilities of the question's tokens."""
-        self.question, self.rows, self.streams, self.top = question, list(rows), streams, top
+    def __init__(
+        self,
+        question: Question,
+        rows: Sequence[Row],
+        streams: bool = False,
+        top: int | None = None,
+        ids: bool = False,
+        stops: Sequence[str] = (),
+    ) -> None:
+        """`streams` asks for word after each token, `ids` for the question's tokens, `top` for so many of the most
+        probable ones at each of their places. An answer ends with the token that completes one of `stops` in its text.
+        """
+        self.question, self.rows, self.streams = question, list(rows), streams
+        self.top, self.ids, self.stops = top, ids, stops
         self.cancelled = False
         self.size = 0
         """Positions of the question, known once the engine has looked at it."""

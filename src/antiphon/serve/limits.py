@@ -27,3 +27,13 @@ class Limits:
     @property
     def bytes(self) -> int:
         return int(self.megabytes * 1e6)
+
+    @property
+    def held_bytes(self) -> int:
+        """Of all bodies at once."""
+        return 16 * self.bytes
+
+    @property
+    def held_seconds(self) -> Seconds:
+        """Of all recordings that are in memory at once; one more waits."""
+        return 2 * self.seconds

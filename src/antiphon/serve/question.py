@@ -28,6 +28,11 @@ class Question:
         """Positions that it takes. Raises `ModelError` when the model cannot be asked this."""
         return len(self.token_ids) + (0 if self.prompt is None else policy.size(self.prompt))
 
+    def ids(self, policy: Any) -> list[int]:
+        """All of its token ids, those that stand for the clip included."""
+        before = [] if self.prompt is None else policy.prepare(self.prompt)["input_ids"].flatten().tolist()
+        return [*before, *self.token_ids]
+
 
 def begin(policy: Any, questions: Sequence[Question]) -> Prefix:
     """The prefix of several questions of one kind."""
@@ -40,27 +45,26 @@ def begin(policy: Any, questions: Sequence[Question]) -> Prefix:
     return join([_read_on(policy, *one) for one in zip(heard, questions, strict=True)])
 
 
-def expect(policy: Any, question: Question, top: int) -> tuple[list[int], list[Expected | None]]:
-    """The token ids of the whole question [L], and what the model expected of each, nothing blocked.
+def expect(policy: Any, question: Question, top: int) -> list[Expected | None]:
+    """What the model expected of each token of the whole question, nothing blocked.
 
     None for the first token, and for those of a prompt with a clip, of which the text that follows is scored alone.
     """
-    if question.prompt is None:
-        before, rest = list(question.token_ids[:1]), question.token_ids[1:]
-    else:
-        before, rest = policy.prepare(question.prompt)["input_ids"].tolist(), question.token_ids
-    none: list[Expected | None] = [None] * len(before)
+    ids = question.ids(policy)
+    known = 1 if question.prompt is None else len(ids) - len(question.token_ids)
+    none: list[Expected | None] = [None] * known
+    rest = ids[known:]
     if not rest:
-        return before, none
-    prefix = begin(policy, [Question(question.prompt, () if question.prompt else tuple(before))])
+        return none
+    prefix = begin(policy, [Question(question.prompt, () if question.prompt else tuple(ids[:known]))])
     tokens = torch.tensor([rest], device=policy.device)
     predictions = policy.predictions(prefix, tokens, torch.ones_like(tokens))
     free = replace(predictions, blocked=torch.zeros_like(predictions.blocked))
-    values, ids = free.top(min(top, policy.vocabulary)) if top else (tokens.new_zeros(len(rest), 0),) * 2
+    values, best = free.top(min(top, policy.vocabulary)) if top else (tokens.new_zeros(len(rest), 0),) * 2
     said = free.tokens(tokens[0])
     ranks = free.map(lambda scores, own: (scores > own[:, None]).sum(-1) + 1, said)
-    rows = zip(rest, said.tolist(), ranks.tolist(), ids.tolist(), values.tolist(), strict=True)
-    return [*before, *rest], [*none, *(_place(*row) for row in rows)]
+    rows = zip(rest, said.tolist(), ranks.tolist(), best.tolist(), values.tolist(), strict=True)
+    return [*none, *(_place(*row) for row in rows)]
 
 
 def _place(token: int, logprob: float, rank: int, ids: list[int], values: list[float]) -> Expected:

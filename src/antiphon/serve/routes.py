@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, File, Form, HTTPException, Request, UploadFile
+from fastapi import APIRouter, Depends, File, Form, HTTPException, Request, UploadFile
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 
 from antiphon.serve.chat import Chat, sse
@@ -16,8 +16,8 @@ from antiphon.serve.errors import body_of, status_of
 from antiphon.serve.schemas import ChatRequest
 from antiphon.serve.service import Service
 from antiphon.serve.state import Served
+from antiphon.serve.subtitles import srt, vtt
 from antiphon.serve.transcription import Transcription, Wish
-from antiphon.serve.upload import waveform_of
 
 router = APIRouter()
 _log = logging.getLogger("antiphon.serve")
@@ -25,83 +25,100 @@ PATHS = {"/v1/audio/transcriptions", "/asr", "/v1/chat/completions"}
 MaxNewTokens = Annotated[int, Form(ge=1, le=4096, description="Longest transcript of each piece, in tokens.")]
 
 
-@router.post("/v1/audio/transcriptions", response_model=None)
+async def _nothing_unknown(request: Request) -> None:
+    """Raises `HTTPException` 400 for a field of a form that the route does not know: nothing is ignored in silence."""
+    known = {field.alias for field in request.scope["route"].dependant.body_params}
+    unknown = sorted(set(await request.form()) - known)
+    if unknown:
+        raise HTTPException(400, f"{', '.join(unknown)}: not known here; this takes {', '.join(sorted(known))}")
+
+
+@router.post("/v1/audio/transcriptions", response_model=None, dependencies=[Depends(_nothing_unknown)])
 async def transcriptions(
     request: Request,
-    service: Served,
+    services: Served,
     file: Annotated[UploadFile, File(description="WAV, FLAC, MP3, OGG, WebM, MP4/M4A, AAC …")],
     model: Annotated[str | None, Form()] = None,
     language: Annotated[str | None, Form(description="As the model names it; found by the model if left out.")] = None,
     prompt: Annotated[str, Form(description="Context: hot words, domain, style.")] = "",
-    response_format: Annotated[Literal["json", "text", "verbose_json"], Form()] = "json",
+    response_format: Annotated[Literal["json", "text", "verbose_json", "srt", "vtt"], Form()] = "json",
     temperature: Annotated[float, Form(ge=0, le=2)] = 0.0,
-    stream: Annotated[bool, Form()] = False,
+    stream: Annotated[bool, Form(description="As events; response_format is json or verbose_json then.")] = False,
     max_new_tokens: MaxNewTokens = 256,
+    granularities: Annotated[Sequence[Literal["segment"]], Form(alias="timestamp_granularities[]")] = (),
+    chunking_strategy: Annotated[Literal["auto"], Form()] = "auto",
 ) -> Response | dict[str, Any]:
     """A recording to text. With `stream`, the events `transcript.text.delta` and `transcript.text.done`."""
-    service.require_model(model)
+    service = services.named(model)
     wish = Wish(language or None, prompt, temperature, max_new_tokens)
+    if granularities and response_format != "verbose_json":
+        raise HTTPException(400, "timestamp_granularities needs response_format=verbose_json")
     if stream:
-        return await _streamed(request, service, _transcript(service, file, wish))
+        if response_format not in ("json", "verbose_json"):
+            raise HTTPException(400, f"a stream has no form {response_format}; leave out response_format, or stream")
+        return await _streamed(request, service, _transcript(service, file, wish, response_format == "verbose_json"))
     done = await service.attend(request, _transcribed(service, file, wish))
-    if response_format == "text":
-        return PlainTextResponse(done.text + "\n")
-    if response_format == "verbose_json":
-        return done.verbose()
-    return {"text": done.text, "usage": {"type": "duration", "seconds": round(done.seconds, 3)}}
+    match response_format:
+        case "json":
+            return {"text": done.text, "usage": done.usage}
+        case "verbose_json":
+            return done.verbose()
+        case "text":
+            return PlainTextResponse(f"{done.text}\n")
+        case "srt":
+            return PlainTextResponse(srt(done.segments), media_type="application/x-subrip")
+        case "vtt":
+            return PlainTextResponse(vtt(done.segments), media_type="text/vtt")
 
 
-@router.post("/asr")
+@router.post("/asr", dependencies=[Depends(_nothing_unknown)])
 async def asr(
-    request: Request, service: Served, file: Annotated[UploadFile, File()], max_new_tokens: MaxNewTokens = 256
+    request: Request, services: Served, file: Annotated[UploadFile, File()], max_new_tokens: MaxNewTokens = 256
 ) -> dict[str, Any]:
     """A recording to text, with nothing to set."""
-    began = time.perf_counter()
+    began, service = time.perf_counter(), services.first
     done = await service.attend(request, _transcribed(service, file, Wish(max_new_tokens=max_new_tokens)))
     return {"text": done.text, "audio_seconds": done.seconds, "seconds": time.perf_counter() - began}
 
 
 @router.post("/v1/chat/completions", response_model=None)
-async def chat_completions(request: Request, service: Served, wanted: ChatRequest) -> Response | dict[str, Any]:
+async def chat_completions(request: Request, services: Served, wanted: ChatRequest) -> Response | dict[str, Any]:
     """Go on with a conversation; with `stream`, as server-sent events."""
-    service.require_model(wanted.model)
-    if wanted.stream and wanted.prompt_logprobs is not None:
-        raise HTTPException(400, "prompt_logprobs are told in one piece; leave out stream")
+    service = services.named(wanted.model)
     if wanted.stream:
         return await _streamed(request, service, _chat(service, wanted))
 
     async def whole() -> dict[str, Any]:
-        return await (await Chat.begin(service, wanted)).whole()
+        async with Chat.begun(service, wanted) as chat:
+            return await chat.whole()
 
     return await service.attend(request, whole())
 
 
 async def _transcribed(service: Service, file: UploadFile, wish: Wish) -> Transcription:
-    transcription = await _begun(service, file, wish)
-    await transcription.whole()
+    async with service.hear(file.file, file.filename or "") as waveform:
+        transcription = Transcription(service, waveform, wish)
+        await transcription.whole()
     return transcription
 
 
-async def _begun(service: Service, file: UploadFile, wish: Wish, streams: bool = False) -> Transcription:
-    waveform = await waveform_of(service, await file.read(), file.filename or "")
-    return Transcription(service, waveform, wish, streams)
-
-
-async def _transcript(service: Service, file: UploadFile, wish: Wish) -> AsyncGenerator[str]:
-    """OpenAI's events; what is sent stays, and `transcript.text.done` has the whole text."""
-    transcription, sent = await _begun(service, file, wish, streams=True), ""
-    async for text in transcription.texts():
-        if text.startswith(sent) and text != sent:
-            yield sse({"type": "transcript.text.delta", "delta": text.removeprefix(sent)})
-            sent = text
-    yield sse({"type": "transcript.text.done", "text": transcription.text})
+async def _transcript(service: Service, file: UploadFile, wish: Wish, verbose: bool) -> AsyncGenerator[str]:
+    """OpenAI's events; what is sent stays, and `transcript.text.done` has the whole text, or all of `verbose_json`."""
+    async with service.hear(file.file, file.filename or "") as waveform:
+        transcription, sent = Transcription(service, waveform, wish, streams=True), ""
+        async for text in transcription.texts():
+            if text.startswith(sent) and text != sent:
+                yield sse({"type": "transcript.text.delta", "delta": text.removeprefix(sent)})
+                sent = text
+    whole = transcription.verbose() if verbose else {"text": transcription.text}
+    yield sse({"type": "transcript.text.done", **whole})
     yield "data: [DONE]\n\n"
 
 
 async def _chat(service: Service, wanted: ChatRequest) -> AsyncGenerator[str]:
-    chat = await Chat.begin(service, wanted)
-    async for event in chat.events():
-        yield event
+    async with Chat.begun(service, wanted) as chat:
+        async for event in chat.events():
+            yield event
 
 
 async def _streamed(request: Request, service: Service, events: AsyncGenerator[str]) -> StreamingResponse:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Stop = Annotated[str, Field(min_length=1)]
 
 
 class Strict(BaseModel):
@@ -56,6 +58,9 @@ class ChatRequest(Strict):
     min_p: float | None = Field(default=None, ge=0, le=1)
     seed: int | None = Field(default=None, ge=0)
     n: int = Field(default=1, ge=1, le=16)
+    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = Field(
+        default=None, description="Texts before which an answer ends."
+    )
     stream: bool = False
     stream_options: StreamOptions | None = None
     logprobs: bool = False
@@ -67,6 +72,20 @@ class ChatRequest(Strict):
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict, description="vLLM: for the chat template.")
     user: str | None = None
     metadata: dict[str, str] | None = None
+
+    @model_validator(mode="after")
+    def _together(self) -> ChatRequest:
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs: true")
+        if self.stream_options and not self.stream:
+            raise ValueError("stream_options needs stream: true")
+        if self.stream and self.prompt_logprobs is not None:
+            raise ValueError("prompt_logprobs are told in one piece; leave out stream")
+        return self
+
+    @property
+    def stops(self) -> list[str]:
+        return [self.stop] if isinstance(self.stop, str) else self.stop or []
 
     @property
     def longest(self) -> int:

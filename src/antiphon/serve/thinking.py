@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from antiphon.serve.stops import settled
+
 OPEN, CLOSE = "<think>", "</think>"
 Parts = tuple[str, str]
 """(thoughts, answer)"""
@@ -14,7 +16,7 @@ def split(text: str, thinks: bool, ended: bool = True) -> Parts:
     so that the parts only ever grow.
     """
     if not ended:
-        text = _sure(text)
+        text = settled(text, [CLOSE])
     body = text.lstrip()
     if body.startswith(OPEN):
         body, thinks = body.removeprefix(OPEN), True
@@ -24,12 +26,3 @@ def split(text: str, thinks: bool, ended: bool = True) -> Parts:
         return "", text
     thoughts, _, answer = body.partition(CLOSE)
     return thoughts.lstrip(), answer.lstrip()
-
-
-def _sure(text: str) -> str:
-    """`text` without half a character, or the beginning of a closing tag, at its end."""
-    text = text.rstrip("\ufffd")
-    for length in range(min(len(CLOSE) - 1, len(text)), 0, -1):
-        if text.endswith(CLOSE[:length]):
-            return text[:-length]
-    return text

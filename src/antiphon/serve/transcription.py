@@ -121,7 +121,12 @@ class Transcription:
             "duration": round(self.seconds, 3),
             "text": self.text,
             "segments": [self._row(i, segment) for i, segment in enumerate(self.segments)],
+            "usage": self.usage,
         }
+
+    @property
+    def usage(self) -> dict[str, Any]:
+        return {"type": "duration", "seconds": round(self.seconds, 3)}
 
     def _row(self, i: int, segment: Segment) -> dict[str, Any]:
         return {
@@ -134,6 +139,7 @@ class Transcription:
             "temperature": self.wish.temperature,
             "avg_logprob": segment.mean_logprob,
             "compression_ratio": segment.compression_ratio,
+            "no_speech_prob": 0.0 if segment.text else 1.0,
             "finish_reason": segment.completion.finish_reason,
         }
 

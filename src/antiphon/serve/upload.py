@@ -5,45 +5,65 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import io
+import shutil
 import tempfile
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from fastapi import HTTPException
 
 from antiphon.audio.recording import TooLongError, read_recording
 from antiphon.errors import AudioError
-from antiphon.serve.service import Service
+from antiphon.serve.limits import Limits
+from antiphon.serve.room import Room
+from antiphon.types import Hertz
 
-_DECODERS = ThreadPoolExecutor(2, "decode")
-"""Few, so that recordings in memory are few."""
-
-
-async def waveform_of(service: Service, content: bytes, name: str) -> np.ndarray:
-    """Mono float32 [samples] at the model's rate. Raises `HTTPException` 413 or 400 for a recording it cannot take."""
-    if service.policy.rate == 0:
-        raise HTTPException(400, f"{service.name} is a text model and hears nothing; use /v1/chat/completions")
-    loop = asyncio.get_running_loop()
-    waveform = await loop.run_in_executor(_DECODERS, _read, content, name, service.policy.rate, service.limits.seconds)
-    service.metrics.audio_seconds += len(waveform) / service.policy.rate
-    return waveform
+DECODERS = 2
+"""Recordings decoded at a time."""
 
 
-def from_base64(data: str) -> bytes:
+class Uploads:
+    """All uploads of a server. What they hold in memory is bounded by `limits`, however many there are."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._threads = ThreadPoolExecutor(DECODERS, "decode")
+        self._turns = asyncio.Semaphore(DECODERS)
+        self._room = Room(limits.held_seconds)
+
+    @asynccontextmanager
+    async def waveform(self, file: BinaryIO, name: str, rate: Hertz) -> AsyncIterator[np.ndarray]:
+        """Mono float32 [samples] at `rate`, held until the block ends; `file` is closed once it has been read.
+
+        Raises `HTTPException` 413 or 400 for a recording that cannot be taken.
+        """
+        async with AsyncExitStack() as held:
+            async with self._turns:
+                loop = asyncio.get_running_loop()
+                waveform = await loop.run_in_executor(self._threads, self._read, file, name, rate)
+                await held.enter_async_context(self._room.take(len(waveform) / rate))
+            yield waveform
+
+    def _read(self, upload: BinaryIO, name: str, rate: Hertz) -> np.ndarray:
+        with tempfile.NamedTemporaryFile(prefix="antiphon-") as file:
+            with upload:
+                shutil.copyfileobj(upload, file)
+            file.flush()
+            try:
+                return read_recording(Path(file.name), rate, self._limits.seconds)
+            except AudioError as error:
+                message = str(error).replace(file.name, name or "the upload")
+                raise HTTPException(413 if isinstance(error, TooLongError) else 400, message) from error
+
+
+def from_base64(data: str) -> BinaryIO:
     """Raises `HTTPException` 400 for what is not base64."""
     try:
-        return base64.b64decode(data, validate=True)
+        return io.BytesIO(base64.b64decode(data, validate=True))
     except (binascii.Error, ValueError) as error:
         raise HTTPException(400, f"input_audio.data is no base64 ({error})") from error
-
-
-def _read(content: bytes, name: str, rate: int, max_seconds: float) -> np.ndarray:
-    with tempfile.NamedTemporaryFile(prefix="antiphon-") as file:
-        file.write(content)
-        file.flush()
-        try:
-            return read_recording(Path(file.name), rate, max_seconds)
-        except AudioError as error:
-            message = str(error).replace(file.name, name or "the upload")
-            raise HTTPException(413 if isinstance(error, TooLongError) else 400, message) from error
