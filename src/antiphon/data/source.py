@@ -1,14 +1,17 @@
-"""A data set by what the user calls it: a JSONL file, or a built-in set."""
+"""A data set by what the user calls it: a JSONL file, a built-in set, a set of the hub."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from antiphon.config import Config
+from antiphon.data import open_asr
 from antiphon.data.check import validate
 from antiphon.data.corpora.sets import builtin_set
+from antiphon.data.hub import HUB, HubSet, load_hub
 from antiphon.data.jsonl import BadRow, read_jsonl, require_good
+from antiphon.data.open_asr import OPEN_ASR
 from antiphon.errors import ConfigError, DataError
 from antiphon.types import Example
 
@@ -16,8 +19,12 @@ BUILTIN = "builtin:"
 
 
 def set_name(spec: str) -> str:
-    """What reports call the set: a file's stem, or a built-in set's name."""
-    return spec.removeprefix(BUILTIN) if spec.startswith(BUILTIN) else Path(spec).stem
+    """What reports call the set: a file's stem, a built-in set's name, a hub set's configuration."""
+    if spec.startswith(BUILTIN):
+        return spec.removeprefix(BUILTIN)
+    if spec.startswith(OPEN_ASR):
+        return open_asr.set_name(spec)
+    return HubSet.parse(spec).name if spec.startswith(HUB) else Path(spec).stem
 
 
 def named_sets(specs: Sequence[str]) -> dict[str, str]:
@@ -58,22 +65,31 @@ def load_set(
     on_progress: Callable[[int], None] | None = None,
     text_required: bool = True,
 ) -> tuple[list[Example], list[BadRow]]:
-    """The examples of `builtin:NAME` or of a JSONL file, every clip decoded once, and the rows skipped.
+    """The examples of a set, every clip decoded once, and the rows skipped.
 
-    `limit` takes the first rows only. Without `text_required` a row may leave its text out (see `read_jsonl`).
+    `spec` is `builtin:NAME`, a JSONL file, `hf:ID:CONFIG:SPLIT` (`antiphon.data.hub`) or `open-asr:NAME`
+    (`antiphon.data.open_asr`). `limit` takes the first rows only. Without `text_required` a row may leave its text out
+    (see `read_jsonl`).
 
     Raises `DataError` naming each bad row, `ConfigError` for an unknown built-in set.
     """
     if spec.startswith(BUILTIN):
         return list(builtin_set(spec.removeprefix(BUILTIN))[:limit]), []
     data = config.data
-    rows = require_good(read_jsonl(spec, data.columns, default_task=config.task, text_required=text_required))
+    lines: Mapping[str, int] = {}
+    if spec.startswith(OPEN_ASR):
+        examples = open_asr.load(spec, data.columns, limit)
+    elif spec.startswith(HUB):
+        examples = load_hub(HubSet.parse(spec), data.columns, limit, config.task, text_required)
+    else:
+        rows = require_good(read_jsonl(spec, data.columns, default_task=config.task, text_required=text_required))
+        examples, lines = rows.examples[:limit], rows.lines
     return validate(
-        rows.examples[:limit],
+        examples,
         data.max_seconds,
         data.min_seconds,
         data.on_bad_audio,
-        lines=rows.lines,
+        lines=lines,
         source=spec,
         on_progress=on_progress,
     )

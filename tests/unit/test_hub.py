@@ -1,0 +1,197 @@
+"""Data sets in the hub's form, from folders: what becomes of their columns and recordings, and what is refused."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+
+from antiphon.config import load_config
+from antiphon.data import hub, open_asr
+from antiphon.data.hub import HubSet, load_hub
+from antiphon.data.source import load_set, named_sets
+from antiphon.errors import AudioError, ConfigError, DataError
+
+
+def recording(samples: int) -> bytes:
+    sound = io.BytesIO()
+    soundfile.write(sound, np.linspace(-0.5, 0.5, samples), 16000, format="FLAC")
+    return sound.getvalue()
+
+
+def write_repository(folder: Path, config: str, split: str, rows: list[dict[str, Any]]) -> Path:
+    """A set as it lies on the hub: Parquet with recordings inside, and a card that says which files are what."""
+    (folder / config).mkdir(parents=True)
+    table = pa.Table.from_pylist(rows)
+    features = datasets.Features.from_arrow_schema(table.schema)
+    features["audio"] = datasets.Audio()
+    table = table.replace_schema_metadata(features.arrow_schema.metadata)
+    pq.write_table(table, folder / config / f"{split}-00000-of-00001.parquet")
+    card = f"configs:\n- config_name: {config}\n  data_files:\n  - split: {split}\n    path: {config}/{split}-*\n"
+    (folder / "README.md").write_text(f"---\n{card}---\n")
+    return folder
+
+
+def rows(*texts: str | None, key: str = "text", **more: Any) -> list[dict[str, Any]]:
+    return [
+        {"audio": {"bytes": recording(8000 + 800 * n), "path": f"{n}.flac"}, key: text, **more}
+        for n, text in enumerate(texts)
+    ]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected", "name"),
+    [
+        ("hf:google/fleurs", HubSet("google/fleurs", None, "test"), "fleurs"),
+        ("hf:google/fleurs:de_de", HubSet("google/fleurs", "de_de", "test"), "de_de"),
+        ("hf:google/fleurs:de_de:validation", HubSet("google/fleurs", "de_de", "validation"), "de_de-validation"),
+        ("hf:/data/mine::train", HubSet("/data/mine", None, "train"), "mine-train"),
+    ],
+)
+def test_a_set_is_named_by_id_configuration_and_split(spec, expected, name):
+    assert HubSet.parse(spec) == expected
+    assert list(named_sets([spec])) == [name]
+
+
+@pytest.mark.parametrize("spec", ["hf:", "hf:a:b:c:d"])
+def test_a_name_that_is_none_is_refused(spec):
+    with pytest.raises(ConfigError, match="names no set; write hf:ID_OR_FOLDER:CONFIG:SPLIT"):
+        HubSet.parse(spec)
+
+
+def test_rows_are_examples_whose_recordings_we_decode(tmp_path):
+    repository = write_repository(
+        tmp_path / "set", "de", "test", rows("eins", "zwei drei", key="sentence", speaker=7, accent="north")
+    )
+    examples = load_hub(HubSet(str(repository), "de"), {})
+    assert [(one.id, one.text, one.speaker, dict(one.columns)) for one in examples] == [
+        ("0", "eins", "7", {"accent": "north"}),
+        ("1", "zwei drei", "7", {"accent": "north"}),
+    ]
+    clip = examples[1].clip
+    assert clip is not None
+    assert len(clip.load(16000)) == 8800
+    assert len(clip.load(8000)) == 4400
+    assert clip.name == f"hf:{repository}:de:test#1"
+    first = load_hub(HubSet(str(repository), "de"), {}, limit=1)
+    assert [one.text for one in first] == ["eins"]
+    assert first[0].clip == examples[0].clip, "streamed or not, it is the same recording"
+
+
+def test_ids_of_the_set_are_kept_where_they_tell_rows_apart(tmp_path):
+    table = [{**row, "id": id} for row, id in zip(rows("a", "b"), ("x", "y"), strict=True)]
+    assert [one.id for one in load_hub(HubSet(str(write_repository(tmp_path / "1", "c", "test", table)), "c"), {})] == [
+        "x",
+        "y",
+    ]
+    same = [{**row, "id": "x"} for row in table]
+    assert [one.id for one in load_hub(HubSet(str(write_repository(tmp_path / "2", "c", "test", same)), "c"), {})] == [
+        "0",
+        "1",
+    ]
+
+
+def test_the_set_passes_the_same_checks_as_a_file(tmp_path):
+    repository = write_repository(tmp_path / "set", "de", "test", rows("a", "b", "c", "d", "e"))
+    config = load_config(flags={"data.max_seconds": 0.6, "data.on_bad_audio": "skip"})
+    kept, skipped = load_set(f"hf:{repository}:de", config)
+    assert [one.id for one in kept] == ["0", "1", "2"]
+    assert "is 0.65 s, longer than data.max_seconds=0.6" in str(skipped[0])
+
+
+def test_a_damaged_recording_is_named(tmp_path):
+    table = rows("a")
+    table[0]["audio"]["bytes"] = b"\x00\x01\x02" * 99
+    repository = write_repository(tmp_path / "set", "de", "test", table)
+    with pytest.raises(DataError, match=r"hf:.*:de:test#0: not audio"):
+        load_set(f"hf:{repository}:de", load_config())
+    with pytest.raises(AudioError, match="#0: not audio"):
+        load_hub(HubSet(str(repository), "de"), {})[0].clip.load(16000)
+
+
+def test_rows_without_text_are_refused_unless_they_may_be(tmp_path):
+    source = HubSet(str(write_repository(tmp_path / "set", "de", "test", rows("a", None))), "de")
+    with pytest.raises(DataError, match=r"1 of 2 row\(s\) cannot be used:\n  example 1: 'text' is null"):
+        load_hub(source, {})
+    assert [one.text for one in load_hub(source, {}, text_required=False)] == ["a", ""]
+
+
+def test_what_is_not_there_is_said(tmp_path):
+    repository = str(write_repository(tmp_path / "set", "de", "test", rows("a")))
+    for source, columns, message in (
+        (HubSet(repository, "fr"), {}, "cannot be had .*'fr' not found. Available: .*; correct hf:ID:CONFIG:SPLIT"),
+        (HubSet(repository, "de", "dev"), {}, "cannot be had .*Available splits: .'test'.*; correct"),
+        (HubSet(f"{repository}/nowhere"), {}, "cannot be had"),
+        (HubSet(repository, "de"), {"text": "said"}, "has no column 'said'; its columns are audio, text"),
+        (HubSet(repository, "de"), {"audio": "sound"}, "has no column of audio 'sound'; its columns are audio, text"),
+    ):
+        with pytest.raises(DataError, match=message):
+            load_hub(source, columns, limit=1)
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (ConnectionError("Couldn't reach 'a/b' on the Hub"), "mend the connection, or put the folder of a copy"),
+        (ValueError("Dataset 'a/b' is a gated dataset on the Hub."), "accept its conditions on its page, and log in"),
+    ],
+)
+def test_a_hub_that_does_not_answer_or_asks_for_a_login_is_told_with_a_remedy(monkeypatch, error, remedy):
+    def refuse(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(datasets, "load_dataset", refuse)
+    with pytest.raises(DataError, match=remedy):
+        load_hub(HubSet("a/b"), {})
+
+
+def test_the_leaderboards_sets_are_its_scored_rows_in_english(tmp_path, monkeypatch):
+    copy = write_repository(
+        tmp_path / "copy", "ami_cleaned", "test", rows("Hello.", "[noise]", "ignore time segment in scoring", "Colour!")
+    )
+    monkeypatch.setattr(open_asr, "REPO", str(copy))
+    assert "open-asr:librispeech-other" in open_asr.specs()
+    for spec in ("open-asr:ami", f"open-asr:ami:{copy}"):
+        examples, _ = load_set(spec, load_config())
+        assert [(one.text, one.language) for one in examples] == [("Hello.", "en"), ("Colour!", "en")]
+        assert list(named_sets([spec])) == ["ami"]
+    with pytest.raises(ConfigError, match="has no set 'amy'; did you mean 'ami'"):
+        load_set("open-asr:amy", load_config())
+
+
+def test_every_set_of_the_leaderboard_is_asked_for_by_its_id(monkeypatch):
+    asked = []
+
+    def record(source: HubSet, *_: Any) -> list:
+        asked.append(str(source))
+        return []
+
+    monkeypatch.setattr(open_asr, "load_hub", record)
+    for spec in open_asr.specs():
+        open_asr.load(spec, {}, None)
+    assert asked == [
+        "hf:hf-audio/open-asr-leaderboard:ami_cleaned:test",
+        "hf:hf-audio/open-asr-leaderboard:earnings22:test",
+        "hf:hf-audio/open-asr-leaderboard:gigaspeech_cleaned:test",
+        "hf:hf-audio/open-asr-leaderboard:librispeech:test.clean",
+        "hf:hf-audio/open-asr-leaderboard:librispeech:test.other",
+        "hf:hf-audio/open-asr-leaderboard:spgispeech:test",
+        "hf:hf-audio/open-asr-leaderboard:voxpopuli_cleaned_aa:test",
+    ]
+
+
+def test_labels_are_their_names(tmp_path):
+    features = {"kind": datasets.ClassLabel(names=["yes", "no"])}
+    assert hub._in_words({"kind": 1, "n": 4}, {**features, "n": datasets.Value("int64")}) == {"kind": "no", "n": 4}
