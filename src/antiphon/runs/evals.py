@@ -14,13 +14,18 @@ import pyarrow.parquet as pq
 
 from antiphon.errors import RunError
 from antiphon.runs import atomic
-from antiphon.runs.checkpoints import step_name
+from antiphon.runs.checkpoints import step_name, step_of
 
 
 def eval_name(set_name: str, step: int) -> str:
     """`step-000050-noisy`; characters that no file name should have are percent-encoded."""
     safe = re.sub(r"[^\w.-]", lambda odd: quote(odd[0], safe=""), set_name)
     return f"{step_name(step)}-{safe}"
+
+
+def step_of_eval(name: str) -> int | None:
+    """The step in a name that `eval_name` made, else None."""
+    return step_of("-".join(name.split("-")[:2]))
 
 
 def save_eval(

@@ -211,9 +211,9 @@ class RunFolder:
         for checkpoint in reversed(self.checkpoints.list()):
             if checkpoint.step > step:
                 atomic.remove_dir(checkpoint.path)
-        for summary in self.evals():
-            if summary["step"] > step:
-                atomic.remove_dir(self.path / "evals" / evals.eval_name(summary["set"], summary["step"]))
+        for place in (self.path / "evals").glob("step-*"):
+            if (evals.step_of_eval(place.name) or 0) > step:
+                atomic.remove_dir(place)
         for path in (self.path / "rollouts").glob("*.parquet"):
             if (step_of(path.stem) or 0) > step:
                 path.unlink()
