@@ -58,14 +58,14 @@ class Served:
 
 @contextmanager
 def served(policy: Any, api_key: str | None = None, **limits: Any) -> Iterator[Served]:
-    app = create_app(policy, "tiny", Limits(**limits), api_key)
+    app = create_app({"tiny": policy}, Limits(**limits), api_key)
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", timeout_graceful_shutdown=30))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     assert until(lambda: server.started)
     try:
-        yield Served(app.state.service, server, thread, f"http://127.0.0.1:{port}")
+        yield Served(app.state.services.first, server, thread, f"http://127.0.0.1:{port}")
     finally:
         server.should_exit = True
         thread.join(30)

@@ -252,7 +252,7 @@ def test_what_operators_see(cli, recogniser):
     assert {"<|audio_start|>", "<|audio_end|>", "<|im_start|>"} <= {one["token"] for one in mask["blocked"]}
     assert {"<|im_end|>"} <= {one["token"] for one in mask["stop"]}
     metrics = get(f"{recogniser.url}/metrics").text
-    assert "antiphon_engine_up 1" in metrics
+    assert 'antiphon_engine_up{model="student"} 1' in metrics
     assert "/v1/chat/completions" in get(f"{recogniser.url}/openapi.json").json()["paths"]
     assert recogniser.port in [one["port"] for one in cli("serve", "status", "--json").json["servers"]]
     assert "Uvicorn running" in recogniser.log.read_text()

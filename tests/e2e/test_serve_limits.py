@@ -160,7 +160,7 @@ def test_health_says_when_the_engine_does_not_go_on(monkeypatch):
         sick = client.get("/health")
         assert sick.status_code == 503
         assert "has not gone on" in sick.json()["error"]["message"]
-        assert "antiphon_engine_up 0" in client.get("/metrics").text
+        assert 'antiphon_engine_up{model="tiny"} 0' in client.get("/metrics").text
         long.join()
 
 

@@ -1,9 +1,9 @@
-"""`antiphon serve`: a model behind OpenAI's HTTP API, in this terminal or in the background."""
+"""`antiphon serve`: models behind OpenAI's HTTP API, in this terminal or in the background."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -26,6 +26,8 @@ antiphon serve builtin:student --port 8025
 
 antiphon serve latest --detach --served-model-name my-recogniser
 
+antiphon serve latest --beside builtin:student
+
 antiphon serve status
 
 antiphon serve stop --port 8025
@@ -36,6 +38,10 @@ def command(
     model: Annotated[
         str, typer.Argument(metavar="MODEL|status|stop", help="A model, or what to do with servers that run.")
     ],
+    beside: Annotated[
+        list[str] | None,
+        typer.Option("--beside", metavar="MODEL", help="Another model in the same server."),
+    ] = None,
     port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="8025 where none is named.")] = None,
     host: Annotated[str, typer.Option("--host", help="0.0.0.0 lets other machines in; set a key then.")] = "127.0.0.1",
     served_model_name: Annotated[
@@ -58,25 +64,35 @@ def command(
     runs: options.RunsFolder = "runs",
     as_json: options.Json = False,
 ) -> None:
-    """Serve a model over HTTP: transcriptions, chat, health, metrics. `status` lists servers, `stop` ends them."""
+    """Serve a model over HTTP, with a page to try it. `status` lists servers, `stop` ends them."""
     if model == "status":
         return _status(as_json)
     if model == "stop":
         return _stop(port, as_json)
     port = 8025 if port is None else port
     name = served_model_name or model
+    models = _named([(name, model), *((one, one) for one in beside or [])])
     if detach:
         how = {"--port": port, "--host": host, "--served-model-name": name, "--timeout": timeout, "--threads": threads}
         sizes = {"--max-megabytes": max_megabytes, "--max-seconds": max_seconds, "--max-requests": max_requests}
         loaded = {"--chunk-seconds": chunk_seconds, "--device": device.value, "--dtype": dtype.value, "--runs": runs}
         given = {key: value for key, value in (how | sizes | loaded).items() if value is not None}
-        return _detach(model, host, port, [f"{key}={value}" for key, value in given.items()], api_key, as_json)
+        arguments = [f"{key}={value}" for key, value in given.items()] + [f"--beside={one}" for one in beside or []]
+        return _detach(model, host, port, arguments, api_key, as_json)
     with _needed():
         from antiphon.serve.limits import Limits
         from antiphon.serve.main import serve
 
         limits = Limits(max_megabytes, max_seconds, max_requests, answer_s=timeout, chunk_s=chunk_seconds)
-        serve(model, name, host, port, limits, api_key, threads, device.value, dtype.value, runs)
+        serve(models, host, port, limits, api_key, threads, device.value, dtype.value, runs)
+
+
+def _named(models: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Models by name. Raises `ConfigError` where two have one name."""
+    named = dict(models)
+    if len(named) < len(models):
+        raise ConfigError("two models have the same name, by which requests choose; set --served-model-name")
+    return named
 
 
 @contextmanager
@@ -100,7 +116,7 @@ def _detach(model: str, host: str, port: int, arguments: list[str], api_key: str
     if as_json:
         print_json(_row(instance))
     else:
-        console.print(f"{instance.name} is served at {instance.url} (process {instance.pid})", highlight=False)
+        console.print(f"{_names(instance)} at {instance.url} (process {instance.pid})", highlight=False)
         console.print(f"log: {process.log_path(port)}", highlight=False, soft_wrap=True)
 
 
@@ -115,7 +131,7 @@ def _status(as_json: bool) -> None:
     else:
         for one in found:
             since = datetime.fromtimestamp(one.started).isoformat(" ", "seconds")
-            typer.echo(f"{one.url}\t{one.name}\tprocess {one.pid}\tsince {since}")
+            typer.echo(f"{one.url}\t{_names(one)}\tprocess {one.pid}\tsince {since}")
 
 
 def _stop(port: int | None, as_json: bool) -> None:
@@ -135,6 +151,10 @@ def _stop(port: int | None, as_json: bool) -> None:
         print_json({"stopped": _row(instance)})
     else:
         console.print(f"stopped {instance.url}", highlight=False)
+
+
+def _names(instance: Instance) -> str:
+    return ", ".join([instance.name, *instance.beside])
 
 
 def _row(instance: Instance) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""The HTTP application: a model, its engine, its routes."""
+"""The HTTP application: models, their engines, the routes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
@@ -11,30 +11,42 @@ from fastapi import FastAPI
 
 from antiphon import __version__
 from antiphon.models.policy import Policy
-from antiphon.serve import errors, routes, state
+from antiphon.serve import diff, errors, pages, routes, state
 from antiphon.serve.engine import Engine
 from antiphon.serve.gate import Gate
 from antiphon.serve.limits import Limits
 from antiphon.serve.metrics import Metrics
 from antiphon.serve.service import Service, longest_piece
+from antiphon.serve.services import Services, accepted
+from antiphon.serve.upload import Uploads
 
 
-def create_app(policy: Policy, name: str, limits: Limits, api_key: str | None = None) -> FastAPI:
-    """The application that serves `policy` as `name`. Its engine ends with it, when all is answered."""
+def create_app(models: Mapping[str, Policy], limits: Limits, api_key: str | None = None) -> FastAPI:
+    """The application that serves `models` by their names; requests that name none are the first one's.
+
+    Each has an engine of its own, which ends with the application, when all is answered.
+    """
     metrics = Metrics(routes.PATHS)
-    piece_s = longest_piece(policy, limits.chunk_s)  # Before the engine has the model for itself.
-    service = Service(name, policy, Engine(policy), limits, piece_s, metrics, int(time.time()))
+    uploads = Uploads(limits)
+    services = Services([_service(name, policy, limits, metrics, uploads) for name, policy in models.items()])
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        await anyio.to_thread.run_sync(service.engine.stop)
+        for service in services:
+            await anyio.to_thread.run_sync(service.engine.stop)
 
-    app = FastAPI(title="antiphon", version=__version__, lifespan=lifespan, redoc_url=None)
-    app.state.service = service
+    app = FastAPI(title="antiphon", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.services = services
     app.add_middleware(Gate, limits=limits, metrics=metrics, api_key=api_key)
-    app.include_router(state.router)
-    app.include_router(routes.router)
+    for part in (routes, diff, state, pages):
+        app.include_router(part.router)
     for kind in errors.HANDLED:
         app.add_exception_handler(kind, errors.handle)
     return app
+
+
+def _service(name: str, policy: Policy, limits: Limits, metrics: Metrics, uploads: Uploads) -> Service:
+    # What the model can do is tried before its engine has it for itself.
+    accepts, piece_s = accepted(policy), longest_piece(policy, limits.chunk_s)
+    return Service(name, policy, Engine(policy), limits, piece_s, metrics, uploads, int(time.time()), accepts)

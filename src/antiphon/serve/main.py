@@ -1,10 +1,11 @@
-"""A server process, from loading the model to the last answer."""
+"""A server process, from loading its models to the last answer."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from collections.abc import Mapping
 
 import uvicorn
 
@@ -16,8 +17,7 @@ from antiphon.serve.process import Instance, listed, require_free
 
 
 def serve(
-    model: str,
-    name: str,
+    models: Mapping[str, str],
     host: str,
     port: int,
     limits: Limits,
@@ -27,18 +27,21 @@ def serve(
     dtype: str,
     runs: str,
 ) -> None:
-    """Serve until SIGINT or SIGTERM comes; requests being answered are finished, unless it comes once more.
+    """Serve `models`, what to load by what clients call it, until SIGINT or SIGTERM comes.
 
-    Raises `ConfigError` when the port is taken, `ModelError` when the model cannot be loaded.
+    Requests being answered are finished, unless it comes once more. Raises `ConfigError` when the port is taken,
+    `ModelError` when a model cannot be loaded.
     """
     require_free(host, port)
     place = resolve_device(device)
     prepare_cpu(threads)
-    policy = load_policy(model, place, resolve_dtype(dtype, place), output=runs)
-    app = create_app(policy, name, limits, api_key)
+    precision = resolve_dtype(dtype, place)
+    policies = {name: load_policy(model, place, precision, output=runs) for name, model in models.items()}
+    app = create_app(policies, limits, api_key)
+    name, *beside = models
     # Uvicorn raises the signal that ended it once more; without this the server would go without tidying up.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with listed(Instance(model, name, host, port, os.getpid(), time.time())):
+    with listed(Instance(models[name], name, host, port, os.getpid(), time.time(), beside)):
         uvicorn.run(
             app,
             host=host,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Mapping
 
 from antiphon.serve.engine import Engine
 from antiphon.types import Seconds
@@ -38,8 +39,8 @@ class Metrics:
         self._sum, self._count = self._sum + seconds, self._count + 1
         self._within.update(bound for bound in BOUNDS if seconds <= bound)
 
-    def text(self, engine: Engine) -> str:
-        """All of it, and the engine's state."""
+    def text(self, engines: Mapping[str, Engine]) -> str:
+        """All of it, and the state of the models' engines."""
         lines = [
             *_head("requests_total", "counter", "Requests answered."),
             *(f'antiphon_requests_total{{path="{p}",status="{s}"}} {n}' for (p, s), n in sorted(self.requests.items())),
@@ -49,18 +50,30 @@ class Metrics:
             f"antiphon_request_seconds_sum {self._sum:.6f}",
             f"antiphon_request_seconds_count {self._count}",
         ]
-        values = [
-            ("audio_seconds_total", "counter", "Audio received.", f"{self.audio_seconds:.3f}"),
-            ("completion_tokens_total", "counter", "Tokens of answers.", self.completion_tokens),
-            ("engine_steps_total", "counter", "Decoding steps.", engine.steps),
-            ("engine_waiting", "gauge", "Jobs that have not begun.", engine.waiting),
-            ("engine_running", "gauge", "Answers in the making.", engine.running),
-            ("engine_up", "gauge", "1 while the engine is well.", int(engine.trouble is None)),
+        totals = [
+            ("audio_seconds_total", "Audio received.", f"{self.audio_seconds:.3f}"),
+            ("completion_tokens_total", "Tokens of answers.", self.completion_tokens),
         ]
-        for name, kind, what, value in values:
-            lines += [*_head(name, kind, what), f"antiphon_{name} {value}"]
+        for name, what, value in totals:
+            lines += [*_head(name, "counter", what), f"antiphon_{name} {value}"]
+        states = [
+            ("engine_steps_total", "counter", "Decoding steps.", lambda engine: engine.steps),
+            ("engine_waiting", "gauge", "Jobs that have not begun.", lambda engine: engine.waiting),
+            ("engine_running", "gauge", "Answers in the making.", lambda engine: engine.running),
+            ("engine_up", "gauge", "1 while the engine is well.", lambda engine: int(engine.trouble is None)),
+        ]
+        for name, kind, what, value in states:
+            lines += _head(name, kind, what)
+            lines += [f"antiphon_{name}{{model={_quoted(model)}}} {value(one)}" for model, one in engines.items()]
         return "\n".join(lines) + "\n"
 
 
 def _head(name: str, kind: str, what: str) -> list[str]:
     return [f"# HELP antiphon_{name} {what}", f"# TYPE antiphon_{name} {kind}"]
+
+
+def _quoted(label: str) -> str:
+    """A label's value as the format wants it."""
+    for character, written in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n")):
+        label = label.replace(character, written)
+    return f'"{label}"'

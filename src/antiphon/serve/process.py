@@ -30,6 +30,8 @@ class Instance:
     pid: int
     started: float
     """Unix time."""
+    beside: list[str]
+    """Names of further models."""
 
     @property
     def url(self) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import math
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from fastapi import HTTPException, Request
@@ -22,6 +22,7 @@ from antiphon.serve.job import Job
 from antiphon.serve.limits import Limits
 from antiphon.serve.metrics import Metrics
 from antiphon.serve.question import Question
+from antiphon.serve.upload import Uploads
 from antiphon.tasks.asr import INSTRUCTION
 from antiphon.types import Prompt, Seconds
 
@@ -39,17 +40,16 @@ class Service:
     piece_s: Seconds
     """Longer recordings are recognised piece by piece."""
     metrics: Metrics
+    uploads: Uploads
     created: int
     """Unix time."""
+    accepts: list[str]
+    """What requests may have, of "audio", "language", "prompt" and "messages"."""
     tokenizer: Any = field(init=False)
     """The model's own is the engine's alone: fast tokenizers are not for two threads at once."""
 
     def __post_init__(self) -> None:
         self.tokenizer = copy.deepcopy(getattr(self.policy, "tokenizer", None))
-
-    def require_model(self, name: str | None) -> None:
-        if name not in (None, self.name):
-            raise HTTPException(404, f"model {name!r} is not served here; ask for {self.name!r}")
 
     def ask(
         self,
@@ -61,13 +61,28 @@ class Service:
         alternatives: int = 0,
         streams: bool = False,
         top: int | None = None,
+        ids: bool = False,
+        stops: Sequence[str] = (),
     ) -> Job:
         """A submitted job with `n` answers, each with so many `alternatives` noted for every token (see `Job`)."""
         generator = np.random.default_rng(seed)
         draws = [None if sampling.temperature == 0 else generator.random(sampling.max_new_tokens) for _ in range(n)]
-        job = Job(question, [Row(sampling, uniforms, top=alternatives) for uniforms in draws], streams, top)
+        rows = [Row(sampling, uniforms, top=alternatives) for uniforms in draws]
+        job = Job(question, rows, streams, top, ids, stops)
         self.engine.submit(job)
         return job
+
+    @asynccontextmanager
+    async def hear(self, file: BinaryIO, name: str) -> AsyncIterator[np.ndarray]:
+        """An upload at the model's rate, held until the block ends (see `Uploads.waveform`).
+
+        Raises `HTTPException` 413 or 400 for a recording that it cannot take, or a model that hears nothing.
+        """
+        if self.policy.rate == 0:
+            raise HTTPException(400, f"{self.name} is a text model and hears nothing; use /v1/chat/completions")
+        async with self.uploads.waveform(file, name, self.policy.rate) as waveform:
+            self.metrics.audio_seconds += len(waveform) / self.policy.rate
+            yield waveform
 
     def decoded(self, token_ids: Sequence[int]) -> str:
         return self.tokenizer.decode(list(token_ids), skip_special_tokens=True)

@@ -8,52 +8,56 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import PlainTextResponse
 
 from antiphon.serve.service import Service
+from antiphon.serve.services import Services
 
 router = APIRouter()
 
 
-def service_of(request: Request) -> Service:
-    return request.app.state.service
+def services_of(request: Request) -> Services:
+    return request.app.state.services
 
 
-Served = Annotated[Service, Depends(service_of)]
+Served = Annotated[Services, Depends(services_of)]
 
 
 @router.get("/v1/models")
-async def models(service: Served) -> dict[str, Any]:
-    """The one model, in OpenAI's form."""
-    return {"object": "list", "data": [_model(service)]}
+async def models(services: Served) -> dict[str, Any]:
+    """In OpenAI's form; the first is asked by requests that name none."""
+    return {"object": "list", "data": [_model(service) for service in services]}
 
 
 @router.get("/v1/models/{name:path}")
-async def model(name: str, service: Served) -> dict[str, Any]:
-    service.require_model(name)
-    return _model(service)
+async def model(name: str, services: Served) -> dict[str, Any]:
+    """One of them."""
+    return _model(services.named(name))
 
 
 def _model(service: Service) -> dict[str, Any]:
-    return {"id": service.name, "object": "model", "created": service.created, "owned_by": "antiphon"}
+    about = {"object": "model", "created": service.created, "owned_by": "antiphon"}
+    return {"id": service.name, **about, "accepts": service.accepts}
 
 
 @router.get("/health")
-async def health(service: Served) -> dict[str, Any]:
-    """503 when the engine has stopped, or has work and does not go on."""
-    trouble = service.engine.trouble
-    if trouble is not None:
-        raise HTTPException(503, trouble)
-    engine = service.engine
-    return {"status": "ok", "model": service.name, "waiting": engine.waiting, "running": engine.running}
+async def health(services: Served) -> dict[str, Any]:
+    """503 when an engine has stopped, or has work and does not go on."""
+    troubles = [f"{one.name}: {one.engine.trouble}" for one in services if one.engine.trouble]
+    if troubles:
+        raise HTTPException(503, "; ".join(troubles))
+    work = {one.name: {"waiting": one.engine.waiting, "running": one.engine.running} for one in services}
+    return {"status": "ok", "models": work}
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-async def metrics(service: Served) -> PlainTextResponse:
+async def metrics(services: Served) -> PlainTextResponse:
     """In Prometheus' text format."""
-    return PlainTextResponse(service.metrics.text(service.engine), media_type="text/plain; version=0.0.4")
+    text = services.first.metrics.text({one.name: one.engine for one in services})
+    return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
 
 @router.get("/token-mask")
-async def token_mask(service: Served) -> dict[str, Any]:
+async def token_mask(services: Served, model: str | None = None) -> dict[str, Any]:
     """Which tokens the model cannot say: control tokens above all. `blocked_first` cannot open an answer."""
+    service = services.named(model)
     policy: Any = service.policy
     if not policy.token_level:
         return {"enabled": bool(policy.blocked.any()), "blocked": _listed(service, policy.blocked)}

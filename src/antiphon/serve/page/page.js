@@ -1,0 +1,215 @@
+// The page: what is heard, by whom, and what was heard before.
+
+import { json, useKey } from "./api.js";
+import { Chat } from "./chat.js";
+import { Column, node } from "./column.js";
+import { Microphone } from "./microphone.js";
+import { Player, time } from "./player.js";
+
+const HEALTH_EVERY_MS = 10_000;
+const TYPING_MS = 300;
+
+const the = (id) => document.getElementById(id);
+const player = new Player({ audio: the("audio"), canvas: the("waveform"), button: the("play"), clock: the("clock") });
+const visit = [];
+let columns = [];
+let current = null;
+let work = null;
+let microphone = null;
+
+async function open() {
+  try {
+    const { data } = await json("v1/models");
+    the("key").hidden = true;
+    tell("");
+    meet(data);
+  } catch (error) {
+    tell(error.status === 401 && the("key").hidden ? "" : error.message);
+    the("key").hidden = error.status !== 401;
+    if (error.status === 401) the("key-field").focus();
+  }
+}
+
+/** Show what there is for `models`: columns for those that hear, a conversation with the first that only reads. */
+function meet(models) {
+  document.title = `antiphon: ${models.map(({ id }) => id).join(", ")}`;
+  const hearing = models.filter(({ accepts }) => accepts.includes("audio"));
+  columns = hearing.map(({ id }) => new Column(id, (begin, end) => player.play(begin, end), refer));
+  the("columns").replaceChildren(...columns.map(({ root }) => root));
+  the("hearing").hidden = !hearing.length;
+  for (const field of ["language", "prompt"]) {
+    the(`${field}-label`).hidden = !hearing.some(({ accepts }) => accepts.includes(field));
+  }
+  const reader = models.find(({ accepts }) => !accepts.includes("audio"));
+  if (reader) new Chat(reader.id);
+  health();
+  setInterval(() => document.hidden || health(), HEALTH_EVERY_MS);
+}
+
+async function health() {
+  let said, kind;
+  try {
+    const { models } = await json("health");
+    const busy = Object.values(models).reduce((sum, { waiting, running }) => sum + waiting + running, 0);
+    [said, kind] = [busy ? `ready, ${busy} being answered` : "ready", "good"];
+  } catch (error) {
+    [said, kind] = [error.status ? `not well: ${error.message}` : "no answer", "bad"];
+  }
+  if (the("health").textContent !== said) the("health").textContent = said; // Readers announce each change.
+  the("health").className = `badge ${kind}`;
+}
+
+async function hear(file) {
+  stopWork();
+  tell("");
+  current = { file, answers: new Map(), reference: "", seconds: null };
+  the("reference").value = "";
+  await show(current);
+  visit.unshift(current);
+  await transcribe();
+}
+
+/** Bring a recording of this visit onto the page, with what was made of it. */
+async function show(entry) {
+  current = entry;
+  the("clip").hidden = false;
+  the("invitation").hidden = true;
+  the("transcribe").disabled = false;
+  the("reference").value = entry.reference;
+  const readable = await player.load(entry.file);
+  entry.seconds = readable ? player.seconds : null;
+  const length = readable ? `${time(player.seconds)} · ` : "";
+  the("about").textContent = `${entry.file.name} · ${length}${size(entry.file.size)}`;
+  for (const column of columns) column.show(entry.answers.get(column.model) ?? null);
+  compare();
+  list();
+}
+
+/** One model after the other, so that no time includes another's. */
+async function transcribe() {
+  stopWork();
+  const entry = current;
+  const mine = (work = new AbortController());
+  the("cancel").hidden = false;
+  for (const column of columns) column.show(null);
+  for (const column of columns) {
+    if (mine.signal.aborted) break;
+    const wish = { language: the("language").value.trim(), prompt: the("prompt").value.trim() };
+    const answer = await column.transcribe(entry.file, wish, mine.signal);
+    entry.answers.set(column.model, answer);
+    if (entry === current) compare();
+    list();
+  }
+  if (work === mine) the("cancel").hidden = true;
+}
+
+function stopWork() {
+  work?.abort();
+  the("cancel").hidden = true;
+}
+
+async function compare() {
+  const reference = the("reference").value.trim();
+  the("legend").hidden = !reference;
+  try {
+    await Promise.all(columns.map((column) => column.compare(reference, the("language").value.trim())));
+  } catch (error) {
+    tell(error.message);
+  }
+}
+
+function refer(text) {
+  current.reference = the("reference").value = text;
+  compare();
+}
+
+function list() {
+  the("visit").hidden = !visit.length;
+  the("history").replaceChildren(
+    ...visit.map((entry) => {
+      const first = [...entry.answers.values()][0];
+      const button = node("button", { type: "button", ariaCurrent: entry === current ? "true" : "false" });
+      button.append(
+        node("span", { className: "name" }, entry.file.name),
+        node("span", { className: "figures" }, entry.seconds === null ? "" : time(entry.seconds)),
+        node("span", { className: "quiet" }, first?.error ?? first?.text ?? ""),
+      );
+      button.addEventListener("click", () => {
+        stopWork();
+        show(entry);
+      });
+      return node("li", {}, button);
+    }),
+  );
+}
+
+async function record() {
+  if (microphone) {
+    const finished = microphone;
+    microphone = null;
+    the("record").classList.remove("on");
+    the("record").lastElementChild.textContent = "Record";
+    the("play").hidden = false;
+    return hear(await finished.stop());
+  }
+  tell("");
+  stopWork();
+  const wanted = new Microphone((levels, seconds) => player.drawLive(levels, seconds));
+  try {
+    await wanted.start();
+  } catch (error) {
+    return tell(error.message);
+  }
+  microphone = wanted;
+  player.audio.pause();
+  the("clip").hidden = false;
+  the("play").hidden = true;
+  the("about").textContent = "Listening …";
+  the("record").classList.add("on");
+  the("record").lastElementChild.textContent = "Stop";
+}
+
+function tell(problem) {
+  the("problem").textContent = problem;
+  the("problem").hidden = !problem;
+}
+
+function size(bytes) {
+  return bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+the("key").addEventListener("submit", (event) => {
+  event.preventDefault();
+  useKey(the("key-field").value);
+  open();
+});
+the("choose").addEventListener("click", () => the("file").click());
+the("file").addEventListener("change", () => {
+  const [file] = the("file").files;
+  the("file").value = "";
+  if (file) hear(file);
+});
+the("record").addEventListener("click", record);
+the("wish").addEventListener("submit", (event) => {
+  event.preventDefault();
+  transcribe();
+});
+the("cancel").addEventListener("click", stopWork);
+
+let typing;
+the("reference").addEventListener("input", () => {
+  if (current) current.reference = the("reference").value;
+  clearTimeout(typing);
+  typing = setTimeout(compare, TYPING_MS);
+});
+
+for (const name of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(name, (event) => {
+    event.preventDefault();
+    document.body.classList.toggle("dropping", name === "dragover");
+    const file = name === "drop" && event.dataTransfer.files[0];
+    if (file && columns.length) hear(file);
+  });
+}
+
+open();

@@ -1,0 +1,50 @@
+"""The pages of a server: one to try its models, one that describes its API. They take nothing from outside."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import Response
+from jinja2 import Environment
+
+from antiphon.serve.describe import operations
+
+router = APIRouter(include_in_schema=False)
+OPEN = "/page/"
+"""Below it lies what pages are made of."""
+_FOLDER = files("antiphon.serve") / "page"
+_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; media-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+@router.get("/")
+async def try_it() -> Response:
+    return await part("index.html")
+
+
+@router.get(OPEN + "{name}")
+async def part(name: str) -> Response:
+    if name not in {one.name for one in _FOLDER.iterdir()}:
+        raise HTTPException(404, f"no page has a part {name!r}")
+    return _sent((_FOLDER / name).read_text(encoding="utf-8"), name)
+
+
+@router.get("/docs")
+async def docs(request: Request) -> Response:
+    template = Environment(autoescape=True).from_string((_FOLDER / "docs.html").read_text(encoding="utf-8"))
+    schema = request.app.openapi()
+    return _sent(template.render(info=schema["info"], operations=operations(schema)), "docs.html")
+
+
+def _sent(text: str, name: str) -> Response:
+    return Response(text, media_type=_TYPES[name.rpartition(".")[2]], headers=_HEADERS)

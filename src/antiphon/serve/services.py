@@ -1,0 +1,57 @@
+"""The models of one server, and what each can be given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from fastapi import HTTPException
+
+from antiphon.errors import ModelError
+from antiphon.models.audio_lm import AudioPrefixLM
+from antiphon.models.policy import Policy
+from antiphon.models.remote_lm import RemoteAudioLM
+from antiphon.serve.service import Service
+from antiphon.tasks.asr import INSTRUCTION
+from antiphon.types import Prompt
+
+
+class Services:
+    """The models of one server."""
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        self._named = {service.name: service for service in services}
+
+    def __iter__(self) -> Iterator[Service]:
+        return iter(self._named.values())
+
+    @property
+    def first(self) -> Service:
+        return next(iter(self))
+
+    def named(self, name: str | None) -> Service:
+        """The first one, where a request names none. Raises `HTTPException` 404 for a model that is not here."""
+        if name is None:
+            return self.first
+        if name not in self._named:
+            names = " or ".join(map(repr, self._named))
+            raise HTTPException(404, f"model {name!r} is not served here; ask for {names}")
+        return self._named[name]
+
+
+def accepted(policy: Policy) -> list[str]:
+    """What the model can be given, tried on a second of silence: "audio", "language", "prompt", "messages"."""
+    if policy.rate == 0:
+        return ["messages"]
+    silence = np.zeros(policy.rate, np.float32)
+    given = {"language": {"language": "en"}, "prompt": {"context": "Names."}} if policy.token_level else {}
+    found = ["audio"]
+    for name, more in given.items():
+        try:
+            with torch.no_grad():
+                policy.encode([Prompt("silence", "asr", silence, policy.rate, INSTRUCTION, **more)])
+            found.append(name)
+        except ModelError:
+            continue
+    return [*found, *(["messages"] if isinstance(policy, AudioPrefixLM | RemoteAudioLM) else [])]
