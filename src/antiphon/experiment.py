@@ -51,6 +51,11 @@ class TrainResult:
     stopped: Stop | None = None
     """Why it ended early, or what the guard saw at its end."""
 
+    @property
+    def training_run_id(self) -> str:
+        """The run's id, by which its checkpoints are listed."""
+        return self.run.id
+
     def to_dict(self) -> dict[str, Any]:
         """What `antiphon train --json` prints."""
         return {

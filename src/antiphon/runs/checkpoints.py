@@ -32,6 +32,9 @@ class Checkpoint:
     step: int
     path: Path
 
+    def __fspath__(self) -> str:
+        return str(self.path)
+
     @property
     def size(self) -> int:
         """Bytes of all its files."""

@@ -97,30 +97,45 @@ def require_free(host: str, port: int) -> None:
 
 
 def detach(arguments: Sequence[str], port: int, patience: Seconds) -> Instance:
-    """Start `antiphon serve` with `arguments` in the background, its output in the log, and wait until it is listed.
+    """Start `antiphon serve` with `arguments` in the background and wait until it answers.
 
-    Raises `RunError` with the end of the log when it ends before that or takes longer than `patience`.
+    Raises `RunError` as `wait_for` does; the server is ended then.
     """
+    process = start(arguments, port)
+    try:
+        return wait_for(process, port, patience)
+    except BaseException:
+        process.terminate()
+        raise
+
+
+def start(arguments: Sequence[str], port: int) -> subprocess.Popen[bytes]:
+    """The process of `antiphon serve` with `arguments`, in the background, its output in the log."""
     log = log_path(port)
     log.parent.mkdir(parents=True, exist_ok=True)
     code = "from antiphon.cli.main import main; main()"
     with log.open("w") as file:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-c", code, "serve", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+
+def wait_for(process: subprocess.Popen[bytes], port: int, patience: Seconds) -> Instance:
+    """The server that `process` is, once it is listed and answers.
+
+    Raises `RunError` with the end of the log when it ends before that or takes longer than `patience`.
+    """
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline and process.poll() is None:
         for instance in running():
             if instance.pid == process.pid and _answers(instance):
                 return instance
         time.sleep(0.1)
-    ended = process.poll()
-    if ended is None:
-        process.terminate()
+    ended, log = process.poll(), log_path(port)
     tail = " | ".join(log.read_text(errors="replace").splitlines()[-3:])
     how = f"was not ready after {patience:g} s" if ended is None else f"ended with status {ended}"
     raise RunError(f"the server {how}; its log {log} ends: {tail}")
