@@ -15,7 +15,8 @@ from conftest import write_rows, write_set
 from antiphon.cli import options
 from antiphon.config import load_config
 from antiphon.evaluate.normalisers import load_normaliser
-from antiphon.evaluate.sets import Subject, evaluate_sets
+from antiphon.evaluate.sets import evaluate_sets
+from antiphon.evaluate.subject import LocalModel
 
 
 class Quiet:
@@ -40,10 +41,11 @@ def sets(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def student() -> Subject:
-    return options.subject(
-        "builtin:student", options.Device.cpu, options.DType.float32, 2, None, max_new_tokens=32, runs="runs"
-    )
+def student() -> LocalModel:
+    means = options.Means(options.Device.cpu, options.DType.float32, side_by_side=2, max_new_tokens=32)
+    subject = means.subject("builtin:student")
+    assert isinstance(subject, LocalModel)
+    return subject
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +19,6 @@ from antiphon.errors import ConfigError
 if TYPE_CHECKING:
     from antiphon.evaluate.compare import Comparison
     from antiphon.evaluate.results import Evaluation
-    from antiphon.evaluate.sets import Subject
 
 EPILOG = """\
 Examples:
@@ -31,26 +29,23 @@ antiphon compare builtin:student latest --data builtin:commands-noisy --limit 20
 
 antiphon compare RUN@20 RUN@best --data dev.jsonl --output comparison --json
 """
-Side = Annotated[str, typer.Argument(help="Folder of antiphon eval --output, or a model.", show_default=False)]
+Side = Annotated[str, typer.Argument(help="Folder of antiphon eval --output, a model or a URL.", show_default=False)]
 
 
 def command(
     a: Side,
     b: Side,
-    data: Annotated[
-        list[str] | None,
-        typer.Option("--data", help="For two models: FILE.jsonl or builtin:SET; repeatable."),
-    ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Rows used of each set.")] = None,
+    data: options.Data = None,
+    limit: options.Limit = None,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="DIR", help="Keep the evaluations as DIR/a and DIR/b.")
     ] = None,
-    normaliser: options.Normaliser = "default",
+    normaliser: options.Normaliser = None,
     task: options.TaskOption = options.Task.asr,
     columns: options.Columns = None,
     language: options.Language = "auto",
-    batch_size: options.BatchSize = 64,
-    max_new_tokens: options.MaxNewTokens = 256,
+    side_by_side: options.SideBySide = None,
+    max_new_tokens: options.MaxNewTokens = options.LONGEST,
     device: options.DeviceOption = options.Device.auto,
     dtype: options.DTypeOption = options.DType.auto,
     runs: options.RunsFolder = "runs",
@@ -71,16 +66,8 @@ def command(
         )
     else:
         flags = {"task": task.value, "language": language, "data.columns": parse_columns(columns or [])}
-        load = partial(
-            options.subject,
-            device=device,
-            dtype=dtype,
-            batch_size=batch_size,
-            beam=None,
-            max_new_tokens=max_new_tokens,
-            runs=runs,
-        )
-        pair = _evaluations([a, b], load, data, flags, normaliser, limit, output)
+        means = options.Means(device, dtype, side_by_side, None, max_new_tokens, runs)
+        pair = _evaluations([a, b], means, data, flags, normaliser or "default", limit, output)
     comparisons = compare(pair[0], pair[1], a, b)
     if as_json:
         print_json({"a": _side(a, pair[0]), "b": _side(b, pair[1]), "sets": [one.to_dict() for one in comparisons]})
@@ -90,7 +77,7 @@ def command(
 
 def _evaluations(
     models: Sequence[str],
-    load: Callable[[str], Subject],
+    means: options.Means,
     data: list[str],
     flags: dict[str, Any],
     normaliser: str,
@@ -108,14 +95,12 @@ def _evaluations(
     with Terminal() as terminal:
         for model, side in zip(models, "ab", strict=True):
             terminal.phase(f"loading {model}")
-            subject = load(model)
             place = output / side if output else None
-            found.append(evaluate_sets(subject, sets, config, rules, terminal, limit, output=place))
-            del subject
+            found.append(evaluate_sets(means.subject(model), sets, config, rules, terminal, limit, output=place))
     return found
 
 
-def _side(name: str, evaluation: Evaluation) -> dict[str, str]:
+def _side(name: str, evaluation: Evaluation) -> dict[str, str | None]:
     return {"name": name, "model": evaluation.model, "weights": evaluation.weights}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,6 @@ from antiphon.errors import ConfigError
 
 if TYPE_CHECKING:
     from antiphon.evaluate.results import Evaluation
-
 WORST_SHOWN = 5
 MORE_PRESETS = {"allow_extra_args": True}
 """An option has one value for click; what follows the first of --presets are further arguments."""
@@ -33,25 +33,37 @@ antiphon eval RUN@60 --data dev.jsonl --data test.jsonl --json
 
 antiphon eval latest --data-dir sets --presets aishell clean meeting net other
 
+antiphon eval openai/whisper-small --preset open-asr --output whisper-small
+
+antiphon eval latest --data hf:google/fleurs:de_de --limit 200
+
+antiphon eval http://127.0.0.1:8025/v1 --data dev.jsonl --concurrency 16
+
 antiphon eval latest --data dev.jsonl --group-by speaker --normalizer my_rules.py:clean
 
 antiphon eval ./my-classifier --data labelled.jsonl --task classify
 """
 
 
+class Preset(StrEnum):
+    open_asr = "open-asr"
+
+
 def command(
     context: typer.Context,
-    model: options.Model,
-    data: Annotated[
-        list[str] | None, typer.Option("--data", help="FILE.jsonl or builtin:SET; may be given several times.")
-    ] = None,
+    model: options.Target,
+    data: options.Data = None,
     data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", metavar="DIR", help="Folder with the files of --presets.")
+        Path | None,
+        typer.Option("--data-dir", metavar="DIR", help="Folder with the files of --presets, or a copy of --preset's."),
     ] = None,
     presets: Annotated[
         list[str] | None, typer.Option("--presets", metavar="NAME...", help="Measure on DIR/test_NAME.jsonl of each.")
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Rows used of each set.")] = None,
+    preset: Annotated[
+        Preset | None, typer.Option("--preset", help="The leaderboard's English sets, under Whisper's normaliser.")
+    ] = None,
+    limit: options.Limit = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", metavar="DIR", help="Write figures, rows and report.html; go on where it stopped."),
@@ -59,13 +71,15 @@ def command(
     group_by: Annotated[
         str | None, typer.Option("--group-by", metavar="COLUMN", help="Measure by group too: speaker, language, ...")
     ] = None,
-    normaliser: options.Normaliser = "default",
+    normaliser: options.Normaliser = None,
     task: options.TaskOption = options.Task.asr,
     columns: options.Columns = None,
     language: options.Language = "auto",
-    batch_size: options.BatchSize = 64,
+    side_by_side: options.SideBySide = None,
+    served_model: options.ServedModel = None,
+    timeout: options.Timeout = None,
     beam: options.Beam = None,
-    max_new_tokens: options.MaxNewTokens = 256,
+    max_new_tokens: options.MaxNewTokens = options.LONGEST,
     max_seconds: options.MaxSeconds = 30.0,
     on_bad_audio: options.OnBadAudioOption = options.OnBadAudio.error,
     device: options.DeviceOption = options.Device.auto,
@@ -87,23 +101,32 @@ def command(
         "data.on_bad_audio": on_bad_audio.value,
     }
     config = load_config(flags=flags)
-    sets = named_sets([*(data or []), *_preset_files(data_dir, presets or [], context.args)])
-    rules = load_normaliser(normaliser)
+    sets = named_sets([*(data or []), *_preset_sets(preset, data_dir, presets or [], context.args)])
+    if not sets:
+        raise ConfigError("nothing to measure on; name a set with --data, or several with --presets or --preset")
+    rules = load_normaliser(normaliser or ("whisper" if preset else "default"))
+    means = options.Means(device, dtype, side_by_side, beam, max_new_tokens, runs, served_model, timeout)
     with Terminal() as terminal:
         terminal.phase("loading the model")
-        subject = options.subject(model, device, dtype, batch_size, beam, max_new_tokens, runs)
-        evaluation = evaluate_sets(subject, sets, config, rules, terminal, limit, group_by, output)
+        evaluation = evaluate_sets(means.subject(model), sets, config, rules, terminal, limit, group_by, output)
     if as_json:
         print_json(evaluation.sets)
     else:
         _show(evaluation, output)
 
 
-def _preset_files(folder: Path | None, presets: Sequence[str], further: Sequence[str]) -> list[str]:
+def _preset_sets(
+    preset: Preset | None, folder: Path | None, presets: Sequence[str], further: Sequence[str]
+) -> list[str]:
+    from antiphon.data import open_asr
     from antiphon.evaluate.sets import preset_files
 
     if further and not presets:
         raise ConfigError(f"unexpected argument {further[0]!r}; one model is evaluated on the sets named with --data")
+    if preset and presets:
+        raise ConfigError("--preset and --presets are two ways to name sets; give one of them")
+    if preset:
+        return open_asr.specs(folder and str(folder))
     if bool(folder) != bool(presets):
         raise ConfigError("--data-dir and --presets belong together: give the folder and the names, or use --data")
     return preset_files(folder, [*presets, *further]) if folder else []
@@ -136,11 +159,13 @@ def _show(evaluation: Evaluation, output: Path | None) -> None:
 
 
 def _show_conditions(results: dict[str, dict[str, Any]]) -> None:
+    from antiphon.evaluate.results import speed_conditions
+
     one = next(iter(results.values()))
     units = sorted({one["ci_unit"] for one in results.values()})
     tables.print(
-        f"\nintervals over {'s or '.join(units)}s; RTFx with {one['concurrency']} clips side by side, "
-        f"{one['precision']} on {one['device']}; normaliser {escape(one['normaliser'])}",
+        f"\nintervals over {'s or '.join(units)}s; RTFx with {speed_conditions(one)}; "
+        f"normaliser {escape(one['normaliser'])}",
         highlight=False,
         soft_wrap=True,
     )

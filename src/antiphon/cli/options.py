@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from antiphon.errors import ConfigError
+
 if TYPE_CHECKING:
     from antiphon.evaluate.decode import Decode
-    from antiphon.evaluate.sets import Subject
+    from antiphon.evaluate.subject import Subject
     from antiphon.models.policy import Policy
 
 
@@ -36,14 +39,37 @@ Model = Annotated[
     str,
     typer.Argument(metavar="MODEL", help="Path, hub id, RUN, RUN@STEP or builtin:NAME.", show_default=False),
 ]
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL|URL", help="Path, hub id, RUN, RUN@STEP or builtin:NAME, or http://HOST/v1.", show_default=False
+    ),
+]
 DeviceOption = Annotated[Device, typer.Option("--device", help="auto takes a GPU where there is one.")]
 DTypeOption = Annotated[DType, typer.Option("--dtype", help="auto is bfloat16 on a GPU, else float32.")]
 TaskOption = Annotated[Task, typer.Option("--task", help="What the rows without a column `task` ask.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Clips recognised side by side.")]
+SideBySide = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size", "--concurrency", min=1, help="Clips recognised side by side: 64, or 8 requests to a URL."
+    ),
+]
 Beam = Annotated[
     int | None, typer.Option("--beam", min=1, help="Width of a beam search, for CTC models; greedy by default.")
 ]
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest transcript, in tokens.")]
+ServedModel = Annotated[
+    str | None, typer.Option("--served-model", metavar="NAME", help="Of a URL that serves several models.")
+]
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", min=0.1, help="Seconds that an answer of a URL may take: 120.")
+]
+Data = Annotated[
+    list[str] | None,
+    typer.Option("--data", help="FILE.jsonl, builtin:SET or hf:ID:CONFIG:SPLIT; may be given several times."),
+]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Rows used of each set.")]
 Language = Annotated[str, typer.Option("--language", help="auto, given (each row's own), or a language such as en.")]
 Columns = Annotated[
     list[str] | None, typer.Option("--columns", metavar="FIELD=KEY", help="Rename: audio=wav, text=txt.")
@@ -53,9 +79,11 @@ MaxSeconds = Annotated[
 ]
 RunsFolder = Annotated[str, typer.Option("--runs", metavar="DIR", help="Folder that holds the run folders.")]
 Normaliser = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--normalizer", metavar="NAME", help="What is made equal first: default, whisper, none, or module:function."
+        "--normalizer",
+        metavar="NAME",
+        help="What is made equal first: default, whisper, none, or module:function.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -91,12 +119,52 @@ def load(model: str, device: Device, dtype: DType, batch_size: int, beam: int | 
     return Loaded(policy, decoder(policy, batch_size, beam))
 
 
-def subject(
-    model: str, device: Device, dtype: DType, batch_size: int, beam: int | None, max_new_tokens: int, runs: str
-) -> Subject:
-    """Load `model` to be evaluated; a run is called by the step of its checkpoint too."""
-    from antiphon.evaluate.sets import Subject
-    from antiphon.models.load import pin
+LONGEST = 256
+TIMEOUT = 120.0
 
-    loaded = load(model, device, dtype, batch_size, beam, runs)
-    return Subject(pin(model, runs), loaded.policy, loaded.decode, batch_size, beam, max_new_tokens)
+
+@dataclass(frozen=True)
+class Means:
+    """How models are loaded, or reached, and asked."""
+
+    device: Device = Device.auto
+    dtype: DType = DType.auto
+    side_by_side: int | None = None
+    beam: int | None = None
+    max_new_tokens: int = LONGEST
+    runs: str = "runs"
+    served_model: str | None = None
+    timeout: float | None = None
+
+    def subject(self, model: str) -> Subject:
+        """`model` to be evaluated. Raises `ConfigError` for an option that such a model has not."""
+        from antiphon.evaluate.remote import is_url
+
+        return self._remote(model) if is_url(model) else self._local(model)
+
+    def _local(self, model: str) -> Subject:
+        from antiphon.evaluate.subject import LocalModel
+        from antiphon.models.load import pin
+
+        given = {"--served-model": self.served_model, "--timeout": self.timeout}
+        if odd := [name for name, value in given.items() if value is not None]:
+            raise ConfigError(f"{odd[0]} is for a model behind a URL, and {model} is none; leave it out")
+        side_by_side = self.side_by_side or 64
+        loaded = load(model, self.device, self.dtype, side_by_side, self.beam, self.runs)
+        # A run is called by the step of its checkpoint too.
+        name = pin(model, self.runs)
+        return LocalModel(name, loaded.policy, loaded.decode, side_by_side, self.beam, self.max_new_tokens)
+
+    def _remote(self, url: str) -> Subject:
+        from antiphon.evaluate.remote import KEY, RemoteModel
+
+        set_there = {
+            "--device": self.device != Device.auto,
+            "--dtype": self.dtype != DType.auto,
+            "--beam": self.beam is not None,
+            "--max-new-tokens": self.max_new_tokens != LONGEST,
+        }
+        if odd := [name for name, given in set_there.items() if given]:
+            raise ConfigError(f"{odd[0]} is for the server at {url} to set; leave it out")
+        key = os.environ.get(KEY)
+        return RemoteModel.connect(url, self.served_model, self.side_by_side or 8, self.timeout or TIMEOUT, key)

@@ -39,8 +39,8 @@ class Utterance:
     speaker: str | None = None
     language: str | None = None
     task: str = "asr"
-    truncated: bool = False
-    """Whether the token limit cut the prediction off."""
+    truncated: bool | None = False
+    """Whether the token limit cut the prediction off; None where that is not known."""
 
     def to_row(self) -> dict[str, Any]:
         """The fields as a table has them: `del_` is called "del"."""
@@ -56,7 +56,7 @@ def measure(
     speaker: str | None = None,
     language: str | None = None,
     task: str = "asr",
-    truncated: bool = False,
+    truncated: bool | None = False,
     normaliser: Callable[[str | None], Normalise] = default_normaliser,
 ) -> Utterance:
     """Counts word and character errors of one prediction; in tasks other than speech recognition the whole answer is
@@ -101,8 +101,8 @@ def summarise(
     [low, high] of `wer` and `ci_unit` ("speaker" or "utterance": what was resampled, see `bootstrap_ci`); the
     counts `n`, `ref_words`, `ref_chars`, `edits` (of words), `insertions`, `empty_outputs` (nothing recognised
     though something was said) and `truncated_outputs`; `empty_share`, of the clips in which something was said, and
-    `truncated_share`, of all; `non_speech`, the clips in which nothing was said, and `hallucination_rate`, the share
-    of these in which words were recognised; `seconds` of audio.
+    `truncated_share`, of all, which are None where nobody says what was cut; `non_speech`, the clips in which nothing
+    was said, and `hallucination_rate`, the share of these in which words were recognised; `seconds` of audio.
 
     Without any reference word a rate has no meaning: rates and `ci` are None, and `insertions` tells how much
     was made up. `ci` is None for a single utterance too.
@@ -130,12 +130,13 @@ def summarise(
 
 def _missing_text(utterances: Sequence[Utterance]) -> dict[str, Any]:
     spoken = [row for row in utterances if row.ref_clean]
-    empty, truncated = sum(not row.pred_clean for row in spoken), sum(row.truncated for row in utterances)
+    empty, cut = sum(not row.pred_clean for row in spoken), [row.truncated for row in utterances]
+    truncated = None if None in cut else sum(map(bool, cut))
     return {
         "empty_outputs": empty,
         "empty_share": _rate(empty, len(spoken)),
         "truncated_outputs": truncated,
-        "truncated_share": _rate(truncated, len(utterances)),
+        "truncated_share": None if truncated is None else _rate(truncated, len(utterances)),
     }
 
 

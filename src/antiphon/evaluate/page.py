@@ -18,7 +18,7 @@ import soundfile
 from antiphon.errors import AudioError
 from antiphon.evaluate.figures import length_plot, rate_plot
 from antiphon.evaluate.metrics import main_measure
-from antiphon.evaluate.results import Evaluation
+from antiphon.evaluate.results import Evaluation, speed_conditions
 from antiphon.runs import atomic
 from antiphon.text.alignment import align, units
 from antiphon.types import Clip
@@ -101,9 +101,8 @@ def _setup(evaluation: Evaluation) -> str:
     one = next(iter(evaluation.sets.values()))
     facts = {
         "normaliser": one["normaliser"],
-        "precision": f"{one['precision']} on {one['device']}",
-        "RTFx at": f"{one['concurrency']} clips side by side",
-        "weights": evaluation.weights[:12],
+        "RTFx with": speed_conditions(one),
+        "weights": (evaluation.weights or "unknown")[:12],
     }
     return '<p class="quiet">' + " · ".join(f"{escape(key)}: {escape(value)}" for key, value in facts.items()) + "</p>"
 

@@ -23,8 +23,8 @@ class Transcript:
 
     text: str
     seconds: Seconds
-    finish_reason: FinishReason
-    """"length" when the token limit cut it off."""
+    finish_reason: FinishReason | None
+    """"length" when the token limit cut it off; None where nobody says."""
     language: str | None
     """The language that was forced, if any."""
     task: str
@@ -96,7 +96,7 @@ def score(
             speaker=example.speaker,
             language=example.language or transcript.language,
             task=transcript.task,
-            truncated=transcript.finish_reason == "length",
+            truncated=None if transcript.finish_reason is None else transcript.finish_reason == "length",
             normaliser=normaliser.clean,
         )
         for example, transcript in zip(examples, transcripts, strict=True)

@@ -24,12 +24,20 @@ class Evaluation:
     """A model's figures and rows by set."""
 
     model: str
-    weights: str
-    """`antiphon.evaluate.kept.weights_digest`"""
+    weights: str | None
+    """`antiphon.evaluate.kept.weights_digest`; None for a model behind a URL."""
     sets: dict[str, dict[str, Any]]
     """Summaries (`antiphon.evaluate.metrics.summarise`)."""
     rows: dict[str, list[dict[str, Any]]]
     """`Utterance.to_row`, worst first."""
+
+
+def speed_conditions(summary: Mapping[str, Any]) -> str:
+    """What a set's RTFx was measured under, in words."""
+    n = summary["concurrency"]
+    if summary["device"] == "http":
+        return f"{n} requests side by side over HTTP, reading and sending of clips included, precision unknown"
+    return f"{n} clips side by side, {summary['precision']} on {summary['device']}"
 
 
 def is_evaluation(folder: Path) -> bool:

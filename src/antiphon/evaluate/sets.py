@@ -5,27 +5,21 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from antiphon.config import Config
 from antiphon.data.source import load_set
 from antiphon.errors import ConfigError
-from antiphon.evaluate.decode import Decode
 from antiphon.evaluate.groups import group_names, grouped
-from antiphon.evaluate.kept import KeptTranscripts, clip_names, weights_digest
+from antiphon.evaluate.kept import KeptTranscripts, clip_names
 from antiphon.evaluate.normalisers import Normaliser
 from antiphon.evaluate.page import write_page
-from antiphon.evaluate.recognise import IN_MEMORY, Transcript, portions, score
+from antiphon.evaluate.recognise import Transcript, score
 from antiphon.evaluate.results import REPORT, Evaluation, save_evaluation
-from antiphon.models.policy import Policy
+from antiphon.evaluate.subject import Subject
 from antiphon.runs import atomic
-from antiphon.tasks.load import prompter
-from antiphon.types import Clip, Example, Prompt
-
-PORTION = 4
-"""Batches that are decoded together, and kept together: the decoder fills a batch's empty places from the next."""
+from antiphon.types import Clip, Example
 
 
 class Progress(Protocol):
@@ -34,30 +28,6 @@ class Progress(Protocol):
     def phase(self, title: str, total: int | None = None) -> None: ...
     def advance(self, done: int) -> None: ...
     def note(self, message: str) -> None: ...
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A model as it is evaluated."""
-
-    name: str
-    policy: Policy
-    decode: Decode
-    batch_size: int
-    beam: int | None
-    max_new_tokens: int
-
-    def setup(self, config: Config) -> dict[str, Any]:
-        """What its transcripts depend on."""
-        return {
-            "weights": weights_digest(self.policy.model),
-            "precision": str(self.policy.model.dtype).removeprefix("torch."),
-            "device": self.policy.device.type,
-            "task": config.task,
-            "language": config.language,
-            "beam": self.beam,
-            "max_new_tokens": self.max_new_tokens,
-        }
 
 
 def preset_files(folder: Path, presets: Sequence[str]) -> list[str]:
@@ -81,15 +51,14 @@ def evaluate_sets(
     group_by: str | None = None,
     output: Path | None = None,
 ) -> Evaluation:
-    """Measures a model on `sets`, file or built-in set by name.
+    """Measures a model on `sets`, what `antiphon.data.source.load_set` takes by name.
 
     Into `output` go its transcripts as they are made, so that the same call goes on after an interruption and an
     evaluation with another normaliser recognises nothing again; at the end figures, rows and report
     (`antiphon.evaluate.results`). Raises `RunError` when `output` holds the transcripts of another model or setup.
     """
-    prompt = prompter(config, subject.policy.rate)
     setup = subject.setup(config)
-    evaluation = Evaluation(subject.name, setup["weights"], {}, {})
+    evaluation = Evaluation(subject.name, setup.get("weights"), {}, {})
     clips: dict[str, dict[str, Clip]] = {}
     with _folder(output) as folder:
         for name, spec in sets.items():
@@ -98,12 +67,12 @@ def evaluate_sets(
             names = group_names(examples, group_by, name) if group_by else None
             kept = KeptTranscripts(folder / "transcripts" / f"{name}.jsonl", setup)
             progress.phase(f"evaluating {name}", len(examples))
-            transcripts = _transcripts(subject, examples, prompt, kept, progress.advance)
+            transcripts = _transcripts(subject, examples, config, kept, progress.advance)
             summary, utterances = score(examples, transcripts, normaliser)
             how = {
                 "skipped": len(skipped),
-                "rtfx": kept.speed(subject.batch_size),
-                "concurrency": subject.batch_size,
+                "rtfx": kept.speed(subject.side_by_side),
+                "concurrency": subject.side_by_side,
                 "precision": setup["precision"],
                 "device": setup["device"],
             }
@@ -120,7 +89,7 @@ def evaluate_sets(
 def _transcripts(
     subject: Subject,
     examples: Sequence[Example],
-    prompt: Callable[[Example], Prompt],
+    config: Config,
     kept: KeptTranscripts,
     on_progress: Callable[[int], None],
 ) -> list[Transcript]:
@@ -129,9 +98,8 @@ def _transcripts(
     found = kept.of(examples)
     on_progress(len(found))
     rest = [example for example in examples if example.id not in found]
-    size = min(PORTION * subject.batch_size, IN_MEMORY)
-    for portion in portions(subject.policy, subject.decode, rest, prompt, subject.max_new_tokens, size):
-        kept.add(portion, clips, subject.batch_size)
+    for portion in subject.portions(rest, config):
+        kept.add(portion, clips, subject.side_by_side)
         found.update(zip(portion.ids, portion.transcripts, strict=True))
         on_progress(len(found))
     return [found[example.id] for example in examples]
