@@ -58,7 +58,8 @@ class Served:
 
 @contextmanager
 def served(policy: Any, api_key: str | None = None, **limits: Any) -> Iterator[Served]:
-    app = create_app({"tiny": policy}, Limits(**limits), api_key)
+    """`policy` is one, called tiny, or several by name."""
+    app = create_app(policy if isinstance(policy, dict) else {"tiny": policy}, Limits(**limits), api_key)
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", timeout_graceful_shutdown=30))
     thread = threading.Thread(target=server.run, daemon=True)

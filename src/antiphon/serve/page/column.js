@@ -120,7 +120,7 @@ export class Column {
     const badge = this.part(".mask");
     badge.hidden = false;
     badge.classList.toggle("bad", !enabled);
-    this.part(".mask summary").textContent = enabled ? `mask: ${blocked.length} tokens` : "no token mask";
+    this.part(".mask summary").textContent = enabled ? `${blocked.length} tokens masked` : "no token mask";
     const more = blocked.length > MOST_TOKENS ? ` … and ${blocked.length - MOST_TOKENS} more` : "";
     const names = blocked.slice(0, MOST_TOKENS).map(({ id, token }) => token ?? `#${id}`);
     this.part(".mask p").textContent = enabled ? `Never spoken: ${names.join(" ")}${more}` : "The model may say any of its tokens.";
