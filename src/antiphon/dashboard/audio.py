@@ -1,0 +1,138 @@
+"""The clips that a run's files name: where they are, as a file that browsers play, and as the peaks of a waveform."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from antiphon.audio.decode import probe, read_audio
+from antiphon.dashboard.read.cache import Cached, stamp
+from antiphon.errors import AudioError
+from antiphon.types import Seconds
+
+PEAKS = 400
+"""Values of a waveform: more than any screen shows bars."""
+LONGEST: Seconds = 1200
+"""Of longer clips there is no waveform, as they would have to be decoded whole."""
+_PLAYED = {"WAV", "WAVEX", "FLAC", "OGG", "MP3"}
+"""Containers, as libsndfile calls them, that every browser plays."""
+_COPIES = 64
+
+
+@dataclass(frozen=True)
+class Named:
+    """A file, or the part of it from `begin` to `end` in seconds."""
+
+    path: Path
+    begin: Seconds | None = None
+    end: Seconds | None = None
+
+
+def locate(run: Path, base: Path, named: str | None) -> Named:
+    """The clip that a row of a run's file names: a copy below `base` ("audio/…"), or the path of its source, with or
+    without a segment ("a.wav#t=1.5,3").
+
+    Raises `AudioError` when there is none, or it is not on this machine.
+    """
+    if not named:
+        raise AudioError("this row names no clip")
+    if named.startswith("audio/"):
+        copy = (base / named).resolve()
+        if not copy.is_relative_to((base / "audio").resolve()):
+            raise AudioError(f"{named} is not within the run")
+        return Named(copy)
+    if named.startswith("builtin:"):
+        raise AudioError(f"{named} was synthesised, and no copy kept: the run has train.audio_copies of them")
+    path, begin, end = _segment(named)
+    source = _working_folder(run) / path
+    if not source.is_file():
+        raise AudioError(f"{path} is not on this machine, and the run has no copy of it (train.audio_copies)")
+    return Named(source, begin, end)
+
+
+def playable(clip: Named) -> Path:
+    """A file with the clip that browsers play: its own where they can, else a copy as WAV.
+
+    Raises `AudioError` for what is no audio, whatever its name.
+    """
+    if clip.begin is None and clip.end is None and probe(clip.path).format in _PLAYED:
+        return clip.path
+    return _copies.of_clip(clip)
+
+
+def waveform(clip: Named) -> dict[str, Any]:
+    """`seconds` of the clip and `peaks`, at most 400 whole numbers from 0 to 100: the largest absolute samples of
+    equally long parts, the loudest of which is 100. There are none of a clip without sound or of more than 20 minutes.
+
+    Raises `AudioError` when it cannot be decoded.
+    """
+    return _waveform(playable(clip))
+
+
+def _read_waveform(path: Path) -> dict[str, Any]:
+    info = probe(path)
+    if info.seconds > LONGEST:
+        return {"seconds": info.seconds, "peaks": []}
+    loud = np.abs(read_audio(path, info.rate))
+    edges = np.linspace(0, len(loud), min(PEAKS, len(loud)), endpoint=False).astype(int)
+    peaks = np.maximum.reduceat(loud, edges)
+    top = float(peaks.max())
+    scaled = np.round(100 * peaks / top).astype(int).tolist() if top > 0 else []
+    return {"seconds": len(loud) / info.rate, "peaks": scaled}
+
+
+def _segment(named: str) -> tuple[str, Seconds | None, Seconds | None]:
+    """`FileClip.name` taken apart."""
+    path, mark, times = named.rpartition("#t=")
+    if not mark:
+        return named, None, None
+    begin, _, end = times.partition(",")
+    try:
+        return path, float(begin), float(end) if end else None
+    except ValueError:
+        return named, None, None
+
+
+def _working_folder(run: Path) -> Path:
+    """The folder that relative paths of the run's recipe start from."""
+    try:
+        return Path(json.loads((run / "environment.json").read_bytes())["folder"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return Path()
+
+
+class _Copies:
+    """Decoded clips in a folder that goes with the process; those not asked for lately are removed."""
+
+    def __init__(self) -> None:
+        self._folder: tempfile.TemporaryDirectory | None = None
+        self._files: OrderedDict[str, Path] = OrderedDict()
+        self._lock = Lock()
+
+    def of_clip(self, clip: Named) -> Path:
+        key = hashlib.sha256(f"{clip} {stamp(clip.path)}".encode()).hexdigest()[:24]
+        with self._lock:
+            if key not in self._files:
+                rate = probe(clip.path).rate
+                waveform = read_audio(clip.path, rate, clip.begin, clip.end)
+                self._folder = self._folder or tempfile.TemporaryDirectory(prefix="antiphon-clips-")
+                place = Path(self._folder.name) / f"{key}.wav"
+                soundfile.write(place, np.clip(waveform, -1.0, 1.0), rate, subtype="PCM_16")
+                self._files[key] = place
+            self._files.move_to_end(key)
+            if len(self._files) > _COPIES:
+                self._files.popitem(last=False)[1].unlink(missing_ok=True)
+            return self._files[key]
+
+
+_copies = _Copies()
+_waveform = Cached(_read_waveform)

@@ -1,0 +1,111 @@
+"""The groups of a step as HTML: one line each with its rewards as dots, and one in full."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+
+from antiphon.dashboard import tokens
+from antiphon.dashboard.pages.clips import rollout_clip
+from antiphon.dashboard.read.rollouts import GroupOfStep, Sample, StepOfRun
+from antiphon.evaluate.page import word_diff
+from antiphon.text.normalise import normaliser
+
+WIDTH, HEIGHT = 150, 18
+"""Of the dots, in pixels."""
+
+
+def listed(step: StepOfRun, groups: Sequence[int], chosen: int, links: Sequence[str]) -> str:
+    """The table of `groups`; `links` lead to each."""
+    rewarded = step.rewards[~np.isnan(step.rewards)]
+    low, high = (float(rewarded.min()), float(rewarded.max())) if len(rewarded) else (0.0, 0.0)
+    scale = f"<span>{low:.2f}</span><span>{high:.2f}</span>" if len(rewarded) else ""
+    head = (
+        f'<div class="group head"><span>Reference</span><span class="scale" title="Rewards">{scale}</span>'
+        "<span>Mean</span><span>Spread</span></div>"
+    )
+    rows = [_line(step, one, one == chosen, link, low, high) for one, link in zip(groups, links, strict=True)]
+    return head + "".join(rows)
+
+
+def _line(step: StepOfRun, group: int, chosen: bool, link: str, low: float, high: float) -> str:
+    words = step.reference[group] or step.prompt[group] or step.example_id[group]
+    marks = [f"{step.truncated[group]} cut off"] if step.truncated[group] else []
+    marks += [f"{step.failed[group]} without reward"] if step.failed[group] else []
+    flags = "".join(f'<em class="badge warn">{mark}</em>' for mark in marks)
+    said = "best {}, mean {}, worst {}".format(*(figure(one[group]) for one in (step.best, step.mean, step.worst)))
+    return (
+        f'<a class="group{" chosen" if chosen else ""}" data-group="{group}" href="{escape(link)}">'
+        f'<span class="words" title="{escape(step.example_id[group])}">{escape(words)}{flags}</span>'
+        f'<span title="{said}">{_dots(step.rewards_of(group), low, high)}</span>'
+        f"<span>{figure(step.mean[group])}</span><span>{figure(step.spread[group])}</span></a>"
+    )
+
+
+def _dots(rewards: np.ndarray, low: float, high: float) -> str:
+    """One dot a reward; those of the same value stand upon each other and look fuller."""
+    span = high - low or 1.0
+    room = WIDTH - 10
+    places = [5 + room * ((float(one) - low) / span if high > low else 0.5) for one in rewards if not math.isnan(one)]
+    dots = "".join(f'<circle cx="{place:.1f}" cy="{HEIGHT / 2}" r="4"/>' for place in places)
+    line = f'<path d="M5 {HEIGHT / 2}H{WIDTH - 5}"/>'
+    return f'<svg class="dots" width="{WIDTH}" height="{HEIGHT}" aria-hidden="true">{line}{dots}</svg>'
+
+
+def heading(run: str, step: int, group: GroupOfStep) -> str:
+    """The example: its clip, its reference, what it was asked with."""
+    about = [f"{key}: {value}" for key, value in group.columns.items() if value is not None]
+    told = "".join(f'<span class="badge">{escape(one[:80])}</span>' for one in [group.example_id, *about])
+    player = rollout_clip(run, step, group.row) if group.audio else ""
+    prompt = f'<p class="prompt"><b>Prompt</b>{escape(group.prompt)}</p>' if group.prompt else ""
+    reference = escape(group.reference) or '<span class="quiet">nothing is said</span>'
+    return (
+        f'<div class="example"><div class="row">{told}</div>{player}{prompt}<p class="reference">{reference}</p></div>'
+    )
+
+
+def legend(group: GroupOfStep, colour: str) -> str:
+    return tokens.legend(colour, tokens.reach(group.samples))
+
+
+def samples(group: GroupOfStep, colour: str) -> str:
+    """All completions, the best first; those without a reward last."""
+    largest = tokens.reach(group.samples)
+    ordered = sorted(group.samples, key=lambda one: (one.reward is None, -(one.reward or 0.0), one.index))
+    rewarded = any(one.reward is not None for one in group.samples)
+    return "".join(_sample(one, group.reference, rewarded, colour, largest) for one in ordered)
+
+
+def _sample(one: Sample, reference: str, rewarded: bool, colour: str, largest: float) -> str:
+    clean = normaliser(None)
+    diff = word_diff(clean(reference), clean(one.text)) if reference else escape(one.text)
+    diff = diff or '<span class="quiet">(empty)</span>'
+    strip = tokens.strip(one, colour, largest) if one.tokens else ""
+    return (
+        f'<article class="sample"><div class="earned">{_earned(one, rewarded)}</div>'
+        f'<div class="said"><p class="diff" title="{escape(one.text)}">{diff}</p>{strip}'
+        f'<p class="quiet number">{" · ".join(_about(one))}</p></div></article>'
+    )
+
+
+def _earned(one: Sample, rewarded: bool) -> str:
+    if one.reward is None:
+        return '<span class="badge bad">reward failed</span>' if rewarded else ""
+    parts = "".join(f"<span>{escape(name)}</span><span>{figure(value)}</span>" for name, value in one.parts.items())
+    return f"<b>{figure(one.reward)}</b><div class='parts'>{parts}</div>"
+
+
+def _about(one: Sample) -> list[str]:
+    weighed = f"advantage {one.advantages[0]:+.3f}" if one.advantages else ""
+    if tokens.by_token([one]):
+        weighed = f"advantage {min(one.advantages):+.3f} to {max(one.advantages):+.3f} by token"
+    length = f"{one.token_count} token{'' if one.token_count == 1 else 's'}" if one.token_count else ""
+    cut = '<span class="badge warn">cut off</span>' if one.truncated else ""
+    return [part for part in (f"sample {one.index}", weighed, length, cut) if part]
+
+
+def figure(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.3f}".replace("-", "−")

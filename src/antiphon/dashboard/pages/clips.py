@@ -1,0 +1,74 @@
+"""Where the players of the other pages get their sound and their waveforms: by the row of a file that names the clip.
+
+A clip that no row names cannot be asked for.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from nicegui import app, ui
+
+from antiphon.dashboard.audio import Named, locate, playable, waveform
+from antiphon.dashboard.frame import run_url
+from antiphon.dashboard.read.evaluations import folder_of
+from antiphon.dashboard.read.rollouts import read_rows
+from antiphon.dashboard.read.runs import find
+from antiphon.errors import AntiphonError
+from antiphon.runs.checkpoints import step_name
+
+_HERE = Path(__file__).parents[1]
+
+
+def register(root: Path) -> None:
+    style, script = ((_HERE / f"clips.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    ui.add_head_html(f"<style>{style}</style><script>{script}</script>", shared=True)
+
+    @app.get("/run/{name}/clip/{kind}/{file}/{row:int}")
+    def sound(name: str, kind: str, file: str, row: int) -> Response:
+        try:
+            path = playable(_named(root, name, kind, file, row))
+        except AntiphonError as error:
+            return PlainTextResponse(str(error), 404)
+        return FileResponse(path, headers={"cache-control": "private, max-age=3600"})
+
+    @app.get("/run/{name}/clip/{kind}/{file}/{row:int}/waveform")
+    def shape(name: str, kind: str, file: str, row: int) -> Response:
+        try:
+            return JSONResponse(waveform(_named(root, name, kind, file, row)))
+        except AntiphonError as error:
+            return PlainTextResponse(str(error), 404)
+
+
+def rollout_clip(run: str, step: int, row: int) -> str:
+    """A player, as HTML, of the clip that a row of a step's rollouts names."""
+    return _player(f"{run_url(run)}/clip/rollouts/{step}/{row}")
+
+
+def eval_clip(run: str, folder: str, row: int) -> str:
+    """Likewise of a row of the evaluation in `folder`."""
+    return _player(f"{run_url(run)}/clip/evals/{quote(folder, safe='')}/{row}")
+
+
+def _player(url: str) -> str:
+    return f'<clip-player src="{escape(url)}"></clip-player>'
+
+
+def _named(root: Path, name: str, kind: str, file: str, row: int) -> Named:
+    """The clip that a row names. Raises `AntiphonError` when there is no such run, file, row or clip."""
+    run = find(root, name)
+    if kind == "rollouts" and file.isdecimal():
+        rows = run / "rollouts" / f"{step_name(int(file))}.parquet"
+        return locate(run, run, _audio(rows, row))
+    folder = folder_of(run, file)
+    scored = (folder / "scores.json").is_file()
+    return locate(run, folder if scored else run, _audio(folder / "rows.parquet", row))
+
+
+def _audio(path: Path, row: int) -> Any:
+    rows = read_rows(path, row, row + 1, ["audio"])
+    return rows[0].get("audio") if rows else None
