@@ -1,5 +1,6 @@
 """The documents say what the code does: every key with its default, every command, every link."""
 
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from antiphon.rewards import exact, format, hallucination, keywords, language, o
 from antiphon.train.objectives import algorithm_names, import_algorithm
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def rows(document: str, heading: str | None = None) -> dict[str, list[str]]:
@@ -87,10 +88,10 @@ def test_no_row_describes_a_key_that_is_gone():
 
 @pytest.mark.parametrize("name", algorithm_names())
 def test_every_option_of_an_algorithm_is_described_with_its_default(name):
-    """In the algorithm's own section of algorithms.md, or in the one on what policy gradients share."""
+    """On the algorithm's own page, or in the section on what policy gradients share."""
     settings = import_algorithm(name).Settings
-    shared = rows("algorithms.md", "## Policy gradient") if issubclass(settings, PolicyGradientSettings) else {}
-    own = rows("algorithms.md", f"### {name}")
+    shared = rows("algorithms/index.md", "## Policy gradient") if issubclass(settings, PolicyGradientSettings) else {}
+    own = rows(f"algorithms/{name}.md", "## Settings")
     options = {key: default for key, default in keys(settings, "algorithm.") if key != "algorithm.name"}
     assert set(options) == set(shared | own), name
     for key, default in options.items():
@@ -111,6 +112,29 @@ def test_the_readme_lists_every_command():
     listed = set(re.findall(r"^\| `antiphon (\w+)`", readme, flags=re.MULTILINE))
     names = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
     assert listed == names
+
+
+@pytest.mark.parametrize("name", algorithm_names())
+def test_what_an_algorithm_reached_is_what_the_comparison_says(name):
+    page = " ".join((ROOT / "docs" / "algorithms" / f"{name}.md").read_text(encoding="utf-8").split())
+    reached, *_ = rows("algorithms-benchmark.md")[name]
+    before, *_ = rows("algorithms-benchmark.md")["builtin:student"]
+    assert f"{reached} of words wrong" in page
+    assert f"from {before.split()[0]}" in page
+
+
+def test_every_paper_that_the_sources_name_is_in_the_index():
+    page = (ROOT / "docs" / "papers.md").read_text(encoding="utf-8")
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    named = set(re.findall(r"\b[12]\d(?:0[1-9]|1[0-2])\.\d{4,5}\b", sources))
+    assert len(named) > 15
+    assert named <= set(re.findall(r"\d{4}\.\d{4,5}", page))
+
+
+def test_the_memory_table_is_what_its_script_computes(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    memory_table = importlib.import_module("memory_table")
+    assert memory_table.table() in (ROOT / "docs" / "memory.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -79,7 +79,7 @@ def import_algorithm(name: str) -> ModuleType:
         ) from error
     missing = [one for one in _PROTOCOL if not hasattr(module, one)]
     if missing:
-        raise ConfigError(f"{name} is not an algorithm: it has no {', '.join(missing)} (docs/architecture.md)")
+        raise ConfigError(f"{name} is not an algorithm: it has no {', '.join(missing)} (docs/extend/algorithm.md)")
     return module
 
 
