@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 from nicegui import app, ui
 
+from antiphon.dashboard.widgets import empty
+
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#17635f"/>'
     '<path d="M7 13v6M12 8v16M17 11v10M22 6v20M27 13v6" stroke="#fff" stroke-width="2.4" stroke-linecap="round"/></svg>'
@@ -58,6 +60,13 @@ def frame(title: str, run: str | None = None, tab: str | None = None) -> Iterato
         button.on("click", js_handler=_SWITCH)
     with ui.element("div").classes("page"):
         yield
+
+
+def missing(why: str) -> None:
+    """The page that stands for one that there is not, with the status 404."""
+    ui.context.client.status_code = 404
+    with frame("Not found"):
+        empty("Not here", why)
 
 
 def run_url(run: str, page: str = "") -> str:

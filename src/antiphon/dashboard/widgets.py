@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from nicegui import ui
@@ -48,6 +48,22 @@ def facts(values: Mapping[str, str]) -> None:
             with ui.element("div"):
                 ui.label(name).classes("name")
                 ui.label(value).classes("value")
+
+
+def heading(text: str, level: int = 2) -> None:
+    ui.element(f"h{level}").props["textContent"] = text
+
+
+def settings_table(heads: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
+    """A plain table, its first column the name of a setting; None is shown as a dash."""
+    with ui.element("table").classes("plain settings"):
+        with ui.element("tr"):
+            for head in heads:
+                ui.element("th").props["textContent"] = head
+        for row in rows:
+            with ui.element("tr"):
+                for value in row:
+                    ui.element("td").props["textContent"] = "–" if value is None else value
 
 
 def percent(rate: float | None) -> str:

@@ -14,6 +14,8 @@ from typing import Any
 
 from antiphon.config import yaml
 from antiphon.dashboard.read.cache import Cached
+from antiphon.dashboard.read.evals import read_summaries
+from antiphon.dashboard.read.reasons import reason
 from antiphon.errors import AntiphonError, RunError
 from antiphon.runs import best
 from antiphon.runs.status import Status
@@ -84,7 +86,6 @@ def find(root: Path, name: str) -> Path:
 def read_row(path: Path) -> Row:
     damage: list[str] = []
     status, model, algorithm, last = None, None, None, {}
-    evaluated: _Evaluated = _Evaluated((), ())
     try:
         status = _status(path / "status.json")
     except RunError as error:
@@ -97,9 +98,9 @@ def read_row(path: Path) -> Row:
         last = _last_line(path / "metrics.jsonl")
     except RunError as error:
         damage.append(str(error))
-    evaluated = _evaluated(path / "evals")
-    measure = best.main_measure(evaluated.summaries)
-    rates = best.mean_by_step(evaluated.summaries, measure)
+    summaries, damaged = read_summaries(path / "evals")
+    measure = best.main_measure([{one["measure"]: one["value"]} for one in summaries])
+    rates = best.mean_by_step([{**one, one["measure"]: one["value"]} for one in summaries], measure)
     of_best = min if measure in best.LOWER_IS_BETTER else max
     return Row(
         id=path.name,
@@ -116,7 +117,7 @@ def read_row(path: Path) -> Row:
         last=rates[max(rates)] if rates else None,
         reward=last.get("reward_mean"),
         why=(status.error or status.reason) if status else None,
-        damage=(*damage, *evaluated.damage),
+        damage=(*damage, *damaged),
     )
 
 
@@ -144,7 +145,7 @@ def _read_status(path: Path) -> Status:
     try:
         status = Status(**json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"{path.name} cannot be read: {_reason(error)}") from error
+        raise RunError(f"{path.name} cannot be read: {reason(error)}") from error
     if not (type(status.step) is type(status.steps) is type(status.pid) is int and isinstance(status.started, str)):
         raise RunError(f"{path.name} cannot be read: it has values of the wrong type")
     return status
@@ -155,7 +156,7 @@ def _read_recipe(path: Path) -> tuple[str, str]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise RunError(f"{path.name} cannot be read: {_reason(error)}") from error
+        raise RunError(f"{path.name} cannot be read: {reason(error)}") from error
     wanted = [block for block in _BLOCK.split(text) if block.startswith(("model:", "algorithm:"))]
     try:
         found = yaml.parse("".join(wanted), path.name) or {}
@@ -163,7 +164,7 @@ def _read_recipe(path: Path) -> tuple[str, str]:
         listed = algorithm if isinstance(algorithm, list) else [algorithm]
         return str(found["model"]), "+".join(str(one["name"]) for one in listed)
     except (AntiphonError, KeyError, TypeError) as error:
-        raise RunError(f"{path.name} cannot be read: {_reason(error)}") from error
+        raise RunError(f"{path.name} cannot be read: {reason(error)}") from error
 
 
 def _read_last_line(path: Path) -> dict[str, Any]:
@@ -176,7 +177,7 @@ def _read_last_line(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise RunError(f"{path.name} cannot be read: {_reason(error)}") from error
+        raise RunError(f"{path.name} cannot be read: {reason(error)}") from error
     for line in reversed(text.split(b"\n")[:-1]):
         try:
             value = json.loads(line)
@@ -184,46 +185,11 @@ def _read_last_line(path: Path) -> dict[str, Any]:
             continue
         if isinstance(value, dict) and type(value.get("step")) is int:
             return value
-    if size:
-        raise RunError(f"{path.name} cannot be read: there is no whole line of a step at its end")
+    if size and not (size < _TAIL and text[:1] == b"{" and b"\n" not in text):  # Not the first line being written.
+        raise RunError(f"{path.name} cannot be read: its end is no line of a step")
     return {}
-
-
-@dataclass(frozen=True)
-class _Evaluated:
-    summaries: tuple[dict[str, Any], ...]
-    damage: tuple[str, ...]
-
-
-def _read_evaluated(path: Path) -> _Evaluated:
-    """Step and main measure of each evaluation in `evals/`."""
-    summaries, damage = [], []
-    for folder in sorted(path.glob("[!.]*")):
-        try:
-            one = json.loads((folder / "summary.json").read_bytes())
-            kept = {key: one[key] for key in ("wer", "accuracy") if _is_rate(one.get(key))}
-            summaries.append({"set": str(one["set"]), "step": int(one["step"]), **kept})
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            damage.append(f"evals/{folder.name} cannot be read: {_reason(error)}")
-    return _Evaluated(tuple(summaries), tuple(damage))
-
-
-def _is_rate(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _reason(error: Exception) -> str:
-    """The cause in a few words, without the path, which the page names."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not text"
-    if isinstance(error, KeyError):
-        return f"it has no {error.args[0]!r}"
-    return str(error) or type(error).__name__
 
 
 _status = Cached(_read_status)
 _recipe = Cached(_read_recipe)
 _last_line = Cached(_read_last_line)
-_evaluated = Cached(_read_evaluated)

@@ -1,0 +1,85 @@
+"""Several runs together: where their recipes differ, and their curves in the same charts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nicegui import ui
+
+from antiphon.dashboard.charts import PALETTE
+from antiphon.dashboard.frame import frame, missing, run_url
+from antiphon.dashboard.plots import CurvesView
+from antiphon.dashboard.read.recipes import differences, read_recipe
+from antiphon.dashboard.read.runs import Row, find, read_row
+from antiphon.dashboard.widgets import badge, heading, notice, percent, settings_table, tone
+from antiphon.errors import RunError
+
+MOST = len(PALETTE)
+"""Runs in one chart: each has a colour of its own."""
+
+
+def register(root: Path) -> None:
+    @ui.page("/compare")
+    def show(runs: str = "") -> None:
+        paths, notes = [], []
+        for name in dict.fromkeys(filter(None, runs.split(","))):
+            try:
+                paths.append(find(root, name))
+            except RunError as error:
+                notes.append(str(error))
+        if not paths:
+            return missing(" ".join(notes) or "no run was chosen; mark some in the list of runs")
+        if len(paths) > MOST:
+            notes.append(f"{len(paths)} runs were chosen; the first {MOST} are shown")
+            del paths[MOST:]
+        with frame("Comparison"):
+            for note in notes:
+                notice(note, "warn")
+            rows = [read_row(path) for path in paths]
+            _table(rows)
+            CurvesView([(path.name, path) for path in paths], live=lambda: any(read_row(one).live for one in paths))
+            _recipes(paths)
+
+
+def _table(rows: list[Row]) -> None:
+    with ui.element("div").classes("panel scroll"), ui.element("table").classes("plain"):
+        with ui.element("tr"):
+            for head in ("Run", "State", "Step", "Model", "Algorithm", "Reward", "Last", "Best"):
+                _cell(head, "th")
+        for number, row in enumerate(rows):
+            with ui.element("tr"):
+                with ui.element("td"):
+                    link = ui.link(row.id, run_url(row.id)).classes("dot")
+                    link.style(f"--colour: {PALETTE[number % len(PALETTE)]}")
+                with ui.element("td"):
+                    badge(row.state, tone(row.state))
+                _cell("–" if row.step is None else f"{row.step:,}")
+                _cell(row.model or "–")
+                _cell(row.algorithm or "–")
+                _cell("–" if row.reward is None else f"{row.reward:.3f}")
+                _cell(percent(row.last))
+                _cell(percent(row.best))
+
+
+def _cell(text: str, tag: str = "td") -> None:
+    with ui.element(tag):
+        ui.label(text)
+
+
+def _recipes(paths: list[Path]) -> None:
+    """The settings in which the runs differ, those of the folder and its name apart."""
+    names, recipes = [], []
+    for path in paths:
+        try:
+            recipes.append(read_recipe(path / "config.yaml"))
+            names.append(path.name)
+        except RunError as error:
+            notice(f"{path.name}: {error}", "bad")
+    found = differences(recipes)
+    with ui.element("section").classes("stack"):
+        heading("What differs in the recipes")
+        with ui.element("div").classes("panel scroll"):
+            if found:
+                settings_table(["Setting", *names], [[key, *values] for key, values in found.items()])
+            else:
+                ui.label("Nothing: the recipes are the same.").classes("quiet")

@@ -1,0 +1,147 @@
+"""The overview of one run: how far it is, what it measures, its curves, its recipe."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from nicegui import ui
+
+from antiphon.dashboard.frame import frame, missing
+from antiphon.dashboard.plots import REFRESH, CurvesView
+from antiphon.dashboard.read.cache import Cached
+from antiphon.dashboard.read.evals import read_summaries
+from antiphon.dashboard.read.recipes import default_recipe, differences, read_recipe
+from antiphon.dashboard.read.runs import Row, find, read_row
+from antiphon.dashboard.widgets import (
+    ago,
+    badge,
+    duration,
+    facts,
+    heading,
+    notice,
+    percent,
+    settings_table,
+    since,
+    tone,
+)
+from antiphon.errors import RunError
+from antiphon.runs.best import LOWER_IS_BETTER
+
+
+def register(root: Path) -> None:
+    @ui.page("/run/{name}")
+    def show(name: str) -> None:
+        try:
+            path = find(root, name)
+        except RunError as error:
+            return missing(str(error))
+        with frame(name, run=name, tab=""):
+            _Head(path)
+            CurvesView([(name, path)], live=lambda: read_row(path).live)
+            _recipe(path)
+
+
+class _Head:
+    """What the run does, said anew while it trains."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.shown: Row | None = None
+        self.body = ui.element("div").classes("stack head")
+        self.fill()
+        ui.timer(REFRESH, self.fill, immediate=False)
+
+    def fill(self) -> None:
+        row = read_row(self.path)
+        if row == self.shown and not row.live:
+            return
+        self.shown = row
+        self.body.clear()
+        with self.body:
+            with ui.element("div").classes("row"):
+                heading(row.id, 1)
+                badge(row.state, tone(row.state))
+                if row.steps:
+                    done = min(1.0, (row.step or 0) / row.steps)
+                    ui.linear_progress(done, show_value=False, size="5px").classes("done").props("rounded")
+            for note in row.damage:
+                notice(note, "bad")
+            if row.why:
+                notice(row.why, tone(row.state))
+            facts(_facts(self.path, row))
+
+
+def _facts(path: Path, row: Row) -> dict[str, str]:
+    """Names and values of the line below the title."""
+    begun = since(row.started) if row.started else None
+    written = since(row.updated) if row.updated else None
+    took = None if begun is None or written is None else begun - (0 if row.live else written)
+    left = None
+    if row.live and begun is not None and row.step and row.steps:
+        left = begun / row.step * (row.steps - row.step)
+    shown = {
+        "Step": None if row.step is None else f"{row.step:,}" + (f" of {row.steps:,}" if row.steps else ""),
+        **_rates(path),
+        "Reward": None if row.reward is None else f"{row.reward:.4f}",
+        "Algorithm": row.algorithm,
+        "Model": row.model,
+        "Started": ago(row.started) if row.started else None,
+        "Took": duration(took) if took is not None and not row.live else None,
+        "Running for": duration(took) if took is not None and row.live else None,
+        "Left": f"about {duration(left)}" if left else None,
+        **_machine(path, row),
+    }
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def _rates(path: Path) -> dict[str, str]:
+    """The best value of each evaluation set after training began, its interval, and its step."""
+    summaries, _ = read_summaries(path / "evals")
+    found: dict[str, str] = {}
+    for name, measure in sorted({(one["set"], one["measure"]) for one in summaries}):
+        of_set = [one for one in summaries if one["set"] == name and one["value"] is not None]
+        if not of_set:
+            continue
+        pick = min if measure in LOWER_IS_BETTER else max
+        best = pick([one for one in of_set if one["step"]] or of_set, key=lambda one: one["value"])
+        interval = f" [{' – '.join(percent(end) for end in best['ci'])}]" if best["ci"] else ""
+        label = "WER" if measure == "wer" else measure.capitalize()
+        found[f"Best {label} on {name}, step {best['step']}"] = percent(best["value"]) + interval
+    return found
+
+
+def _machine(path: Path, row: Row) -> dict[str, str | None]:
+    try:
+        environment = _environment(path / "environment.json")
+        git, gpus = environment.get("git") or {}, environment.get("gpus") or []
+        commit = str(git["commit"])[:8] + (" modified" if git.get("modified") else "") if git.get("commit") else None
+        device = ", ".join(map(str, gpus)) or f"{environment.get('cpus')} CPU cores"
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {"Machine": row.host}
+    return {"Machine": f"{row.host or ''} · {device}".strip(" ·"), "Commit": commit}
+
+
+def _read_environment(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_bytes())
+
+
+_environment = Cached(_read_environment, keep=64)
+
+
+def _recipe(path: Path) -> None:
+    """What differs from the defaults, and everything on demand."""
+    try:
+        recipe = read_recipe(path / "config.yaml")
+    except RunError:
+        return  # The head names it.
+    default = default_recipe()
+    changed = differences([recipe, default])
+    with ui.element("section").classes("stack"):
+        heading("Recipe")
+        with ui.element("div").classes("panel scroll"):
+            rows = [[key, value, usual] for key, (value, usual) in changed.items() if value is not None]
+            settings_table(["Setting", "This run", "Default"], rows)
+        with ui.expansion(f"All {len(recipe)} settings").classes("panel all").props("dense"):
+            settings_table(["Setting", "This run"], [[key, value] for key, value in recipe.items()])

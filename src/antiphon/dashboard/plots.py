@@ -1,0 +1,113 @@
+"""The charts of one run or of several on a page, their axis and their smoothing, kept up while a run trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from nicegui import ui
+
+from antiphon.dashboard.charts import AXES, PALETTE, Chart, options, sections
+from antiphon.dashboard.read.curves import Curves
+from antiphon.dashboard.widgets import empty, heading, notice
+
+REFRESH = 2.0
+WINDOWS = (1, 2, 5, 10, 20, 50, 100, 200)
+"""Steps of which a smoothed curve shows the mean."""
+_GROW = "(event) => event.target.closest('.chart').classList.toggle('large')"
+
+
+class CurvesView:
+    """The charts of `runs`, folders by the name that stands for each.
+
+    `live` says whether to look again for new figures.
+    """
+
+    def __init__(self, runs: Sequence[tuple[str, Path]], live: Callable[[], bool]) -> None:
+        self.runs, self.live = runs, live
+        self.axis: Any = "step"
+        self.window = 1
+        self._charts: dict[str, tuple[Chart, ui.echart]] = {}
+        self._heads: dict[str, list[Chart]] = {}
+        with ui.element("div").classes("row controls"):
+            ui.toggle(AXES, value="step", on_change=self._turn).props("dense unelevated no-caps").classes("axes")
+            ui.label("Smoothing").classes("quiet")
+            slider = ui.slider(min=0, max=len(WINDOWS) - 1, step=1, value=0).props('dense aria-label="Smoothing"')
+            slider.classes("smooth").on_value_change(lambda event: self._smooth(int(event.value or 0)))
+            self._says = ui.label().classes("quiet number")
+            if len(runs) > 1:
+                ui.space()
+                with ui.element("div").classes("row legend"):
+                    for number, (name, _) in enumerate(runs):
+                        ui.label(name).style(f"--colour: {PALETTE[number % len(PALETTE)]}")
+        self._damage = ui.element("div").classes("stack")
+        self._body = ui.element("div").classes("stack sections")
+        self._notes: list[str] = []
+        self._smooth(0)
+        ui.timer(REFRESH, lambda: self.draw() if self.live() else None, immediate=False)
+
+    def draw(self) -> None:
+        """Shows what the files hold now; charts that say the same as before are left alone."""
+        found = [(name, Curves.of(path)) for name, path in self.runs]
+        if not any(curves.has(self.axis) for _, curves in found):
+            empty_axis = AXES[self.axis].lower()
+            self._show_notes([f"none of these runs has recorded {empty_axis}"])
+        else:
+            self._show_notes([f"{name}: {note}" for name, curves in found for note in curves.damage])
+        heads = sections([curves for _, curves in found])
+        if heads != self._heads or not heads:
+            self._build(heads)
+        for chart, element in self._charts.values():
+            wanted = options(chart, found, self.axis, self.window)
+            if wanted != element.options:
+                element.options.clear()
+                element.options.update(wanted)
+                element.update()
+
+    def _build(self, heads: dict[str, list[Chart]]) -> None:
+        self._heads, self._charts = heads, {}
+        self._body.clear()
+        with self._body:
+            if not heads:
+                empty("No step yet", "The curves begin with the first step of training.")
+            for head, charts in heads.items():
+                with ui.element("section").classes("stack"):
+                    heading(head)
+                    with ui.element("div").classes("grid charts"):
+                        for chart in charts:
+                            self._charts[chart.title] = chart, _frame(chart)
+
+    def _show_notes(self, notes: list[str]) -> None:
+        if notes != self._notes:
+            self._notes = notes
+            self._damage.clear()
+            with self._damage:
+                for note in notes:
+                    notice(note, "bad")
+
+    def _turn(self, event: Any) -> None:
+        self.axis = event.value
+        self.draw()
+
+    def _smooth(self, place: int) -> None:
+        self.window = WINDOWS[place]
+        self._says.set_text("off" if self.window == 1 else f"mean of {self.window} steps")
+        self.draw()
+
+
+def _frame(chart: Chart) -> ui.echart:
+    with ui.element("figure").classes("panel chart") as figure:
+        figure.props["aria-label"] = chart.title
+        with ui.element("figcaption").classes("row"):
+            ui.label(chart.title).classes("title")
+            ui.label(chart.about).classes("quiet about")
+            ui.space()
+            ui.button(icon="open_in_full").props('flat round dense size=xs color=grey aria-label="Larger"').on(
+                "click", js_handler=_GROW
+            )
+        if len(chart.lines) > 1:
+            with ui.element("div").classes("row keys"):
+                for number, line in enumerate(chart.lines):
+                    ui.label(line.name).classes(f"dash{number}")
+        return ui.echart({}).classes("plot")

@@ -1,0 +1,14 @@
+"""Why something cannot be read, in a few words."""
+
+from __future__ import annotations
+
+
+def reason(error: Exception) -> str:
+    """The cause without the path, which whoever tells it names."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not text"
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0]!r}"
+    return str(error) or type(error).__name__

@@ -1,0 +1,48 @@
+"""Recipes as flat tables of settings, to be compared with the defaults and with each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from antiphon.config import load_config, yaml
+from antiphon.dashboard.read.cache import Cached
+from antiphon.dashboard.read.reasons import reason
+from antiphon.errors import AntiphonError, RunError
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        recipe = yaml.parse(path.read_text(encoding="utf-8"), path.name)
+    except (OSError, ValueError, AntiphonError) as error:
+        raise RunError(f"{path.name} cannot be read: {reason(error)}") from error
+    if not isinstance(recipe, dict):
+        raise RunError(f"{path.name} cannot be read: it is no mapping of settings")
+    return dict(_flat(recipe, ""))
+
+
+read_recipe = Cached(_read, keep=64)
+"""The settings of a `config.yaml` by dotted key, as they would be typed. Raises `RunError` where it cannot be read."""
+
+
+@cache
+def default_recipe() -> dict[str, str]:
+    return dict(_flat(load_config().model_dump(mode="json"), ""))
+
+
+def differences(recipes: Sequence[Mapping[str, str]]) -> dict[str, list[str | None]]:
+    """The keys in which recipes differ, each with the value of every recipe; None where a recipe has no such key."""
+    keys = list(dict.fromkeys(key for recipe in recipes for key in recipe))
+    values = {key: [recipe.get(key) for recipe in recipes] for key in keys}
+    return {key: found for key, found in values.items() if len(set(found)) > 1}
+
+
+def _flat(value: Any, prefix: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        for key, below in value.items():
+            yield from _flat(below, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
