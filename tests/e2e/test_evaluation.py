@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
-from conftest import write_rows, write_set
+from conftest import COMMAND, write_rows, write_set
 
 from antiphon.cli import options
 from antiphon.config import load_config
@@ -64,7 +68,7 @@ def test_presets_are_the_test_files_of_a_folder(results):
     assert summary["model"] == "builtin:student"
     noisy = summary["sets"]["test_noisy"]
     assert (noisy["n"], noisy["concurrency"], noisy["precision"], noisy["ci_unit"]) == (24, 8, "float32", "utterance")
-    assert noisy["normaliser"].startswith("default 1 (")
+    assert noisy["normaliser"].startswith("default 2 (")
     rows = pq.read_table(results["student"] / "test_noisy.parquet").to_pylist()
     assert [row["wer_errors"] for row in rows] == sorted((row["wer_errors"] for row in rows), reverse=True)
 
@@ -162,3 +166,28 @@ def test_a_normaliser_of_the_users_own(cli, sets, tmp_path):
     figures = cli("eval", "builtin:student", "--data", sets / "test_clean.jsonl", *rules, "--json").json["test_clean"]
     assert (figures["wer"], figures["ref_words"]) == (0.0, 4)
     assert figures["normaliser"].startswith(f"{tmp_path}/rules.py:blank (sha256 ")
+
+
+def test_an_evaluation_killed_in_the_middle_is_taken_up_by_the_same_command(cli, tmp_path):
+    rows = ["--data", "builtin:digits-noisy", "--limit", "40"]
+    command = ["eval", "builtin:student", *rows, "--batch-size", "2", "--output", str(tmp_path / "killed")]
+    run = subprocess.Popen([sys.executable, "-c", COMMAND, *command], stderr=subprocess.DEVNULL)
+    kept = tmp_path / "killed" / "transcripts" / "digits-noisy.jsonl"
+    deadline = time.monotonic() + 120
+    while not (kept.exists() and kept.read_bytes().count(b"\n") > 1):
+        assert run.poll() is None, "it ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    run.send_signal(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "summary.json").exists()
+    with kept.open("ab") as file:
+        file.write(b'{"batch_size": 2, "rows": [{"id": "to')
+    before = kept.read_bytes().split(b"\n")[:-1]
+    resumed = cli(*command, "--json").json["digits-noisy"]
+    after = kept.read_bytes().split(b"\n")
+    assert after[: len(before)] == before, "what was there is there, and a line half written is not"
+    assert sum(len(json.loads(line)["rows"]) for line in after[1:-1]) == 40, "nothing is recognised twice"
+    whole = cli("eval", "builtin:student", *rows, "--json").json["digits-noisy"]
+    speed = {"rtfx", "concurrency"}
+    assert {key: resumed[key] for key in resumed.keys() - speed} == {key: whole[key] for key in whole.keys() - speed}

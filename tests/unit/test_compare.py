@@ -24,7 +24,7 @@ def evaluation(wrong: dict[str, list[int]], n: int = 40) -> Evaluation:
             for i in range(n)
         ]
         rows[name] = [one.to_row() for one in utterances]
-        sets[name] = summarise(utterances) | {"normaliser": "default 1"}
+        sets[name] = summarise(utterances) | {"normaliser": "default 2"}
     return Evaluation("model", "digest", sets, rows)
 
 
@@ -85,7 +85,7 @@ def other_references(one: Evaluation) -> Evaluation:
         (other_references(evaluation({"noisy": [1]})), r"different references in 1 row\(s\) of noisy, such as '0'"),
         (
             replace(evaluation({"noisy": [1]}), sets={"noisy": {"normaliser": "none"}}),
-            "noisy is normalised by default 1 in A and by none in B; evaluate both with the same --normalizer",
+            "noisy is normalised by default 2 in A and by none in B; evaluate both with the same --normalizer",
         ),
     ],
 )

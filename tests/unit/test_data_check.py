@@ -236,3 +236,14 @@ def test_columns_option_is_field_and_key():
         parse_columns(["audio"])
     with pytest.raises(ConfigError, match="audio is given twice"):
         parse_columns(["audio=a", "audio=b"])
+
+
+def test_untranscribed_rows_are_good_where_they_may_be(tmp_path: Path):
+    good_rows(tmp_path)
+    path = dataset(tmp_path, {"audio": "a.wav"}, {"audio": "b.flac", "text": None}, {"audio": "c.wav", "text": "yes"})
+    assert [row.line for row in check(path).bad] == [1, 2]
+    allowed = check(path, text_required=False)
+    assert (allowed.good, allowed.bad, allowed.empty_texts) == (3, [], 2)
+    shown = CliRunner().invoke(app, ["check", str(path), "--untranscribed", "--json"])
+    assert (shown.exit_code, json.loads(shown.output)["bad"]) == (0, [])
+    assert CliRunner().invoke(app, ["check", str(path)]).exit_code == 1

@@ -43,6 +43,27 @@ def test_chinese_words_are_characters() -> None:
     assert word_errors("你好世界", "hello", None) == Errors(substitutions=1, deletions=3)
 
 
+@pytest.mark.parametrize(
+    ("language", "reference", "heard", "word", "char"),
+    [
+        # one syllable of five is another, and a space is not an error
+        ("ko", "안녕 하세요", "안녕하셔요.", (1, 5), (1, 5)),
+        ("zh", "今天天气很好", "今天 天汽好", (2, 6), (2, 6)),
+        ("ja", "東京タワー", "東京タワ", (1, 5), (1, 5)),
+        # Thai: a vowel sign belongs to its consonant as a unit, and is a code point of its own for CER
+        ("th", "ที่นี่", "ที่นี", (1, 2), (1, 6)),
+        # Indic scripts: the vowel sign alone is wrong, in one word of two; 13 code points with the space
+        ("hi", "नमस्ते दुनिया", "नमस्ते दुनियो।", (1, 2), (1, 13)),
+        ("bn", "আমি ভালো", "আমি ভাল", (1, 2), (1, 8)),
+        ("ta", "வணக்கம் உலகம்", "வணக்கம் உலகம்!", (0, 2), (0, 13)),
+    ],
+)
+def test_each_language_is_counted_in_its_own_units(language, reference, heard, word, char) -> None:
+    row = measure("a", reference, heard, language=language)
+    assert (row.wer_errors, row.ref_words) == word
+    assert (row.cer_errors, row.ref_chars) == char
+
+
 def test_characters_count_spaces_only_between_spaced_words() -> None:
     assert characters("set  a") == ["s", "e", "t", " ", "a"]
     assert characters("你好 世界 3 个") == list("你好世界3个")

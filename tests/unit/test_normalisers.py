@@ -20,7 +20,7 @@ def rules(tmp_path):
 
 
 def test_built_in_rules_are_named_with_all_that_they_depend_on():
-    assert load_normaliser().name.startswith("default 1 (whisper-normalizer 0.")
+    assert load_normaliser().name.startswith("default 2 (whisper-normalizer 0.")
     assert "Unicode" in load_normaliser("whisper").name
     assert load_normaliser("none").name == "none"
     assert load_normaliser("none").clean("en")("As It Is!") == "As It Is!"
@@ -29,7 +29,7 @@ def test_built_in_rules_are_named_with_all_that_they_depend_on():
         load_normaliser("wisper")
 
 
-VERSION_1 = {
+VERSION_2 = {
     ("en", "Dr. Smith's colour: $5, 1,000 & 20%"): "doctor smith is color five 1000 and 20 percent",
     ("de", "Straße – ÄPFEL!"): "strasse äpfel",
     ("hi", "किताब, क्या?"): "किताब क्या",
@@ -38,9 +38,9 @@ VERSION_1 = {
 
 
 def test_other_default_rules_have_another_version():
-    cleaned = {(language, text): normaliser(language)(text) for language, text in VERSION_1}
-    assert cleaned == VERSION_1, "raise antiphon.text.normalise.RULES, and say here what the new rules make of these"
-    assert RULES == 1
+    cleaned = {(language, text): normaliser(language)(text) for language, text in VERSION_2}
+    assert cleaned == VERSION_2, "raise antiphon.text.normalise.RULES, and say here what the new rules make of these"
+    assert RULES == 2
 
 
 def test_a_function_of_the_users_takes_a_text_and_if_it_wants_the_language(rules):

@@ -40,7 +40,7 @@ def evaluation() -> Evaluation:
         measure("cut", "left right", "left", seconds=1.0, truncated=True),
         measure("good", "stop", "stop", seconds=1.0),
     ]
-    how = {"normaliser": "default 1", "rtfx": 12.3, "concurrency": 8, "precision": "float32", "device": "cpu"}
+    how = {"normaliser": "default 2", "rtfx": 12.3, "concurrency": 8, "precision": "float32", "device": "cpu"}
     groups = {"groups": {"north & west": summarise(rows[:2])}}
     sets = {"dev": summarise(rows) | how | groups}
     return Evaluation("my <model>", "0123456789abcdef", sets, {"dev": [one.to_row() for one in worst_first(rows)]})
@@ -49,7 +49,9 @@ def evaluation() -> Evaluation:
 def test_a_word_diff_marks_what_was_missed_and_what_was_made_up():
     assert word_diff("a b c d", "a x c") == "a <del>b</del><ins>x</ins> c <del>d</del>"
     assert word_diff("", "thank you") == "<ins>thank</ins> <ins>you</ins>"
-    assert word_diff("<b> 你好", "<b> 你们") == "&lt;b&gt; 你 <del>好</del><ins>们</ins>"
+    assert word_diff("<b> 你好", "<b> 你们") == "&lt;b&gt; 你<del>好</del><ins>们</ins>"
+    assert word_diff("안녕 세계", "안녕세상") == "안녕 세<del>계</del><ins>상</ins>"
+    assert word_diff("a b", "x a b") == "<ins>x</ins> a b"
 
 
 def test_the_page_has_figures_plots_and_the_worst_clips_with_sound(tmp_path, evaluation):

@@ -37,6 +37,9 @@ def check_command(
     max_seconds: Annotated[
         float | None, typer.Option(min=0, metavar="S", help="Count the clips that last longer than this.")
     ] = None,
+    untranscribed: Annotated[
+        bool, typer.Option("--untranscribed", help="Rows may leave their text out, as distillation lets them.")
+    ] = False,
     as_json: _Json = False,
 ) -> None:
     """Decode every clip and list every bad row with its line and reason; exit status 1 when there is one.
@@ -48,10 +51,12 @@ def check_command(
         antiphon data check train.jsonl --columns audio=wav --columns text=txt --max-seconds 30 --json
 
         antiphon data check questions.jsonl --task text
+
+        antiphon data check recordings.jsonl --untranscribed
     """
     from antiphon.data.check import check
 
-    report = check(file, parse_columns(columns), max_seconds, task=task.value)
+    report = check(file, parse_columns(columns), max_seconds, task=task.value, text_required=not untranscribed)
     if as_json:
         print_json(report.to_dict())
     else:

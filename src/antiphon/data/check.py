@@ -79,15 +79,17 @@ def check(
     max_seconds: Seconds | None = None,
     *,
     task: str = "asr",
+    text_required: bool = True,
     on_progress: OnProgress | None = None,
     workers: int = _WORKERS,
 ) -> Report:
     """Read a JSONL file and decode every clip of it fully, in `workers` threads.
 
-    `task` is that of the rows which name none. Raises `DataError` when the file itself cannot be read and
-    `ConfigError` for an unknown field in `columns`; bad rows are in the report.
+    `task` is that of the rows which name none. Without `text_required` a row may leave its text out, as audio may that
+    a teacher is to judge or transcribe; such rows count among `empty_texts`. Raises `DataError` when the file itself
+    cannot be read and `ConfigError` for an unknown field in `columns`; bad rows are in the report.
     """
-    rows = read_jsonl(path, columns, task)
+    rows = read_jsonl(path, columns, task, text_required=text_required)
     report = Report(str(path), rows=len(rows.examples) + len(rows.bad), bad=rows.bad, max_seconds=max_seconds)
     good: list[Example] = []
     infos: list[AudioInfo] = []

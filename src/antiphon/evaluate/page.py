@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -63,17 +63,32 @@ def write_page(path: Path, evaluation: Evaluation, clips: Mapping[str, Mapping[s
 
 
 def word_diff(reference: str, recognised: str) -> str:
-    """Both texts as one line of HTML: `<del>` is what was said and missed, `<ins>` what was put in its place."""
+    """Both texts as one line of HTML: `<del>` is what was said and missed, `<ins>` what was put in its place.
+
+    Spaces stand where either text has them, so that writing without any stays so."""
     ref_units, hyp_units = units(reference), units(recognised)
-    words = []
+    ref_spaces, hyp_spaces = _spaces(reference, ref_units), _spaces(recognised, hyp_units)
+    line = ""
     for op in align(ref_units, hyp_units):
         said = "" if op.ref is None else escape(ref_units[op.ref])
         heard = "" if op.hyp is None else escape(hyp_units[op.hyp])
+        spaced = (op.ref is not None and ref_spaces[op.ref]) or (op.hyp is not None and hyp_spaces[op.hyp])
+        line += " " if spaced and line else ""
         if op.kind == "hit":
-            words.append(said)
+            line += said
         else:
-            words.append((f"<del>{said}</del>" if said else "") + (f"<ins>{heard}</ins>" if heard else ""))
-    return " ".join(words)
+            line += (f"<del>{said}</del>" if said else "") + (f"<ins>{heard}</ins>" if heard else "")
+    return line
+
+
+def _spaces(text: str, parts: Sequence[str]) -> list[bool]:
+    """Whether there is space before each of the units of a text."""
+    found, end = [], 0
+    for part in parts:
+        start = text.index(part, end)
+        found.append(start > end)
+        end = start + len(part)
+    return found
 
 
 class _Players:

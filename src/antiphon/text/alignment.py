@@ -11,10 +11,10 @@ from rapidfuzz.distance import Levenshtein
 
 from antiphon.text.normalise import normaliser
 
-# Scripts written without spaces between words; the prolonged sound mark is shared by both kana.
-_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー]"
-_UNIT = regex.compile(rf"{_UNSPACED}\p{{M}}*|(?:(?!{_UNSPACED})\S)+")
-_IDLE_SPACE = regex.compile(rf"(?<={_UNSPACED}\p{{M}}*)\s+|\s+(?={_UNSPACED})")
+# Scripts without spaces between words, and Hangul, where writers differ on them; both kana share the sound mark.
+_BY_CHARACTER = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー]"
+_UNIT = regex.compile(rf"{_BY_CHARACTER}\p{{M}}*|(?:(?!{_BY_CHARACTER})\S)+")
+_IDLE_SPACE = regex.compile(rf"(?<={_BY_CHARACTER}\p{{M}}*)\s+|\s+(?={_BY_CHARACTER})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,8 @@ class Errors:
 
 def units(text: str) -> list[str]:
     """The units WER counts: words by whitespace, but single characters, each with its combining marks, in
-    scripts that put no spaces between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese).
+    scripts that put no spaces between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) and in Korean, whose
+    spaces are used too freely to be counted.
 
     The script decides, not a language tag, so both sides of an alignment are always split alike.
     """
@@ -76,7 +77,7 @@ def units(text: str) -> list[str]:
 def characters(text: str) -> list[str]:
     """The units CER counts: code points, with the spaces between words, as jiwer does.
 
-    Spaces beside a script that needs none are not counted.
+    Spaces beside a script that is counted by character are not counted.
     """
     return list(_IDLE_SPACE.sub("", " ".join(text.split())))
 

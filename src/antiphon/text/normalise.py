@@ -18,8 +18,9 @@ from antiphon.errors import ConfigError, DataError
 NormaliserName = Literal["default", "whisper", "none"]
 Normalise = Callable[[str], str]
 
-RULES = 1
-"""Of `default`; raised whenever they make another text of any transcript, for figures before and after differ."""
+RULES = 2
+"""Of `default`; raised whenever they make another text of any transcript, or `antiphon.text.alignment.units` other
+units of it, for figures before and after differ. 2 counts Korean by characters."""
 
 _REMEMBERED_TEXTS = 1 << 15
 
