@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import resource
 import sys
+from pathlib import Path
 
 import torch
 
@@ -37,8 +39,29 @@ def prepare_cpu(threads: int | None = None) -> None:
     """
     if threads:
         torch.set_num_threads(threads)
+    if libc := _glibc():
+        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+        libc.mallopt(_M_TRIM_THRESHOLD, 1 << 30)
+
+
+def release_memory() -> None:
+    """Give the system what glibc keeps of freed memory: gigabytes after a run over thousands of clips."""
+    if libc := _glibc():
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return libc if hasattr(libc, "mallopt") else None
+
+
+def memory_gb() -> float:
+    """GB (1e9 bytes): on a GPU the most that tensors took since the last call, else what this process holds now."""
+    if torch.cuda.is_initialized():
+        peak = torch.cuda.max_memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        return peak / 1e9
     if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt"):
-            libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-            libc.mallopt(_M_TRIM_THRESHOLD, 1 << 30)
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize() / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9

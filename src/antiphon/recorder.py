@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from antiphon.device import memory_gb
 from antiphon.loop import Step
 from antiphon.models.pieces import Pieces
 from antiphon.runs.folder import RunFolder
@@ -21,6 +22,7 @@ def step_metrics(groups: Sequence[Group]) -> dict[str, float]:
     tokens = sum(len(completion.token_ids) for completion in completions)
     return {
         **_reward_metrics(groups),
+        "samples": len(completions),
         "tokens_mean": tokens / len(completions),
         "truncated_share": sum(c.finish_reason == "length" for c in completions) / len(completions),
         "empty_share": sum(not a.strip() for g in groups for a in g.answers) / len(completions),
@@ -54,7 +56,7 @@ def _reward_metrics(groups: Sequence[Group]) -> dict[str, float]:
 def record_step(run: RunFolder, step: Step, pieces: Pieces | None) -> None:
     """Append the step to the run folder. `pieces` tells what tokens write; None where an action is no token."""
     run.log_metrics(step.number, {**step_metrics(step.groups), **step.metrics})
-    run.log_timings(step.number, {**step.seconds, "step_seconds": sum(step.seconds.values())})
+    run.log_timings(step.number, {**step.seconds, "step_seconds": sum(step.seconds.values()), "memory_gb": memory_gb()})
     if step.number % run.config.train.log_rollouts_every == 0:
         run.write_rollouts(step.number, _rows(run, step, pieces))
 
