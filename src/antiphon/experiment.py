@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon.config import Config, load_config
-from antiphon.device import prepare_cpu
+from antiphon.device import prepare_cpu, release_memory
 from antiphon.errors import ConfigError, RunError
 from antiphon.evaluate.groups import grouped
 from antiphon.evaluate.metrics import main_measure
@@ -89,6 +89,7 @@ def train(
     if reward is not None:
         config = config.model_copy(update={"reward": in_recipe(reward)})
     prepare_cpu(config.threads)
+    release_memory()  # Of earlier runs in this process.
     found = _find_resumable(config, resume)
     if found is None:
         parts = Parts(config, config.model, reporter, reward)

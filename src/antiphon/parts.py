@@ -21,6 +21,7 @@ from antiphon.models.feature_cache import cache_features
 from antiphon.models.load import load_policy, pin
 from antiphon.models.lora import without_adapter
 from antiphon.models.policy import Policy, Sampling
+from antiphon.models.prompt_cache import share_prepared
 from antiphon.models.recompute import recompute_activations
 from antiphon.reporter import Reporter
 from antiphon.rewards.load import RewardSpec, load_reward
@@ -159,6 +160,7 @@ class Parts:
         reference = None
         if needs.reference:
             reference = without_adapter(policy) if config.lora else self._load_policy(config.model)
+            share_prepared(reference, policy)
         teacher = load_teachers(config, policy, self.objectives, self._load_policy) if needs.teacher else None
         credit = AlignmentCredit(policy) if needs.alignment_credit else None
         ctc = AudioCTC(policy, self.examples, config.seed) if needs.audio_ctc else None

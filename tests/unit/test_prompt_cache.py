@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from antiphon.models.prompt_cache import PromptCache
+from antiphon.models.load import load_policy
+from antiphon.models.prompt_cache import PromptCache, share_prepared
 from antiphon.types import Prompt
 
 
@@ -38,3 +39,19 @@ def test_a_value_goes_with_its_prompt():
         del passing
     assert cache.get(kept) is not None
     assert len(cache._values) == 1
+
+
+def test_policies_share_what_they_prepare_where_their_processors_agree():
+    student, teacher, whisper = (
+        load_policy(f"builtin:{name}", torch.device("cpu"), torch.float32) for name in ("student", "teacher", "whisper")
+    )
+    asked = Prompt("a", "asr", np.zeros(16000, np.float32), 16000)
+    share_prepared(teacher, student)
+    share_prepared(whisper, student)
+    assert teacher.prepare(asked) is student.prepare(asked)
+    assert whisper._prepared.get(asked) is None
+
+    other = load_policy("builtin:student", torch.device("cpu"), torch.float32)
+    other.processor.feature_extractor.dither = 0.1
+    share_prepared(other, student)
+    assert other.prepare(asked) is not student.prepare(asked)

@@ -63,9 +63,11 @@ class AudioPrefixLM(DecoderOnly):
 
         Raises `ModelError` for a prompt without audio, or with audio that the model has no room for.
         """
-        prepared = self._prepared.get(prompt)
-        if prepared is not None:
-            return prepared
+        prepared = self._prepared.get(prompt) or self._prepared.put(prompt, self._processed(prompt))
+        self._require_room(prompt, prepared["input_ids"])
+        return prepared
+
+    def _processed(self, prompt: Prompt) -> dict[str, Tensor]:
         if prompt.waveform is None:
             raise ModelError(f"prompt {prompt.id!r} has no audio, which this model needs")
         limit = self.family.max_seconds(self.processor)
@@ -80,9 +82,7 @@ class AudioPrefixLM(DecoderOnly):
             raise ModelError(
                 f"prompt {prompt.id!r} ({prompt.seconds:.2f} s of audio): the model's processor refuses it: {error}"
             ) from error
-        self._require_room(prompt, inputs["input_ids"][0])
-        audio = {name: inputs[name] for name in self.family.audio}
-        return self._prepared.put(prompt, {"input_ids": inputs["input_ids"][0], **audio})
+        return {"input_ids": inputs["input_ids"][0], **{name: inputs[name] for name in self.family.audio}}
 
     def _require_room(self, prompt: Prompt, ids: Tensor) -> None:
         limit = self.model.config.get_text_config().max_position_embeddings

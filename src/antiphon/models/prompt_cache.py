@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
@@ -42,3 +42,20 @@ class PromptCache(Generic[T]):
 def bytes_of(value: Tensor | Mapping[str, Tensor]) -> int:
     """Memory that the tensors take."""
     return value.nbytes if isinstance(value, Tensor) else sum(tensor.nbytes for tensor in value.values())
+
+
+def share_prepared(policy: Any, other: Any) -> None:
+    """Have `policy` take the prompts that `other` prepared, and the other way round, where their processors agree."""
+    if type(policy) is type(other) and hasattr(policy, "processor") and _agree(policy.processor, other.processor):
+        policy._prepared = other._prepared
+
+
+def _agree(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and _settings(one) == _settings(other)
+
+
+def _settings(processor: Any) -> tuple[Any, ...]:
+    """All that decides what becomes of a prompt."""
+    tokenizer = getattr(processor, "tokenizer", None)
+    vocabulary = tokenizer.get_vocab() if tokenizer else None
+    return processor.to_json_string(), getattr(processor, "chat_template", None), vocabulary

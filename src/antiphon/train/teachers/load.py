@@ -9,6 +9,7 @@ from antiphon.config import Config
 from antiphon.config.schema import TeacherConfig
 from antiphon.errors import ConfigError
 from antiphon.models.policy import Policy
+from antiphon.models.prompt_cache import share_prepared
 from antiphon.train.objectives import Objective
 from antiphon.train.teachers.by_text import TextTeacher
 from antiphon.train.teachers.remote import RemoteTeacher
@@ -43,6 +44,7 @@ def _load(spec: TeacherConfig, config: Config, student: Any, distributions: Sequ
     policy.model.requires_grad_(False)
     _require_hearing(spec.model, student, policy)
     temperature, max_tokens = config.rollout.temperature or 1.0, config.train.max_tokens_per_batch
+    share_prepared(policy, student)
     if same_tokens(student, policy):
         return SameTokensTeacher(spec.model, policy, temperature, max_tokens)
     if distributions:
