@@ -115,11 +115,14 @@ def sections(runs: Sequence[Curves]) -> dict[str, list[Chart]]:
     parts = sorted({key for curves in runs for key in curves.reward_parts})
     sets = sorted({measured for curves in runs for measured in curves.measures})
     named = {
-        "Evaluation": [_of_set(name, measure) for name, measure in sets],
-        "Reward": [*_REWARD, *(_one(f"Reward part: {key[7:]}", key) for key in parts), *_SPREAD],
+        "Evaluation and reward": [
+            *(_of_set(name, measure) for name, measure in sets),
+            *_REWARD,
+            *(_one(f"Reward part: {key[7:]}", key) for key in parts),
+            *_SPREAD,
+        ],
         "Update": list(_UPDATE),
-        "Answers": list(_ANSWERS),
-        "Parity of engine and trainer": list(_GATE),
+        "Answers, and parity of engine and trainer": [*_ANSWERS, *_GATE],
         "Speed and memory": list(_SPEED),
     }
     shown = {
@@ -194,7 +197,7 @@ def _table(chart: Chart, curves: Curves) -> Table:
 
 def _of_set(name: str, measure: str) -> Chart:
     title = f"{'WER' if measure == 'wer' else measure.capitalize()} on {name}"
-    return Chart(title, set=(name, measure), rate=True, about="with its 95% interval")
+    return Chart(title, set=(name, measure), rate=measure != "score", about="with its 95% interval")
 
 
 def _lines(

@@ -14,7 +14,8 @@ from antiphon.dashboard.widgets import empty, heading, notice
 
 REFRESH = 2.0
 WINDOWS = (1, 2, 5, 10, 20, 50, 100, 200)
-"""Steps of which a smoothed curve shows the mean."""
+"""Steps of which a smoothed curve shows the mean, and which of these at first."""
+AT_FIRST = 2
 _GROW = "(event) => event.target.closest('.chart').classList.toggle('large')"
 
 
@@ -27,13 +28,15 @@ class CurvesView:
     def __init__(self, runs: Sequence[tuple[str, Path]], live: Callable[[], bool]) -> None:
         self.runs, self.live = runs, live
         self.axis: Any = "step"
-        self.window = 1
+        self.window = WINDOWS[AT_FIRST]
         self._charts: dict[str, tuple[Chart, ui.echart]] = {}
         self._heads: dict[str, list[Chart]] = {}
         with ui.element("div").classes("row controls"):
             ui.toggle(AXES, value="step", on_change=self._turn).props("dense unelevated no-caps").classes("axes")
             ui.label("Smoothing").classes("quiet")
-            slider = ui.slider(min=0, max=len(WINDOWS) - 1, step=1, value=0).props('dense aria-label="Smoothing"')
+            slider = ui.slider(min=0, max=len(WINDOWS) - 1, step=1, value=AT_FIRST).props(
+                'dense aria-label="Smoothing"'
+            )
             slider.classes("smooth").on_value_change(lambda event: self._smooth(int(event.value or 0)))
             self._says = ui.label().classes("quiet number")
             if len(runs) > 1:
@@ -44,7 +47,7 @@ class CurvesView:
         self._damage = ui.element("div").classes("stack")
         self._body = ui.element("div").classes("stack sections")
         self._notes: list[str] = []
-        self._smooth(0)
+        self._smooth(AT_FIRST)
         ui.timer(REFRESH, lambda: self.draw() if self.live() else None, immediate=False)
 
     def draw(self) -> None:

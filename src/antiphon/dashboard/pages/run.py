@@ -11,7 +11,7 @@ from nicegui import ui
 from antiphon.dashboard.frame import frame, missing
 from antiphon.dashboard.plots import REFRESH, CurvesView
 from antiphon.dashboard.read.cache import Cached
-from antiphon.dashboard.read.evals import read_summaries
+from antiphon.dashboard.read.evaluations import Evaluated, list_evaluations
 from antiphon.dashboard.read.recipes import default_recipe, differences, read_recipe
 from antiphon.dashboard.read.runs import Row, find, read_row
 from antiphon.dashboard.widgets import (
@@ -98,17 +98,19 @@ def _facts(path: Path, row: Row) -> dict[str, str]:
 
 def _rates(path: Path) -> dict[str, str]:
     """The best value of each evaluation set after training began, its interval, and its step."""
-    summaries, _ = read_summaries(path / "evals")
+    sets: dict[tuple[str, str], list[Evaluated]] = {}
+    for one in list_evaluations(path)[0]:
+        if one.kind == "recognised" and one.value is not None:
+            sets.setdefault((one.set, one.measure), []).append(one)
     found: dict[str, str] = {}
-    for name, measure in sorted({(one["set"], one["measure"]) for one in summaries}):
-        of_set = [one for one in summaries if one["set"] == name and one["value"] is not None]
-        if not of_set:
-            continue
-        pick = min if measure in LOWER_IS_BETTER else max
-        best = pick([one for one in of_set if one["step"]] or of_set, key=lambda one: one["value"])
-        interval = f" [{' – '.join(percent(end) for end in best['ci'])}]" if best["ci"] else ""
+    for (name, measure), evaluations in sorted(sets.items()):
+        sign = 1 if measure in LOWER_IS_BETTER else -1
+        trained = [one for one in evaluations if one.step] or evaluations
+        best = min(trained, key=lambda one: sign * (one.value or 0.0))
+        ci = best.summary.get("ci")
+        interval = f" [{' – '.join(map(percent, ci))}]" if ci else ""
         label = "WER" if measure == "wer" else measure.capitalize()
-        found[f"Best {label} on {name}, step {best['step']}"] = percent(best["value"]) + interval
+        found[f"Best {label} on {name}, step {best.step}"] = percent(best.value) + interval
     return found
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from antiphon.dashboard.read.evals import read_summaries
+from antiphon.dashboard.read.evaluations import Evaluated, list_evaluations
 from antiphon.dashboard.read.tables import Table, read_table
 
 POINTS = 1000
@@ -21,7 +21,7 @@ Axis = Literal["step", "time", "samples"]
 
 @dataclass(frozen=True)
 class Measured:
-    """An evaluation set over the course of a run; rates are fractions."""
+    """An evaluation set over the course of a run: [evaluations] each; rates are fractions."""
 
     x: list[float]
     y: list[float]
@@ -37,15 +37,15 @@ class Curves:
     metrics: Table
     timings: Table
     gate: Table
-    summaries: list[dict[str, Any]]
+    evaluations: list[Evaluated]
     damage: list[str]
 
     @classmethod
     def of(cls, run: Path) -> Curves:
         metrics, timings, gate = (read_table(run / f"{name}.jsonl") for name in ("metrics", "timings", "gate"))
-        summaries, damaged = read_summaries(run / "evals")
+        evaluations, damaged = list_evaluations(run)
         notes = [table.damage for table in (metrics, timings, gate) if table.damage]
-        return cls(metrics, _with_speed(metrics, timings), gate, summaries, [*notes, *damaged])
+        return cls(metrics, _with_speed(metrics, timings), gate, evaluations, [*notes, *damaged])
 
     @property
     def reward_parts(self) -> list[str]:
@@ -53,8 +53,8 @@ class Curves:
 
     @cached_property
     def measures(self) -> list[tuple[str, str]]:
-        """(set, measure) of all evaluations: WER, or the accuracy of whole answers."""
-        return sorted({(one["set"], one["measure"]) for one in self.summaries})
+        """(set, measure) of all evaluations: "wer", "accuracy" of whole answers, or a user's "score"."""
+        return sorted({(one.set, one.measure) for one in self.evaluations})
 
     def has(self, axis: Axis) -> bool:
         table, key = {"time": (self.timings, "step_seconds"), "samples": (self.metrics, "samples")}.get(
@@ -68,17 +68,11 @@ class Curves:
         return _short(float(np.nanmax(places))) if np.isfinite(places).any() else 0.0
 
     def measured(self, set_name: str, measure: str, axis: Axis) -> Measured:
-        same = [one for one in self.summaries if (one["set"], one["measure"]) == (set_name, measure)]
-        found = [one for one in same if one["value"] is not None]
-        x = self._place(np.array([one["step"] for one in found], float), axis)
-        kept = [(at, one) for at, one in zip(x.tolist(), found, strict=True) if np.isfinite(at)]
-        intervals = [one["ci"] or [one["value"]] * 2 for _, one in kept]
-        return Measured(
-            [at for at, _ in kept],
-            [one["value"] for _, one in kept],
-            [low for low, _ in intervals],
-            [high for _, high in intervals],
-        )
+        same = [one for one in self.evaluations if (one.set, one.measure) == (set_name, measure)]
+        places = self._place(np.array([one.step for one in same], float), axis)
+        kept = [(x, one.value, one) for x, one in zip(places.tolist(), same, strict=True) if one.value is not None]
+        kept = [(x, y, *_ends(one)) for x, y, one in kept if np.isfinite([x, y]).all()]
+        return Measured(*([row[column] for row in kept] for column in range(4)))
 
     def line(self, table: Table, key: str, axis: Axis, window: int = 1) -> list[list[float]]:
         """[x, y] of the points with a value, each the mean of the last `window` of them, at most `POINTS`."""
@@ -102,6 +96,14 @@ class Curves:
         ends, order = table.steps[known], np.argsort(table.steps[known], kind="stable")
         passed = np.cumsum(amounts[known][order])
         return np.interp(steps, np.concatenate([[0.0], ends[order]]), np.concatenate([[0.0], passed]), right=np.nan)
+
+
+def _ends(evaluation: Evaluated) -> tuple[float, float]:
+    """Of the 95% interval."""
+    ci = evaluation.summary.get("ci")
+    if isinstance(ci, list) and len(ci) == 2 and all(isinstance(end, int | float) for end in ci):
+        return ci[0], ci[1]
+    return evaluation.value or 0.0, evaluation.value or 0.0
 
 
 def trailing_mean(values: np.ndarray, window: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 
 from antiphon.config import yaml
 from antiphon.dashboard.read.cache import Cached
-from antiphon.dashboard.read.evals import read_summaries
+from antiphon.dashboard.read.evaluations import list_evaluations
 from antiphon.dashboard.read.reasons import reason
 from antiphon.errors import AntiphonError, RunError
 from antiphon.runs import best
@@ -98,9 +98,10 @@ def read_row(path: Path) -> Row:
         last = _last_line(path / "metrics.jsonl")
     except RunError as error:
         damage.append(str(error))
-    summaries, damaged = read_summaries(path / "evals")
-    measure = best.main_measure([{one["measure"]: one["value"]} for one in summaries])
-    rates = best.mean_by_step([{**one, one["measure"]: one["value"]} for one in summaries], measure)
+    evaluations, damaged = list_evaluations(path)
+    recognised = [{"step": one.step, one.measure: one.value} for one in evaluations if one.kind == "recognised"]
+    measure = best.main_measure(recognised)
+    rates = best.mean_by_step(recognised, measure)
     of_best = min if measure in best.LOWER_IS_BETTER else max
     return Row(
         id=path.name,
