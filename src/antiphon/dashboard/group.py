@@ -22,7 +22,7 @@ def listed(step: StepOfRun, groups: Sequence[int], chosen: int, links: Sequence[
     """The table of `groups`; `links` lead to each."""
     rewarded = step.rewards[~np.isnan(step.rewards)]
     low, high = (float(rewarded.min()), float(rewarded.max())) if len(rewarded) else (0.0, 0.0)
-    scale = f"<span>{low:.2f}</span><span>{high:.2f}</span>" if len(rewarded) else ""
+    scale = f"<span>{figure(low)}</span><span>{figure(high)}</span>" if len(rewarded) else ""
     head = (
         f'<div class="group head"><span>Reference</span><span class="scale" title="Rewards">{scale}</span>'
         "<span>Mean</span><span>Spread</span></div>"
@@ -72,14 +72,18 @@ def legend(group: GroupOfStep, colour: str) -> str:
 
 
 def samples(group: GroupOfStep, colour: str) -> str:
-    """All completions, the best first; those without a reward last."""
+    """All completions, the best first and those without a reward last; those that are the same, once."""
     largest = tokens.reach(group.samples)
-    ordered = sorted(group.samples, key=lambda one: (one.reward is None, -(one.reward or 0.0), one.index))
     rewarded = any(one.reward is not None for one in group.samples)
-    return "".join(_sample(one, group.reference, rewarded, colour, largest) for one in ordered)
+    alike: dict[tuple, list[Sample]] = {}
+    for one in sorted(group.samples, key=lambda one: (one.reward is None, -(one.reward or 0.0), one.index)):
+        alike.setdefault((one.text, *one.tokens, one.reward, one.truncated, *one.advantages), []).append(one)
+    return "".join(_samples(several, group.reference, rewarded, colour, largest) for several in alike.values())
 
 
-def _sample(one: Sample, reference: str, rewarded: bool, colour: str, largest: float) -> str:
+def _samples(several: Sequence[Sample], reference: str, rewarded: bool, colour: str, largest: float) -> str:
+    """One entry for completions that are the same in all but their number."""
+    one = several[0]
     clean = normaliser(None)
     diff = word_diff(clean(reference), clean(one.text)) if reference else escape(one.text)
     diff = diff or '<span class="quiet">(empty)</span>'
@@ -87,7 +91,7 @@ def _sample(one: Sample, reference: str, rewarded: bool, colour: str, largest: f
     return (
         f'<article class="sample"><div class="earned">{_earned(one, rewarded)}</div>'
         f'<div class="said"><p class="diff" title="{escape(one.text)}">{diff}</p>{strip}'
-        f'<p class="quiet number">{" · ".join(_about(one))}</p></div></article>'
+        f'<p class="quiet number">{" · ".join(_about(several))}</p></div></article>'
     )
 
 
@@ -98,13 +102,17 @@ def _earned(one: Sample, rewarded: bool) -> str:
     return f"<b>{figure(one.reward)}</b><div class='parts'>{parts}</div>"
 
 
-def _about(one: Sample) -> list[str]:
-    weighed = f"advantage {one.advantages[0]:+.3f}" if one.advantages else ""
+def _about(several: Sequence[Sample]) -> list[str]:
+    one = several[0]
+    numbers = ", ".join(str(same.index) for same in several)
+    weighed = f"advantage {tokens.signed(one.advantages[0])}" if one.advantages else ""
     if tokens.by_token([one]):
-        weighed = f"advantage {min(one.advantages):+.3f} to {max(one.advantages):+.3f} by token"
+        low, high = (tokens.signed(value) for value in (min(one.advantages), max(one.advantages)))
+        weighed = f"advantage {low} to {high} by token"
     length = f"{one.token_count} token{'' if one.token_count == 1 else 's'}" if one.token_count else ""
     cut = '<span class="badge warn">cut off</span>' if one.truncated else ""
-    return [part for part in (f"sample {one.index}", weighed, length, cut) if part]
+    name = f"sample {numbers}" if len(several) == 1 else f"<b>{len(several)} alike</b>: samples {numbers}"
+    return [part for part in (name, weighed, length, cut) if part]
 
 
 def figure(value: float | None) -> str:

@@ -36,7 +36,7 @@ def strip(sample: Sample, colour: str, largest: float) -> str:
         logprob = sample.logprobs[place] if len(sample.logprobs) == len(sample.tokens) else None
         shade = _by_advantage(advantage, largest) if colour == "advantage" else _by_probability(logprob)
         marker = " marker" if _MARKER.fullmatch(text) else ""
-        said = [f"advantage {advantage:+.3f}"] if advantage is not None else []
+        said = [f"advantage {signed(advantage)}"] if advantage is not None else []
         said += [f"probability {math.exp(logprob):.3f}"] if logprob is not None else []
         shown.append(f'<i class="{shade}{marker}" title="{" · ".join(said)}">{_visible(text)}</i>')
     left = len(sample.tokens) - MOST
@@ -49,11 +49,15 @@ def legend(colour: str, largest: float) -> str:
     if colour == "probability":
         names = ["likely", "", "", "", "unlikely"]
         cells = "".join(f'<i class="u{level}">{name or "&ensp;"}</i>' for level, name in enumerate(names))
-        return f'<span class="legend tokens">{cells}</span>'
+        return f'<span class="shades tokens">{cells}</span>'
     shades = [f"m{level}" for level in range(LEVELS, 0, -1)] + ["z"] + [f"p{level}" for level in range(1, LEVELS + 1)]
     names = [f"−{largest:.2g}", *[""] * (2 * LEVELS - 1), f"+{largest:.2g}"]
     cells = "".join(f'<i class="{shade}">{name or "&ensp;"}</i>' for shade, name in zip(shades, names, strict=True))
-    return f'<span class="legend tokens">{cells}</span>'
+    return f'<span class="shades tokens">{cells}</span>'
+
+
+def signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
 
 
 def _varies(values: list[float]) -> bool:

@@ -233,7 +233,7 @@ def _figures(step: StepOfRun) -> None:
     completions = int(step.stop[-1]) if count else 0
     values = {"Groups": f"{count:,}", "Completions": f"{completions:,}"}
     if len(there):
-        values |= {"Mean reward": f"{there.mean():.3f}", "Groups without spread": percent(step.constant.mean())}
+        values |= {"Mean reward": group.figure(there.mean()), "Groups without spread": percent(step.constant.mean())}
     values["Cut off"] = percent(step.truncated.sum() / completions) if completions else "–"
     if step.failed.any():
         values["Reward failed"] = f"{int(step.failed.sum()):,}"

@@ -1,0 +1,173 @@
+"""The rows of evaluations as HTML: one recognised utterance, one in two evaluations, one scored by a function."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from antiphon.dashboard.pages.clips import eval_clip
+from antiphon.dashboard.read.evaluations import Evaluated, Pair, Row
+from antiphon.dashboard.widgets import percent
+from antiphon.evaluate.metrics import main_measure
+from antiphon.evaluate.page import word_diff
+
+
+def table(evaluations: Sequence[Evaluated], chosen: Evaluated, links: Mapping[str, str]) -> str:
+    """All evaluations, a line a step and a column a set; `links` lead to each by its folder."""
+    sets = list(dict.fromkeys(one.set for one in sorted(evaluations, key=lambda one: (one.kind, one.set))))
+    cells = {(one.step, one.set): one for one in evaluations}
+    best = {name: _best([one for one in evaluations if one.set == name]) for name in sets}
+    head = "".join(f"<th>{escape(name)}</th>" for name in sets)
+    lines = []
+    for step in sorted({one.step for one in evaluations}):
+        found = [cells.get((step, name)) for name in sets]
+        row = "".join(_cell(one, one is chosen, one is not None and one is best[one.set], links) for one in found)
+        lines.append(f"<tr><th>{step:,}{' <small>before training</small>' if step == 0 else ''}</th>{row}</tr>")
+    body = "".join(lines)
+    return f'<table class="steps-by-set"><thead><tr><th>Step</th>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _best(of_set: Sequence[Evaluated]) -> Evaluated | None:
+    """The best of several; one alone is not called so."""
+    valued = [(one.value, one) for one in of_set if one.value is not None]
+    if len(valued) < 2:
+        return None
+    pick = min if valued[0][1].measure == "wer" else max
+    return pick(valued, key=lambda pair: pair[0])[1]
+
+
+def _cell(one: Evaluated | None, chosen: bool, best: bool, links: Mapping[str, str]) -> str:
+    if one is None:
+        return "<td></td>"
+    marks = " ".join(name for name, on in (("chosen", chosen), ("best", best)) if on)
+    low_high = one.summary.get("ci")
+    interval = f" <small>{_rate(one, low_high[0])} to {_rate(one, low_high[1])}</small>" if low_high else ""
+    return (
+        f'<td class="{marks}"><a data-folder="{escape(one.folder)}" href="{escape(links[one.folder])}">'
+        f"<b>{_rate(one, one.value)}</b>{interval}</a></td>"
+    )
+
+
+def _rate(one: Evaluated, value: float | None) -> str:
+    return percent(value) if one.kind == "recognised" else "–" if value is None else f"{value:.3f}"
+
+
+def figures(one: Evaluated) -> dict[str, str]:
+    """What the head of an evaluation says, by name."""
+    summary = one.summary
+    interval = summary.get("ci")
+    over = f" ({_rate(one, interval[0])} to {_rate(one, interval[1])})" if interval else ""
+    if one.kind == "scored":
+        metrics = {name: f"{value:.3f}" for name, value in (summary.get("metrics") or {}).items()}
+        count = {"Rows": f"{summary['n']:,}", "Failed": f"{summary['failed']:,}"}
+        return {"Mean score": _rate(one, one.value) + over} | metrics | count
+    measure = main_measure(summary)
+    names = {"cer": "CER", "sub": "Substituted", "del": "Deleted", "ins": "Inserted", "macro_f1": "Macro F1"}
+    shares = {"empty_share": "Empty", "truncated_share": "Cut off", "hallucination_rate": "Hallucinated"}
+    told = {"WER" if measure == "wer" else measure.capitalize(): percent(one.value) + over}
+    told |= {name: percent(summary[key]) for key, name in (names | shares).items() if summary.get(key) is not None}
+    told["Clips"] = f"{summary['n']:,}" if "n" in summary else "–"
+    return told | ({"RTFx": f"{summary['rtfx']:.0f}"} if summary.get("rtfx") else {})
+
+
+def groups(one: Evaluated) -> str:
+    """The groups of `eval.group_by`, the worst first; empty where there are none."""
+    found = one.summary.get("groups") or {}
+    worst = sorted(found, key=lambda name: -_loss(found[name]))
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td>{percent(found[name].get(main_measure(found[name])))}</td>"
+        f"<td>{_interval(found[name].get('ci'))}</td><td>{found[name].get('n', '–')}</td></tr>"
+        for name in worst
+    )
+    head = "<tr><th>Group</th><th>Rate</th><th>95% interval</th><th>Clips</th></tr>"
+    return f'<table class="plain number">{head}{rows}</table>' if rows else ""
+
+
+def _loss(summary: Mapping[str, Any]) -> float:
+    value = summary.get(main_measure(summary))
+    return 0.0 if value is None else value if "wer" in summary else -value
+
+
+def _interval(ends: Sequence[float] | None) -> str:
+    return f"{percent(ends[0])} to {percent(ends[1])}" if ends else "–"
+
+
+def recognised(run: str, folder: str, row: Row) -> str:
+    """One utterance: its errors, what was said and recognised, its sound."""
+    marks = '<span class="badge warn">cut off</span>' if row.get("truncated") else ""
+    count = f"<b>{row['wer_errors']}</b><small>of {row['ref_words']}</small>"
+    return _entry(
+        f'<div class="errors{" none" if not row["wer_errors"] else ""}">{count}</div>',
+        f'<p class="diff">{_diff(row)}</p><p class="quiet number">{" · ".join(_about(row))} {marks}</p>',
+        _sound(run, folder, row),
+    )
+
+
+def compared(run: str, folder: str, pair: Pair, before: str, after: str) -> str:
+    """One utterance in two evaluations, called `before` and `after`."""
+    change = f"{pair.change:+d}".replace("-", "−") if pair.change else "="
+    tone = "better" if pair.change < 0 else "worse" if pair.change > 0 else "same"
+    texts = "".join(
+        f'<span class="quiet">{escape(name)}</span><p class="diff">{_diff(row)}</p>'
+        f'<span class="quiet number">{row["wer_errors"]}</span>'
+        for name, row in ((before, pair.before), (after, pair.after))
+    )
+    return _entry(
+        f'<div class="errors {tone}"><b>{change}</b><small>of {pair.after["ref_words"]}</small></div>',
+        f'<div class="two">{texts}</div><p class="quiet number">{" · ".join(_about(pair.after))}</p>',
+        _sound(run, folder, pair.after),
+    )
+
+
+def scored(run: str, folder: str, row: Row) -> str:
+    """One row that a user's function scored, or failed to."""
+    metrics = " · ".join(f"{name} {value:.3f}" for name, value in _json(row.get("metrics")).items() if _number(value))
+    prompt = f'<p class="quiet">{escape(row["prompt"])}</p>' if row.get("prompt") else ""
+    said, heard = row.get("reference"), row.get("response")
+    text = word_diff(said, heard or "") if said else escape(heard or "")
+    told = " · ".join(filter(None, (escape(str(row.get("id") or f"row {row['row']}")), metrics)))
+    if row.get("error"):
+        head, text = '<div class="errors worse"><b>failed</b></div>', escape(row["error"])
+    else:
+        score = "–" if row["score"] is None else f"{row['score']:.3f}"
+        head = f'<div class="errors"><b>{score}</b></div>'
+    return _entry(
+        head, f'{prompt}<p class="diff">{text}</p><p class="quiet number">{told}</p>', _sound(run, folder, row)
+    )
+
+
+def _entry(head: str, body: str, sound: str) -> str:
+    return f'<article class="utterance">{head}<div class="said">{body}</div><div class="sound">{sound}</div></article>'
+
+
+def _diff(row: Row) -> str:
+    if row.get("task", "asr") == "asr":
+        return (
+            word_diff(row["ref_clean"], row["pred_clean"]) or '<span class="quiet">nothing said, nothing heard</span>'
+        )
+    if row["ref_clean"] == row["pred_clean"]:
+        return escape(row["ref_clean"])
+    return f"<del>{escape(row['ref_clean'])}</del><ins>{escape(row['pred_clean'])}</ins>"
+
+
+def _about(row: Row) -> list[str]:
+    told = [str(row["id"]), f"{row['seconds']:.1f} s", row.get("speaker"), row.get("group")]
+    return [escape(str(one)) for one in told if one]
+
+
+def _sound(run: str, folder: str, row: Row) -> str:
+    return eval_clip(run, folder, row["place"]) if row.get("audio") else ""
+
+
+def _json(text: str | None) -> dict[str, Any]:
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float)
