@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from fastapi import HTTPException
 
-from antiphon.errors import ModelError
 from antiphon.models.audio_lm import AudioPrefixLM
 from antiphon.models.policy import Policy
 from antiphon.models.remote_lm import RemoteAudioLM
@@ -52,6 +51,6 @@ def accepted(policy: Policy) -> list[str]:
             with torch.no_grad():
                 policy.encode([Prompt("silence", "asr", silence, policy.rate, INSTRUCTION, **more)])
             found.append(name)
-        except ModelError:
+        except Exception:  # Whatever is in the way, clients need not try.
             continue
     return [*found, *(["messages"] if isinstance(policy, AudioPrefixLM | RemoteAudioLM) else [])]

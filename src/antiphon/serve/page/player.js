@@ -88,7 +88,7 @@ export class Player {
     for (let i = 0; i < bars; i++) {
       const begin = Math.floor((i * this.levels.length) / bars);
       const end = Math.max(Math.floor(((i + 1) * this.levels.length) / bars), begin + 1);
-      const level = Math.max(...this.levels.subarray(begin, end)) / loudest;
+      const level = (Math.max(...this.levels.subarray(begin, end)) / loudest) ** 0.7; // So that soft speech is seen.
       const left = i * (BAR + GAP);
       context.fillStyle = left < x(now) ? style.caretColor : style.color;
       bar(context, left, level, height);

@@ -1,0 +1,319 @@
+"""The page to try models on, in a browser: two recognisers of `antiphon serve`, a file, a microphone, a reference."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+import soundfile
+from browser import chromium, microphone, needs_chromium, shoot
+from playwright.sync_api import Browser, Page, expect
+from serving import free_port, say, served, text_policy
+
+from antiphon.data.corpora.sets import builtin_set
+from antiphon.evaluate.metrics import measure
+from antiphon.text.alignment import align
+
+pytestmark = needs_chromium
+RATE = 16000
+MODELS = ("builtin:student", "builtin:teacher")
+PHRASES = [("commands-clean", 1), ("commands-clean", 2), ("commands-reverb", 8)]
+SPOKEN = builtin_set("digits-clean")[5]
+
+
+@dataclass
+class Recording:
+    path: Path
+    text: str
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("recordings")
+
+
+@pytest.fixture(scope="module")
+def errands(folder) -> Recording:
+    """Three commands with pauses between them."""
+    examples = [builtin_set(name)[i] for name, i in PHRASES]
+    pause = np.zeros(2 * RATE, np.float32)
+    parts = [part for one in examples if one.clip for part in (one.clip.load(RATE), pause)]
+    soundfile.write(folder / "errands.wav", np.concatenate(parts[:-1]), RATE)
+    return Recording(folder / "errands.wav", ". ".join(one.text.capitalize() for one in examples) + ".")
+
+
+@pytest.fixture(scope="module")
+def browser(folder) -> Iterator[Browser]:
+    """One whose microphone hears `SPOKEN` over and over."""
+    assert SPOKEN.clip is not None
+    speech = np.concatenate([np.zeros(RATE // 2, np.float32), SPOKEN.clip.load(RATE), np.zeros(RATE, np.float32)])
+    soundfile.write(folder / "microphone.wav", speech, RATE)
+    with chromium(*microphone(folder / "microphone.wav")) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def url(cli, tmp_path_factory) -> Iterator[str]:
+    """A server with both models, each piece of a recording 4 s at most."""
+    first, second = MODELS
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        options = ("--port", free_port(), "--threads", 1, "--chunk-seconds", 4, "--detach", "--json")
+        row = cli("serve", first, "--beside", second, *options).json
+        assert (row["name"], row["beside"]) == (first, [second])
+        yield row["url"]
+        cli("serve", "stop", "--port", row["port"], "--json").json  # noqa: B018
+
+
+@dataclass
+class Window:
+    """A page, and what it did that it should not do."""
+
+    page: Page
+    url: str
+    errors: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+
+    def column(self, model: str):
+        return self.page.locator(".column", has=self.page.get_by_role("heading", name=model, exact=True))
+
+    def upload(self, path: Path) -> None:
+        self.page.set_input_files("#file", path)
+        expect(self.page.locator("#about")).to_contain_text(path.name)
+
+    def transcripts(self) -> list[str]:
+        """When all models are done."""
+        columns = self.page.locator(".column")
+        expect(columns.locator("dl:visible")).to_have_count(columns.count(), timeout=30_000)
+        return columns.locator(".transcript").all_inner_texts()
+
+
+@contextmanager
+def opened(browser: Browser, url: str) -> Iterator[Window]:
+    """The page at `url`, 1400 pixels wide. It asks nothing of others."""
+    context = browser.new_context(viewport={"width": 1400, "height": 1090}, color_scheme="light")
+    window = Window(context.new_page(), url)
+    window.page.on("console", lambda line: window.errors.append(line.text) if line.type == "error" else None)
+    window.page.on("pageerror", lambda error: window.errors.append(str(error)))
+    ours = (url, f"blob:{url}")
+    context.on("request", lambda one: None if one.url.startswith(ours) else window.outside.append(one.url))
+    window.page.goto(url)
+    yield window
+    context.close()
+    assert window.outside == []
+
+
+@pytest.fixture
+def window(browser, url) -> Iterator[Window]:
+    """Both models' page, about which the browser does not complain."""
+    with opened(browser, url) as window:
+        expect(window.page.locator(".column")).to_have_count(2)
+        yield window
+    assert window.errors == []
+
+
+def test_a_recording_is_transcribed_by_both_models_and_compared_with_what_was_said(window, url, errands):
+    page = window.page
+    page.evaluate(GROWTH)
+    window.upload(errands.path)
+    texts = window.transcripts()
+    for model, text in zip(MODELS, texts, strict=True):
+        column, answer = window.column(model), transcribed(url, errands.path, model)
+        assert text == answer["text"]
+        assert column.locator(".segments button").count() == len(answer["segments"]) == 3
+        for shown, segment in zip(
+            column.locator(".segments button").all_inner_texts(), answer["segments"], strict=True
+        ):
+            assert shown == f"0:{segment['start']:04.1f} – 0:{segment['end']:04.1f} {segment['text']}"
+        time, speed = (value.rstrip(" s×") for value in column.locator("dd").all_inner_texts()[:2])
+        assert float(speed) == pytest.approx(answer["duration"] / float(time), rel=0.1)
+        grown = page.evaluate("model => grown[model]", model)
+        assert len(grown) > 2
+        assert all(after.startswith(before) for before, after in pairwise(grown))
+
+    page.fill("#reference", errands.text)
+    for model, text in zip(MODELS, texts, strict=True):
+        column, wanted = window.column(model), measure("a", errands.text, text, language="English")
+        expect(column.locator(".score strong")).to_have_text(f"WER {100 * wanted.wer_errors / wanted.ref_words:.1f}%")
+        counts = f"{wanted.sub} wrong, {wanted.del_} missed, {wanted.ins} added, of {wanted.ref_words} words"
+        expect(column.locator(".score")).to_contain_text(counts)
+        assert column.locator(".diff del").count() == wanted.sub + wanted.del_
+        assert column.locator(".diff ins").count() == wanted.sub + wanted.ins
+    assert window.column(MODELS[0]).locator(".diff del").count() > 0
+    page.mouse.move(0, 0)
+    page.locator("#reference").blur()
+    shoot(page, "try-it")
+
+    window.column(MODELS[1]).get_by_role("button", name="Use as reference").click()
+    expect(window.column(MODELS[1]).locator(".score strong")).to_have_text("WER 0.0%")
+
+
+def test_a_segment_is_played_and_the_playhead_goes_where_one_clicks(window, errands):
+    page = window.page
+    window.upload(errands.path)
+    window.transcripts()
+    first, second = (page.locator(".segments").first.locator("button").nth(i) for i in (0, 1))
+    begin, end = (float(time[2:]) for time in second.locator(".figures").inner_text().split(" – "))
+    page.evaluate("audio.playbackRate = 4")
+    second.click()
+    expect(page.locator("#play")).to_have_attribute("aria-label", "Pause")
+    assert begin - 0.06 <= page.evaluate("audio.currentTime") <= end + 0.3
+    expect(page.locator("#play")).to_have_attribute("aria-label", "Play")
+    assert page.evaluate("audio.currentTime") == pytest.approx(end, abs=0.5)
+    assert first.is_visible()
+
+    waveform = page.locator("#waveform")
+    width = waveform.bounding_box()["width"]
+    waveform.click(position={"x": width / 2, "y": 20})
+    whole = float(waveform.get_attribute("aria-valuemax"))
+    assert page.evaluate("audio.currentTime") == pytest.approx(whole / 2, abs=0.1)
+    waveform.press("ArrowLeft")
+    assert page.evaluate("audio.currentTime") == pytest.approx(whole / 2 - 1, abs=0.1)
+    waveform.press("End")
+    expect(waveform).to_have_attribute("aria-valuenow", f"{whole:.2f}")
+
+
+def test_the_microphone_is_heard(window):
+    page = window.page
+    page.click("#record")
+    expect(page.locator("#record")).to_have_text("Stop")
+    expect(page.locator("#clock")).to_have_text(re.compile(r"0:0[3-9]"), timeout=20_000)
+    page.click("#record")
+    expect(page.locator("#about")).to_contain_text(re.compile(r"Microphone .*\.webm · 0:0[3-9]"))
+    words = SPOKEN.text.split()
+    for text in window.transcripts():
+        assert similar(words, text.split()) >= len(words) / 2, text
+
+
+def test_a_visit_remembers_its_recordings(window, errands, folder):
+    page = window.page
+    window.upload(errands.path)
+    window.transcripts()
+    page.fill("#reference", errands.text)
+    shown = page.locator(".diff").first
+    expect(shown).to_be_visible()
+    before = page.locator("#columns").inner_text()
+    window.upload(folder / "microphone.wav")
+    window.transcripts()
+    assert page.input_value("#reference") == ""
+    expect(shown).to_be_hidden()
+    page.locator("#history button", has_text="errands.wav").click()
+    expect(shown).to_be_visible()
+    assert page.locator("#columns").inner_text() == before
+    assert page.input_value("#reference") == errands.text
+
+
+def test_what_is_no_recording_is_refused_in_words(window, folder, errands):
+    (folder / "notes.txt").write_text("Nothing to hear.")
+    window.upload(folder / "notes.txt")
+    problems = window.page.locator(".column .problem")
+    for i in range(2):
+        expect(problems.nth(i)).to_contain_text("notes.txt: holds text, not audio")
+    window.upload(errands.path)
+    assert all(window.transcripts())
+    expect(problems.first).to_be_hidden()
+    assert all("status of 400" in error for error in window.errors)
+    window.errors.clear()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (390, "dark"), (1400, "dark")])
+def test_it_fits_narrow_windows_and_dark_ones(window, errands, width, scheme):
+    page = window.page
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 1400})
+    window.upload(errands.path)
+    window.transcripts()
+    page.fill("#reference", errands.text)
+    expect(page.locator(".diff").last).to_be_visible()
+    page.locator(".mask summary").first.click()
+    expect(page.locator(".mask p").first).to_contain_text("<|im_start|>")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    shoot(page, f"try-it-{width}-{scheme}")
+
+
+def test_the_policy_of_the_page_holds(window):
+    """Were something to get into it, it would neither run nor report to others."""
+    page = window.page
+    page.evaluate("""() => {
+        const script = document.createElement("script");
+        script.textContent = "window.ran = true";
+        document.body.append(script);
+    }""")
+    assert page.evaluate("window.ran") is None
+    assert page.evaluate("fetch('http://127.0.0.2/').then(() => 'sent', () => 'not sent')") == "not sent"
+    assert len(window.errors) >= 2
+    assert all("Content Security Policy" in error or "Fetch API cannot load" in error for error in window.errors)
+    window.errors.clear()
+    headers = httpx2.get(window.url).headers["content-security-policy"]
+    assert headers.startswith("default-src 'self';")
+    assert "unsafe" not in headers
+
+
+def test_the_description_of_the_api_is_the_servers_own(window):
+    page = window.page
+    page.get_by_role("link", name="API").click()
+    paths = httpx2.get(f"{window.url}/openapi.json").json()["paths"]
+    assert set(page.locator("h2 code").all_inner_texts()) == set(paths)
+    shoot(page, "api")
+
+
+def test_a_key_is_asked_for_where_there_is_one(browser):
+    with served(text_policy(), api_key="secret") as server, opened(browser, server.url) as window:
+        page = window.page
+        field, problem = page.get_by_label("This server asks for an API key"), page.locator("#problem")
+        for key in ("wrong", "secret"):
+            field.fill(key)
+            page.get_by_role("button", name="Use key").click()
+            if key == "wrong":
+                expect(problem).to_contain_text("the API key is missing or wrong")
+        expect(page.get_by_label("Message")).to_be_visible()
+        expect(field).to_be_hidden()
+        expect(problem).to_be_hidden()
+        assert all("status of 401" in error for error in window.errors)
+
+
+def test_with_a_model_that_reads_one_chats(browser):
+    with served(text_policy()) as server, opened(browser, server.url) as window, server.client() as client:
+        page = window.page
+        page.get_by_label("Temperature").fill("0")
+        page.get_by_label("Message").fill("Why?")
+        page.get_by_label("Message").press("Enter")
+        turns = page.locator("#turns li")
+        expect(turns).to_have_count(2)
+        expect(turns.last).not_to_have_class(re.compile("going"), timeout=30_000)
+        answer = client.post("/v1/chat/completions", json=say("Why?")).json()["choices"][0]["message"]["content"]
+        assert turns.last.locator("p").last.text_content() == answer
+        page.get_by_role("button", name="New conversation").click()
+        expect(turns).to_have_count(0)
+        assert window.errors == []
+
+
+GROWTH = """() => {
+    window.grown = {};
+    for (const column of document.querySelectorAll(".column")) {
+        const texts = (window.grown[column.querySelector("h2").textContent] = []);
+        const transcript = column.querySelector(".transcript");
+        new MutationObserver(() => {
+            if (transcript.classList.contains("going")) texts.push(transcript.textContent);
+        }).observe(transcript, { childList: true });
+    }
+}"""
+"""Notes each text that a transcript has on its way."""
+
+
+def transcribed(url: str, path: Path, model: str) -> dict:
+    fields = {"model": model, "response_format": "verbose_json"}
+    with path.open("rb") as file:
+        return httpx2.post(f"{url}/v1/audio/transcriptions", data=fields, files={"file": file}).json()
+
+
+def similar(said: list[str], heard: list[str]) -> int:
+    """Words of the longest common subsequence."""
+    return sum(op.kind == "hit" for op in align(said, heard))
