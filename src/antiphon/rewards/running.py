@@ -26,7 +26,7 @@ def score_all(
     Raises `RewardError` naming the reward and the sample when a failure is to stop the run, when no reward
     applies to a sample, or when not one sample could be scored.
     """
-    scored = _run(reward.score(samples))
+    scored = run_async(reward.score(samples))
     for sample, one in zip(samples, scored, strict=True):
         if one is None:
             raise RewardError(
@@ -41,7 +41,8 @@ def score_all(
     return [one if isinstance(one, Reward) else None for one in scored]
 
 
-def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The coroutine's result, from the one loop of this process; Ctrl-C cancels it."""
     future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
     try:
         return future.result()

@@ -18,9 +18,13 @@ from antiphon.runs.checkpoints import step_name, step_of
 
 
 def eval_name(set_name: str, step: int) -> str:
-    """`step-000050-noisy`; characters that no file name should have are percent-encoded."""
-    safe = re.sub(r"[^\w.-]", lambda odd: quote(odd[0], safe=""), set_name)
-    return f"{step_name(step)}-{safe}"
+    """`step-000050-noisy`, as `safe_name` has the set."""
+    return f"{step_name(step)}-{safe_name(set_name)}"
+
+
+def safe_name(name: str) -> str:
+    """`name` with the characters that no file name should have percent-encoded."""
+    return re.sub(r"[^\w.-]", lambda odd: quote(odd[0], safe=""), name)
 
 
 def step_of_eval(name: str) -> int | None:

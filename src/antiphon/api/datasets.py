@@ -1,0 +1,218 @@
+"""Data sets as classes: rows from the hub or from code, which become the JSONL file that a run reads."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from antiphon.api.recordings import as_uri
+from antiphon.audio.decode import FileClip
+from antiphon.config import load_config
+from antiphon.data.hub import HubSet, load_hub
+from antiphon.data.source import load_set, set_name
+from antiphon.errors import ConfigError
+from antiphon.tasks.asr import INSTRUCTION
+from antiphon.types import Example
+
+
+class MultimodalDataset:
+    """A data set with recordings. Subclass it, or give it rows.
+
+    The attributes describe it; a subclass sets them, and so do keyword arguments. As it stands, the class reads a set
+    of the Hugging Face hub, or a folder in the hub's form, and decodes its recordings itself. A subclass that gets
+    its rows elsewhere overrides `load`, and one that writes them in its own way overrides `prepare`.
+
+    A row is a mapping with a recording in a list under `media_column`, the reference text under `label_key`, the
+    request under `input_key`, and whatever else rewards and evaluations are to see. Recordings are paths, data URIs,
+    encoded bytes, or what `datasets` puts in a column of audio. Rows of JSONL files, with `audio` and `text`, do too.
+
+    Args:
+        rows: The rows, for a set that is in memory.
+        **attributes: Values for the attributes below, as `n_rows=8`.
+
+    Attributes:
+        modality: `"audio"`, or `"text"` for rows without recordings.
+        hf_repo: Id of a data set on the hub, or a folder that holds one.
+        hf_config: Its configuration.
+        hf_split: Its split.
+        n_rows: How many rows to take, the first ones; None for all.
+        always_prepare: Prepare anew for each run. Else what was prepared once is used again, until the class or its
+            attributes change.
+        apply_chat_template: Accepted for compatibility. A text model is always asked through its tokenizer's chat
+            template, so False is refused for `modality = "text"`; a clip is never part of the text.
+        input_key: Key of the request. A recogniser asks in its own way, and only shows it to rewards.
+        label_key: Key of the reference.
+        media_column: Key of the list of recordings; antiphon's models hear one.
+        columns: For a set of the hub: which column is our `audio`, `text`, `id`, `speaker` or `language`, where the
+            names differ.
+
+    Raises:
+        ConfigError: For an attribute that the class has not, or a modality that antiphon has not.
+
+    Example:
+        ```python
+        class LibriSpeech(MultimodalDataset):
+            hf_repo = "hf-internal-testing/librispeech_asr_dummy"
+            hf_config = "clean"
+            hf_split = "validation"
+            n_rows = 8
+        ```
+    """
+
+    modality: str = "audio"
+    hf_repo: str | None = None
+    hf_config: str | None = None
+    hf_split: str = "train"
+    n_rows: int | None = None
+    always_prepare: bool = False
+    apply_chat_template: bool = True
+    input_key: str = "prompt"
+    label_key: str = "label"
+    media_column: str = "audios"
+    columns: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]] | None = None, **attributes: Any) -> None:
+        self.rows = None if rows is None else [dict(row) for row in rows]
+        for name, value in attributes.items():
+            if name.startswith("_") or not hasattr(type(self), name):
+                known = ", ".join(MultimodalDataset.__annotations__)
+                raise ConfigError(f"{type(self).__name__} has no attribute {name!r} to set; there are: {known}")
+            setattr(self, name, value)
+        self._check_modality()
+
+    @property
+    def name(self) -> str:
+        """What reports call it: the name of its class."""
+        return type(self).__name__
+
+    def load(self, split: str = "all") -> list[dict[str, Any]]:
+        """The rows, with their recordings as data URIs.
+
+        Args:
+            split: Of a set of the hub; `"all"` is the one that `hf_split` names.
+
+        Returns:
+            At most `n_rows` rows.
+
+        Raises:
+            ConfigError: There are no rows, and no `hf_repo` to take them from.
+            DataError: The set cannot be had from the hub.
+        """
+        if self.rows is not None:
+            return self.rows[: self.n_rows]
+        if self.hf_repo is None:
+            raise ConfigError(f"{self.name} has nothing to load: give it rows=…, set hf_repo, or override load()")
+        source = HubSet(self.hf_repo, self.hf_config, self.hf_split if split == "all" else split)
+        return [self._row(example) for example in load_hub(source, self.columns, self.n_rows)]
+
+    def prepare(self, path: str | Path, eval_paths: Mapping[str, str | Path] | None = None) -> None:
+        """Write the rows as JSON lines.
+
+        Args:
+            path: The file for training rows.
+            eval_paths: Files for rows of evaluation, by name. As it stands, the same rows are written there.
+        """
+        rows = self.load()
+        for place in (path, *(eval_paths or {}).values()):
+            self._write_jsonl(rows, place)
+
+    def fingerprint(self) -> str | None:
+        """What the prepared rows are a function of: the class's source and its attributes. None if that is unknown."""
+        if self.rows:
+            return None
+        try:
+            sources = [inspect.getsource(one) for one in type(self).__mro__ if issubclass(one, MultimodalDataset)]
+        except (OSError, TypeError):
+            return None
+        attributes = {name: getattr(self, name) for name in MultimodalDataset.__annotations__} | vars(self)
+        described = json.dumps([sources, attributes], default=str, sort_keys=True)
+        return hashlib.sha256(described.encode()).hexdigest()
+
+    def _write_jsonl(self, rows: Iterable[Mapping[str, Any]], path: str | Path) -> None:
+        with Path(path).open("w", encoding="utf-8") as file:
+            for row in rows:
+                media = {name: _uris(row[name]) for name in (self.media_column, "audio") if row.get(name) is not None}
+                file.write(json.dumps({**row, **media}, ensure_ascii=False, default=_plain) + "\n")
+
+    def _row(self, example: Example) -> dict[str, Any]:
+        return row_of(example, _address(example), self.input_key, self.media_column, self.label_key)
+
+    def _check_modality(self) -> None:
+        if self.modality not in ("audio", "text"):
+            raise ConfigError(
+                f"{self.name} has modality {self.modality!r}; antiphon's models hear and read: audio or text"
+            )
+        if self.modality == "text" and not self.apply_chat_template:
+            raise ConfigError(
+                f"{self.name} has apply_chat_template=False; a text model is always asked through its chat template"
+            )
+
+
+class NamedDataset:
+    """A data set by its name: a JSONL file, `builtin:NAME` or `hf:ID:CONFIG:SPLIT`."""
+
+    def __init__(self, spec: str) -> None:
+        self.spec = spec
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return set_name(self.spec)
+
+    def load(self) -> list[dict[str, Any]]:
+        """The rows as `MultimodalDataset` has them: `id`, `prompt`, `audios` with a path or data URI, `label` …"""
+        examples, _ = load_set(self.spec, load_config())
+        return [row_of(one, _address(one), "prompt", "audios", "label") for one in examples]
+
+
+def row_of(example: Example, audio: str | None, input_key: str, media_column: str, label_key: str) -> dict[str, Any]:
+    """An example as a row; one without a prompt of its own is asked what recognisers are asked."""
+    own = {"id": example.id, "language": example.language, "speaker": example.speaker}
+    row = {**{name: value for name, value in own.items() if value is not None}, **example.columns}
+    row.setdefault(input_key, f"<audio>\n{INSTRUCTION}")
+    return row | {media_column: [audio] if audio else [], label_key: example.text}
+
+
+def as_dataset(dataset: Any) -> MultimodalDataset | NamedDataset:
+    """What users call a data set, as one: a class's instance, a list of rows, or a name.
+
+    Raises `ConfigError` for anything else.
+    """
+    if isinstance(dataset, MultimodalDataset | NamedDataset):
+        return dataset
+    if isinstance(dataset, str | os.PathLike):
+        return NamedDataset(os.fspath(dataset))
+    if isinstance(dataset, Sequence) and dataset and all(isinstance(row, Mapping) for row in dataset):
+        return MultimodalDataset(rows=dataset)
+    raise ConfigError(
+        f"a {type(dataset).__name__} is no data set; give a JSONL file, builtin:NAME, hf:ID:CONFIG:SPLIT, a list of "
+        "rows, a split of datasets, or a MultimodalDataset"
+    )
+
+
+def _address(example: Example) -> str | None:
+    """Where the whole clip is a file, its path; else the clip itself."""
+    clip = example.clip
+    if isinstance(clip, FileClip) and isinstance(clip.path, Path) and clip.name == str(clip.path):
+        return str(clip.path.absolute())
+    return None if clip is None else as_uri(clip)
+
+
+def _uris(media: Any) -> Any:
+    """Recordings as text: paths stay, all others become data URIs."""
+    if isinstance(media, list):
+        return [_uris(one) for one in media]
+    return os.fspath(media) if isinstance(media, str | os.PathLike) else as_uri(media)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise ConfigError(f"a row holds a {type(value).__name__}, which JSON has no word for; leave it out or convert it")

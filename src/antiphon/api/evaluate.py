@@ -1,0 +1,212 @@
+"""Evaluations by a function of the user's, row by row, many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+import sys
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from antiphon.api.prepare import named_or_class
+from antiphon.api.rows import EvalRowResult
+from antiphon.api.scores import save_result
+from antiphon.errors import ConfigError
+from antiphon.evaluate.bootstrap import bootstrap_ci, resampled_in_blocks
+from antiphon.rewards.running import run_async, together
+from antiphon.runs.status import now
+from antiphon.types import Seconds
+
+EvalFunction = Callable[[Any, dict[str, Any]], "EvalRowResult | float | Awaitable[EvalRowResult | float]"]
+
+
+@dataclass
+class EvalResult:
+    """What an evaluation found.
+
+    Attributes:
+        rows: One result a row, in the data set's order.
+        seconds: How long it took.
+        speakers: Who speaks in each row, where the rows say so.
+        path: The folder it was written to.
+    """
+
+    rows: list[EvalRowResult]
+    seconds: Seconds = 0.0
+    speakers: Sequence[str | None] = ()
+    path: Path | None = None
+
+    @property
+    def total(self) -> int:
+        """The number of rows, failed ones included."""
+        return len(self.rows)
+
+    @property
+    def failed(self) -> list[EvalRowResult]:
+        """The rows for which the function raised; each has its `error`."""
+        return [row for row in self.rows if row.score is None]
+
+    @property
+    def mean(self) -> float | None:
+        """The mean score of the rows that did not fail; None where all did."""
+        scores = [row.score for row in self.rows if row.score is not None]
+        return sum(scores) / len(scores) if scores else None
+
+    @property
+    def ci(self) -> tuple[float, float] | None:
+        """The 95% bootstrap interval of `mean`, over speakers where the rows name at least 10; None below two rows."""
+        scored = [
+            (row.score, who) for row, who in zip(self.rows, self._speakers(), strict=True) if row.score is not None
+        ]
+        return bootstrap_ci([score for score, _ in scored], [1] * len(scored), [who for _, who in scored])
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The mean of each metric that rows have under `metadata["metrics"]`, over the rows that have it."""
+        values: dict[str, list[float]] = {}
+        for row in self.rows:
+            for name, value in row.metadata.get("metrics", {}).items():
+                values.setdefault(name, []).append(value)
+        return {name: sum(found) / len(found) for name, found in values.items()}
+
+    def summary(self) -> dict[str, Any]:
+        """The figures, ready for JSON: `n`, `failed`, `score`, `ci`, `ci_unit`, `metrics` and `seconds`."""
+        return {
+            "n": self.total,
+            "failed": len(self.failed),
+            "score": self.mean,
+            "ci": None if self.ci is None else list(self.ci),
+            "ci_unit": "speaker" if resampled_in_blocks(self._speakers()) else "utterance",
+            "metrics": self.metrics,
+            "seconds": self.seconds,
+        }
+
+    def _speakers(self) -> Sequence[str | None]:
+        return self.speakers or [None] * len(self.rows)
+
+
+@dataclass
+class EvalConfig:
+    """What to evaluate a deployment on, and how a row is judged.
+
+    Args:
+        dataset: As for `TrainConfig`.
+        eval_fn: `f(deployment, example)`, or the same as `async def`. `example` is a row of the data set; it returns
+            an `EvalRowResult`, or a number, the score. More is better.
+        name: What reports call the data set; its own name by default.
+        output: Folder for evaluations of models that are no run's checkpoint: they go to its `evals/`.
+
+    Example:
+        ```python
+        def words_right(deployment, example):
+            heard = deployment.transcribe(example["audios"])
+            return float(heard == example["label"])
+
+        result = EvalConfig(dataset="builtin:digits-clean", eval_fn=words_right).evaluate(deployment)
+        print(result.mean, result.ci, result.total)
+        ```
+    """
+
+    dataset: Any
+    eval_fn: EvalFunction
+    name: str = ""
+    output: str | Path = "runs"
+
+    def evaluate(self, deployment: Any, debug: bool = False, max_concurrency: int = 8) -> EvalResult:
+        """Judge every row. A row for which the function raises is marked as failed, and the others go on.
+
+        The result is written to the `evals/` of the run whose checkpoint is deployed, else to those of `output`.
+
+        Args:
+            deployment: What `DeploymentConfig.serve` returned, or whatever else the function takes.
+            debug: Print each row as it is done, and the traceback of each failure, on stderr.
+            max_concurrency: Rows at a time. Functions that are not `async` run in threads.
+
+        Returns:
+            The rows in the data set's order, and their figures.
+
+        Raises:
+            ConfigError: The data set is none, or `max_concurrency` is not positive.
+            DataError: The data set cannot be loaded.
+        """
+        if max_concurrency < 1:
+            raise ConfigError(f"max_concurrency must be at least 1, got {max_concurrency}")
+        dataset = named_or_class(self.dataset, Path(self.output))
+        examples = dataset.load()
+        began = time.perf_counter()
+        rows = _Judge(self.eval_fn, deployment, debug).all(examples, max_concurrency)
+        result = EvalResult(rows, time.perf_counter() - began, [_speaker(example) for example in examples])
+        function = getattr(self.eval_fn, "__name__", type(self.eval_fn).__name__)
+        about = {"set": self.name or dataset.name, "function": function, "time": now()}
+        result.path = save_result(deployment, about | result.summary(), rows, examples, Path(self.output))
+        return result
+
+
+class _Judge:
+    """Judges rows side by side. The caller may have an event loop running: this uses another."""
+
+    def __init__(self, function: EvalFunction, deployment: Any, debug: bool) -> None:
+        self.function, self.deployment, self.debug = function, deployment, debug
+
+    def all(self, examples: Sequence[dict[str, Any]], at_once: int) -> list[EvalRowResult]:
+        threads = ThreadPoolExecutor(at_once, "evaluate")
+        try:
+            return run_async(self._all(examples, at_once, threads))
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _all(
+        self, examples: Sequence[dict[str, Any]], at_once: int, threads: ThreadPoolExecutor
+    ) -> list[EvalRowResult]:
+        places = asyncio.Semaphore(at_once)
+
+        async def one(number: int, example: dict[str, Any]) -> EvalRowResult:
+            async with places:
+                row = await self._row(example, threads)
+            if self.debug:
+                print(f"row {number}: {_in_a_line(row)}", file=sys.stderr, flush=True)
+            return row
+
+        return await together(one(number, example) for number, example in enumerate(examples))
+
+    async def _row(self, example: dict[str, Any], threads: ThreadPoolExecutor) -> EvalRowResult:
+        try:
+            if inspect.iscoroutinefunction(self.function):
+                found = await self.function(self.deployment, example)
+            else:
+                loop = asyncio.get_running_loop()
+                found = await loop.run_in_executor(threads, self.function, self.deployment, example)
+            return _as_result(await found if inspect.isawaitable(found) else found)
+        except Exception as error:
+            if self.debug:
+                traceback.print_exc()
+            return EvalRowResult(None, error=f"{type(error).__name__}: {error}")
+
+
+def _as_result(found: Any) -> EvalRowResult:
+    """What the function returned, its score checked. Raises `TypeError` and `ValueError` for what cannot be one."""
+    if isinstance(found, int | float) or hasattr(found, "item"):
+        found = EvalRowResult(float(found))
+    if not isinstance(found, EvalRowResult):
+        raise TypeError(f"the function returned a {type(found).__name__}; return an EvalRowResult, or a number")
+    if found.score is None or not math.isfinite(found.score):
+        raise ValueError(f"the function's score is {found.score}; return a finite number, or raise an error")
+    return found
+
+
+def _in_a_line(row: EvalRowResult) -> str:
+    if row.score is None:
+        return f"failed: {row.error}"
+    reference = row.metadata.get("reference")
+    return f"{row.score:.3f}  {row.response!r}" + (f", of {reference!r}" if reference is not None else "")
+
+
+def _speaker(example: Mapping[str, Any]) -> str | None:
+    speaker = example.get("speaker")
+    return None if speaker is None else str(speaker)

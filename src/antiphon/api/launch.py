@@ -1,0 +1,177 @@
+"""A training run in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from antiphon.api.importable import require_importable
+from antiphon.config import Config
+from antiphon.errors import ConfigError, RunError
+from antiphon.runs import atomic
+from antiphon.runs.checkpoints import Checkpoint
+from antiphon.runs.find import list_runs
+from antiphon.runs.folder import RunFolder
+from antiphon.types import Seconds
+
+if TYPE_CHECKING:
+    from antiphon.experiment import TrainResult
+
+_CHILD = "ANTIPHON_LAUNCHED"
+"""In the environment of a launched run, so that what it imports launches no further one."""
+_COMMAND = "from antiphon.cli.main import main; main()"
+_TAIL = 15
+"""Lines of a log that an error quotes."""
+
+
+def launch(config: Config, reward: Any = None, resume: str | None = None) -> LaunchedRun:
+    """Start `antiphon train` on `config`, whose reward is `reward` if that is not None.
+
+    Raises `ConfigError` where the process could not import the reward, or this one is a launched run itself.
+    """
+    if os.environ.get(_CHILD):
+        raise ConfigError(
+            "launch() was called by a file that a launched run imports for its reward; put the call under "
+            'if __name__ == "__main__":, or the reward into a file of its own'
+        )
+    require_importable(reward)
+    folder = _make_folder(Path(config.output), config)
+    atomic.write_text(folder / "recipe.yaml", config.to_yaml())
+    what = ["--resume", resume] if resume else [str(folder / "recipe.yaml")]
+    environment = {**os.environ, _CHILD: "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with (folder / "result.json").open("w") as out, (folder / "log.txt").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _COMMAND, "train", *what, "--output", config.output, "--json"],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=log,
+            env=environment,
+            start_new_session=True,
+        )
+    return LaunchedRun(process, folder, Path(config.output))
+
+
+class LaunchedRun:
+    """A training run in a process of its own; `TrainConfig.launch` makes it.
+
+    Attributes:
+        log: The file with all that the process printed.
+        pid: The process's id.
+
+    Example:
+        ```python
+        run = TrainConfig("builtin:student", "train.jsonl", Recipe("grpo")).launch()
+        while not run.done():
+            print(run.checkpoints())
+            time.sleep(60)
+        print(run.result().after)
+        ```
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path, output: Path) -> None:
+        self.log, self.pid = folder / "log.txt", process.pid
+        self._process, self._folder, self._output = process, folder, output
+        self._run: RunFolder | None = None
+
+    def __repr__(self) -> str:
+        state = "running" if not self.done() else f"ended with status {self._process.returncode}"
+        return f"LaunchedRun(pid={self.pid}, {state}, log={str(self.log)!r})"
+
+    def done(self) -> bool:
+        """Whether the process has ended, well or not."""
+        return self._process.poll() is not None
+
+    @property
+    def run(self) -> RunFolder:
+        """The run's folder. It is made once data, model and reward have been checked; this waits for it.
+
+        Raises:
+            RunError: The process ended before; the message has the end of its log.
+        """
+        while self._run is None:
+            ended = self.done()
+            self._run = next((one for one in list_runs(self._output) if one.status.pid == self.pid), None)
+            if self._run is None and ended:
+                raise self._failure()
+            time.sleep(0 if self._run else 0.1)
+        return self._run
+
+    @property
+    def training_run_id(self) -> str:
+        """The run's id; waits as `run` does."""
+        return self.run.id
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """The complete checkpoints so far, the newest last; none before the run has begun."""
+        if self._run is None and not any(one.status.pid == self.pid for one in list_runs(self._output)):
+            return []
+        return self.run.checkpoints.list()
+
+    def result(self, timeout: Seconds | None = None) -> TrainResult:
+        """Wait for the end, and say what came of it.
+
+        Args:
+            timeout: Seconds to wait; None for any time.
+
+        Returns:
+            What `TrainConfig.train` returns.
+
+        Raises:
+            TimeoutError: It is not done by then. It goes on.
+            RunError: It failed or was stopped; the message has the end of its log.
+        """
+        from antiphon.evaluate.watch import Stop
+        from antiphon.experiment import TrainResult
+
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError(f"process {self.pid} still trains after {timeout:g} s; it goes on") from None
+        lines = (self._folder / "result.json").read_text().splitlines()
+        if not lines:
+            raise self._failure()
+        told = json.loads(lines[-1])
+        return TrainResult(
+            RunFolder(Path(told["path"])),
+            told["steps"],
+            told["seconds"],
+            Path(told["checkpoint"]) if told["checkpoint"] else None,
+            told["eval"]["before"],
+            told["eval"]["after"],
+            Stop(**told["stopped"]) if told["stopped"] else None,
+        )
+
+    def stop(self, patience: Seconds = 60.0) -> None:
+        """End it as Ctrl-C would: the run folder says that it was interrupted, and can be resumed.
+
+        Args:
+            patience: Seconds until it is ended by force.
+        """
+        for how in (signal.SIGINT, signal.SIGKILL):
+            if not self.done():
+                self._process.send_signal(how)
+                try:
+                    self._process.wait(patience)
+                except subprocess.TimeoutExpired:
+                    continue
+
+    def _failure(self) -> RunError:
+        tail = self.log.read_text(errors="replace").rstrip().splitlines()[-_TAIL:]
+        ended = f"process {self.pid} ended with status {self._process.returncode} and no result"
+        return RunError("\n  ".join([f"{ended}; its log {self.log} ends:", *tail]))
+
+
+def _make_folder(output: Path, config: Config) -> Path:
+    """A new folder in `output/launched/`, for the recipe, the log and the result."""
+    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{config.name or config.algorithm_name}"
+    folder = output / "launched" / name
+    with atomic.naming(folder):
+        folder.mkdir(parents=True)
+    return folder

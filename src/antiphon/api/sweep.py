@@ -1,0 +1,221 @@
+"""Sweeps: one training run for each combination of a few settings."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from antiphon.api.launch import LaunchedRun
+from antiphon.api.train import Recipe, TrainConfig
+from antiphon.config import Config
+from antiphon.errors import AntiphonError, ConfigError
+from antiphon.runs.best import LOWER_IS_BETTER, main_measure, mean_by_step
+from antiphon.runs.find import list_runs
+from antiphon.runs.folder import RunFolder
+from antiphon.types import Seconds
+
+POLL: Seconds = 0.5
+
+
+@dataclass(frozen=True)
+class SweepRow:
+    """One combination of a sweep.
+
+    Attributes:
+        settings: What was set.
+        run: The run's folder; None where training failed before it was made.
+        value: The measure after the last step; None where it failed.
+        error: Why it failed.
+    """
+
+    settings: Mapping[str, Any]
+    run: RunFolder | None = None
+    value: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What came of a sweep. Printed, it is a table.
+
+    Attributes:
+        rows: The combinations, the best first, failed ones last.
+        metric: What they are sorted by.
+    """
+
+    rows: Sequence[SweepRow]
+    metric: str
+
+    @property
+    def best(self) -> SweepRow:
+        """The best combination. Raises `ConfigError` when all failed."""
+        if self.rows[0].value is None:
+            raise ConfigError(f"no run of the sweep has a {self.metric}; the first failed: {self.rows[0].error}")
+        return self.rows[0]
+
+    def __str__(self) -> str:
+        lines = [[*self.rows[0].settings, self.metric, "run"], *(_cells(row) for row in self.rows)]
+        widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
+        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+@dataclass
+class TrainingGroup:
+    """A sweep over a grid of settings.
+
+    Args:
+        base: What all runs share. It needs an `eval_dataset`, by which they are compared.
+        grid: The values of each setting, by its dotted key.
+        metric: As `eval.best` names it, `MEASURE` or `SET/MEASURE`; WER by default, or accuracy where there is none.
+
+    Example:
+        ```python
+        base = TrainConfig("builtin:student", "train.jsonl", Recipe("grpo"), eval_dataset="dev.jsonl")
+        print(TrainingGroup(base, grid={"optimizer.lr": [1e-4, 3e-4], "rollout.group_size": [4, 8]}).run(parallel=2))
+        ```
+    """
+
+    base: TrainConfig
+    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    metric: str | None = None
+
+    def configs(self) -> list[tuple[dict[str, Any], TrainConfig]]:
+        """Each combination of the grid, and the run it stands for.
+
+        Raises:
+            ConfigError: The grid has no values, or sets what `base` sets.
+        """
+        empty = [key for key, values in self.grid.items() if isinstance(values, str) or not list(values)]
+        if empty or not self.grid:
+            raise ConfigError(f"the grid has no values{f' of {empty[0]}' if empty else ''}; give a list for each key")
+        combined = [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
+        return [(settings, self._config(settings)) for settings in combined]
+
+    def run(self, parallel: int = 1, quiet: bool = False) -> SweepResult:
+        """Train every combination that has not been trained, and compare them.
+
+        A run in the base's `output` with the very recipe of a combination is taken for it: a finished one as it is,
+        and an unfinished one is continued. So the same call goes on after an interruption. A run that fails is a
+        row of the table, and the others go on.
+
+        Args:
+            parallel: Runs at a time, each in a process of its own; with 1 they are trained in this one. On a CPU, give
+                the recipe `threads`, or they will be in each other's way.
+            quiet: Show no progress.
+
+        Returns:
+            The table, the best first.
+
+        Raises:
+            ConfigError: Settings are wrong, there is no `eval_dataset`, or with `parallel` the reward cannot be
+                imported by another process.
+        """
+        planned = [_Planned(settings, config, config.config()) for settings, config in self.configs()]
+        if not all(one.recipe.data.eval and one.recipe.eval.after for one in planned):
+            raise ConfigError("a sweep compares evaluations after training; give its base an eval_dataset")
+        for one in planned:
+            one.find()
+        todo = [one for one in planned if not one.finished]
+        if parallel > 1:
+            _train_beside(todo, parallel)
+        else:
+            for one in todo:
+                one.train(quiet)
+        return self._compared(planned)
+
+    def _config(self, settings: Mapping[str, Any]) -> TrainConfig:
+        base = self.base.recipe if isinstance(self.base.recipe, Recipe) else Recipe(self.base.recipe)
+        twice = sorted(settings.keys() & base.settings.keys())
+        if twice:
+            raise ConfigError(f"'{twice[0]}' is set by the grid and by its base; leave one out")
+        words = [_word(key, value) for key, value in settings.items()]
+        name = "-".join([*filter(None, [base.settings.get("name")]), *words])
+        return replace(self.base, recipe=Recipe(base.name, base.reward, **{**base.settings, **settings, "name": name}))
+
+    def _compared(self, planned: Sequence[_Planned]) -> SweepResult:
+        metric = self.metric or main_measure([one for run in planned if run.folder for one in run.folder.evals()])
+        sign = 1 if metric.rpartition("/")[2] in LOWER_IS_BETTER else -1
+        rows = [one.row(metric) for one in planned]
+        return SweepResult(sorted(rows, key=lambda row: (row.value is None, sign * (row.value or 0.0))), metric)
+
+
+class _Planned:
+    """One combination on its way."""
+
+    def __init__(self, settings: dict[str, Any], config: TrainConfig, recipe: Config) -> None:
+        self.settings, self.config, self.recipe = settings, config, recipe
+        self.folder: RunFolder | None = None
+        self.error: str | None = None
+
+    @property
+    def finished(self) -> bool:
+        return self.folder is not None and self.folder.status.seen_state in ("finished", "stopped")
+
+    @property
+    def resume(self) -> str | None:
+        return str(self.folder.path) if self.folder else None
+
+    def find(self) -> None:
+        """Look for a run of this very recipe, whatever became of it."""
+        from antiphon.parts import pinned
+
+        wanted = pinned(self.recipe)
+        for folder in list_runs(Path(self.recipe.output)):
+            try:
+                if folder.config == wanted:
+                    self.folder = folder
+                    return
+            except AntiphonError:  # A damaged run is none that could be continued.
+                continue
+
+    def train(self, quiet: bool) -> None:
+        try:
+            self.folder = self.config.train(self.resume, quiet).run
+        except AntiphonError as error:
+            self.error = str(error)
+
+    def collect(self, launched: LaunchedRun) -> None:
+        try:
+            self.folder = launched.result().run
+        except AntiphonError as error:
+            self.error = str(error)
+
+    def row(self, metric: str) -> SweepRow:
+        if self.error is not None or self.folder is None:
+            return SweepRow(self.settings, self.folder, None, self.error)
+        return SweepRow(
+            self.settings, self.folder, mean_by_step(self.folder.evals(), metric).get(self.folder.status.step)
+        )
+
+
+def _train_beside(todo: Sequence[_Planned], parallel: int) -> None:
+    """Trains each in a process, `parallel` at a time; they are stopped when this is interrupted."""
+    waiting = iter(todo)
+    running: dict[_Planned, LaunchedRun] = {}
+    try:
+        while True:
+            while len(running) < parallel and (one := next(waiting, None)):
+                running[one] = one.config.launch(one.resume)
+            for one in [one for one, launched in running.items() if launched.done()]:
+                one.collect(running.pop(one))
+            if not running:
+                return
+            time.sleep(POLL)
+    finally:
+        for launched in running.values():
+            launched.stop()
+
+
+def _word(key: str, value: Any) -> str:
+    """A setting as a part of a run's name: `lr-0.0001`."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", f"{key.rpartition('.')[2]}-{value}").strip("-.")
+
+
+def _cells(row: SweepRow) -> list[str]:
+    value = "failed" if row.value is None else f"{row.value:.4f}"
+    return [*(str(one) for one in row.settings.values()), value, row.run.id if row.run else f"{row.error}"]
