@@ -17,6 +17,7 @@ from tiny_text import bytes_tokenizer, tiny
 
 from antiphon.models.text_lm import TextLM
 from antiphon.serve.app import create_app
+from antiphon.serve.connection import configured
 from antiphon.serve.limits import Limits
 from antiphon.serve.service import Service
 
@@ -61,7 +62,7 @@ def served(policy: Any, api_key: str | None = None, **limits: Any) -> Iterator[S
     """`policy` is one, called tiny, or several by name."""
     app = create_app(policy if isinstance(policy, dict) else {"tiny": policy}, Limits(**limits), api_key)
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", timeout_graceful_shutdown=30))
+    server = uvicorn.Server(configured(app, "127.0.0.1", port, answer_s=30, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     assert until(lambda: server.started)

@@ -36,7 +36,14 @@ def create_app(models: Mapping[str, Policy], limits: Limits, api_key: str | None
         for service in services:
             await anyio.to_thread.run_sync(service.engine.stop)
 
-    app = FastAPI(title="antiphon", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="antiphon",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses=errors.DECLARED,
+    )
     app.state.services = services
     app.add_middleware(Gate, limits=limits, metrics=metrics, api_key=api_key)
     for part in (routes, diff, state, pages):

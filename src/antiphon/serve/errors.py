@@ -7,11 +7,31 @@ from typing import Any
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from antiphon.errors import AudioError, ConfigError
 from antiphon.serve.job import RefusedError
 
+
+class Trouble(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class Failed(BaseModel):
+    """The body of every answer that is a refusal or a failure."""
+
+    error: Trouble
+
+
+DECLARED: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": Failed, "description": "What is wrong with the request, and what to do about it."},
+    "5XX": {"model": Failed, "description": "No answer in time, or the server's own fault, which its log describes."},
+}
+"""Of every path, in the description of the API."""
 HANDLED = (HTTPException, RequestValidationError, RefusedError, AudioError, ConfigError, TimeoutError)
 """Whatever else is raised is the server's own fault."""
 FAILED = "the server failed at this; its log says why"

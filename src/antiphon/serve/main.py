@@ -6,12 +6,14 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 import uvicorn
 
 from antiphon.device import prepare_cpu, resolve_device, resolve_dtype
 from antiphon.models.load import load_policy
 from antiphon.serve.app import create_app
+from antiphon.serve.connection import configured
 from antiphon.serve.limits import Limits
 from antiphon.serve.process import Instance, listed, require_free
 
@@ -41,13 +43,8 @@ def serve(
     name, *beside = models
     # Uvicorn raises the signal that ended it once more; without this the server would go without tidying up.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with listed(Instance(models[name], name, host, port, os.getpid(), time.time(), beside)):
-        uvicorn.run(
-            app,
-            host=host,
-            port=port,
-            log_level="info",
-            timeout_graceful_shutdown=int(limits.answer_s) + 1,
-            limit_concurrency=None,
-            h11_max_incomplete_event_size=1 << 16,
-        )
+    with (
+        listed(Instance(models[name], name, host, port, os.getpid(), time.time(), beside)),
+        suppress(KeyboardInterrupt),
+    ):
+        uvicorn.Server(configured(app, host, port, limits.answer_s)).run()

@@ -13,7 +13,7 @@ from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 
 from antiphon.serve.chat import Chat, sse
 from antiphon.serve.errors import body_of, status_of
-from antiphon.serve.schemas import ChatRequest
+from antiphon.serve.schemas import ChatRequest, answers
 from antiphon.serve.service import Service
 from antiphon.serve.state import Served
 from antiphon.serve.subtitles import srt, vtt
@@ -33,7 +33,12 @@ async def _nothing_unknown(request: Request) -> None:
         raise HTTPException(400, f"{', '.join(unknown)}: not known here; this takes {', '.join(sorted(known))}")
 
 
-@router.post("/v1/audio/transcriptions", response_model=None, dependencies=[Depends(_nothing_unknown)])
+@router.post(
+    "/v1/audio/transcriptions",
+    response_model=None,
+    dependencies=[Depends(_nothing_unknown)],
+    responses=answers("application/json", "text/plain", "text/vtt", "application/x-subrip", "text/event-stream"),
+)
 async def transcriptions(
     request: Request,
     services: Served,
@@ -81,7 +86,7 @@ async def asr(
     return {"text": done.text, "audio_seconds": done.seconds, "seconds": time.perf_counter() - began}
 
 
-@router.post("/v1/chat/completions", response_model=None)
+@router.post("/v1/chat/completions", response_model=None, responses=answers("application/json", "text/event-stream"))
 async def chat_completions(request: Request, services: Served, wanted: ChatRequest) -> Response | dict[str, Any]:
     """Go on with a conversation; with `stream`, as server-sent events."""
     service = services.named(wanted.model)

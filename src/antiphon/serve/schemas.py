@@ -91,3 +91,8 @@ class ChatRequest(Strict):
     def longest(self) -> int:
         """Tokens that an answer may have."""
         return self.max_completion_tokens or self.max_tokens or 1024
+
+
+def answers(*types: str) -> dict[int | str, dict[str, Any]]:
+    """What the description of the API says of an answer that may be of one of these media types."""
+    return {200: {"description": "The answer.", "content": {one: {} for one in types}}}

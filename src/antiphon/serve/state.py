@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import PlainTextResponse
 
+from antiphon.serve.schemas import answers
 from antiphon.serve.service import Service
 from antiphon.serve.services import Services
 
@@ -47,7 +48,7 @@ async def health(services: Served) -> dict[str, Any]:
     return {"status": "ok", "models": work}
 
 
-@router.get("/metrics", response_class=PlainTextResponse)
+@router.get("/metrics", response_model=None, responses=answers("text/plain"))
 async def metrics(services: Served) -> PlainTextResponse:
     """In Prometheus' text format."""
     text = services.first.metrics.text({one.name: one.engine for one in services})

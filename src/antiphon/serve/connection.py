@@ -1,0 +1,60 @@
+"""How connections are read: by h11 whatever else is installed, so that limits are the same everywhere."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from antiphon.types import Seconds
+
+LARGEST_HEAD = 1 << 16
+"""Bytes of a request's line and headers; more is answered with 400."""
+HEAD_S: Seconds = 10.0
+"""For a request's head to arrive, on a connection that is new or has sent some of it."""
+
+
+class Connection(H11Protocol):
+    """Closes itself when a head does not come, so that idle clients do not use up what connections there are."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._wait_no_more()
+        elif self._late is None:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._wait_no_more()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._late = self.loop.call_later(HEAD_S, self.timeout_keep_alive_handler)
+
+    def _wait_no_more(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+
+def configured(app: Any, host: str, port: int, answer_s: Seconds, log_level: str = "info") -> uvicorn.Config:
+    """Of a server that, told to end, finishes what it is answering."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_level=log_level,
+        http=Connection,
+        ws="none",
+        h11_max_incomplete_event_size=LARGEST_HEAD,
+        timeout_graceful_shutdown=int(answer_s) + 1,
+    )
