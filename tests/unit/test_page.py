@@ -59,7 +59,7 @@ def test_the_page_has_figures_plots_and_the_worst_clips_with_sound(tmp_path, eva
     assert html.count("<svg") == 2
     assert html.count("data:audio/mpeg;base64,") == 2
     assert "<del>to</del>" in html
-    assert "the worst 2 of 2 clips with errors" in html
+    assert "the 2 clips with errors" in html
     assert "cut off by the token limit" in html
     assert "bad &lt;one&gt; · 3 errors in 4 · 2.0 s · jo" in html
     assert "my &lt;model&gt;" in html

@@ -10,6 +10,9 @@ import numpy as np
 
 from antiphon.evaluate.metrics import main_measure
 
+COLOURS = ("#1f8a8f", "#d9822b", "#7a6fc4", "#c2506a", "#5b9a3c", "#3d7fc1", "#a98a2a", "#8a6d5c")
+GREY = "#87939699"
+"""Colours that are seen on white and on black: the page's ground is either, and texts take its ink."""
 BINS = 8
 """Of clips by length, with equally many in each."""
 
@@ -22,14 +25,15 @@ def rate_plot(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     rates = [100 * one[main_measure(one)] for one in shown.values()]
     ends = [one["ci"] or [one[main_measure(one)]] * 2 for one in shown.values()]
     arms = np.array([[rate - 100 * low, 100 * high - rate] for rate, (low, high) in zip(rates, ends, strict=True)])
-    figure, axes = _figure()
+    figure, axes = _figure(height=max(1.0 + 0.4 * len(shown), 3.0))
     places = range(len(shown))
-    axes.errorbar(rates, places, xerr=np.maximum(arms.reshape(-1, 2).T, 0), fmt="o", capsize=4)
+    arms = np.maximum(arms.reshape(-1, 2).T, 0)
+    axes.errorbar(rates, places, xerr=arms, fmt="o", color=COLOURS[0], capsize=4, lw=1.6, clip_on=False)
     axes.set_yticks(list(places), list(shown))
     axes.set_ylim(len(shown) - 0.5, -0.5)
     measures = sorted({main_measure(one).replace("wer", "WER") for one in shown.values()})
-    axes.set(xlabel=f"{' or '.join(measures)} (%), 95% interval", xlim=(0, None))
-    axes.grid(axis="x", alpha=0.3)
+    axes.set(xlabel=f"{' or '.join(measures)} (%)", xlim=(0, None))
+    axes.grid(axis="y", visible=False)
     return _svg(figure)
 
 
@@ -47,19 +51,28 @@ def length_plot(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
                 errors = sum(row["wer_errors"] for row in chosen)
                 points.append((np.mean([row["seconds"] for row in chosen]), 100 * errors / words))
         if points:
-            axes.plot(*zip(*points, strict=True), marker="o", label=name)
+            colour = COLOURS[len(axes.lines) % len(COLOURS)]
+            axes.plot(*zip(*points, strict=True), marker="o", ms=4.5, lw=1.6, color=colour, label=name, clip_on=False)
     axes.set(xlabel="seconds of audio", ylabel="errors by reference words (%)", ylim=(0, None))
-    axes.grid(alpha=0.3)
-    if axes.lines:
+    if len(axes.lines) > 1:
         axes.legend(frameon=False)
     return _svg(figure)
 
 
-def _figure() -> tuple[Any, Any]:
+def _figure(height: float = 3.0) -> tuple[Any, Any]:
+    """A figure of 5.2 × `height` inches without a ground of its own."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2, 3.2), layout="constrained")
-    return figure, figure.subplots()
+    figure = Figure(figsize=(5.2, height), layout="constrained")
+    figure.patch.set_alpha(0)
+    axes = figure.subplots()
+    axes.patch.set_alpha(0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(GREY)
+    axes.tick_params(color=GREY, length=3)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(color=GREY, alpha=0.25, lw=0.8)
+    return figure, axes
 
 
 def _svg(figure: Any) -> str:

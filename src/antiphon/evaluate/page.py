@@ -46,10 +46,10 @@ def write_page(path: Path, evaluation: Evaluation, clips: Mapping[str, Mapping[s
     players = _Players()
     summaries = evaluation.sets
     parts = [
-        f"<h1>Evaluation of {escape(evaluation.model)}</h1>",
+        f"<h1><small>Evaluation</small>{escape(evaluation.model)}</h1>",
         _setup(evaluation),
         _table(summaries),
-        f'<div class="plots">{rate_plot(summaries)}{length_plot(evaluation.rows)}</div>',
+        _plots(evaluation),
         *(_worst(name, rows, clips.get(name, {}), players) for name, rows in evaluation.rows.items()),
     ]
     style = (files("antiphon.evaluate") / "page.css").read_text(encoding="utf-8")
@@ -104,66 +104,95 @@ class _Players:
             sound = io.BytesIO()
             soundfile.write(sound, clip.load(AUDIO_RATE), AUDIO_RATE, format="MP3")
         except AudioError as error:
-            return f'<p class="quiet">{escape(str(error))}</p>'
+            return f"<small>{escape(str(error))}</small>"
         data = base64.b64encode(sound.getvalue()).decode()
         if len(data) > self._left:
-            return '<p class="quiet">no player: the report holds as much audio as it may</p>'
+            return "<small>no player: the report holds as much audio as it may</small>"
         self._left -= len(data)
-        return f'<audio controls preload="none" src="data:audio/mpeg;base64,{data}"></audio>'
+        return f'<audio controls preload="metadata" src="data:audio/mpeg;base64,{data}"></audio>'
 
 
 def _setup(evaluation: Evaluation) -> str:
     one = next(iter(evaluation.sets.values()))
     facts = {
-        "normaliser": one["normaliser"],
-        "RTFx with": speed_conditions(one),
-        "weights": (evaluation.weights or "unknown")[:12],
+        "Normaliser": one["normaliser"],
+        "RTFx measured with": speed_conditions(one),
+        "Audio": _duration(sum(summary["seconds"] for summary in evaluation.sets.values())),
+        "Weights": (evaluation.weights or "unknown")[:12],
     }
-    return '<p class="quiet">' + " · ".join(f"{escape(key)}: {escape(value)}" for key, value in facts.items()) + "</p>"
+    return "<dl>" + "".join(f"<div><dt>{k}</dt><dd>{escape(value)}</dd></div>" for k, value in facts.items()) + "</dl>"
+
+
+def _plots(evaluation: Evaluation) -> str:
+    drawn = {
+        "95% intervals": rate_plot(evaluation.sets),
+        "Errors by length of clip": length_plot(evaluation.rows),
+    }
+    figures = (
+        f'<figure class="card"><figcaption>{title}</figcaption>{plot}</figure>' for title, plot in drawn.items() if plot
+    )
+    return f'<div class="plots">{"".join(figures)}</div>'
 
 
 def _table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     shown = {head: key for head, key in _COLUMNS.items() if any(one.get(key) is not None for one in summaries.values())}
     measures = sorted({main_measure(one) for one in summaries.values()})
-    heads = ["set", f"{' or '.join(measures).replace('wer', 'WER')}, 95% interval", "over", *shown, "clips", "RTFx"]
+    measure = " or ".join(measures).replace("wer", "WER")
+    heads = ["set", measure, "95% interval", "resampled", *shown, "clips", "RTFx"]
     rows = []
     for name, one in summaries.items():
         rows.append(_row(name, one, shown, "set"))
         rows += [_row(group, figures, shown, "group") for group, figures in one.get("groups", {}).items()]
     head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    return f'<div class="card wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
 def _row(name: str, one: Mapping[str, Any], shown: Mapping[str, str], kind: str) -> str:
-    interval = "" if one["ci"] is None else f" <small>{' to '.join(f'{100 * end:.1f}' for end in one['ci'])}</small>"
+    interval = "" if one["ci"] is None else " to ".join(f"{100 * end:.1f}" for end in one["ci"])
     speed = "" if one.get("rtfx") is None else f"{one['rtfx']:.0f}"
     cells = [
-        f"<b>{_percent(one[main_measure(one)])}</b>{interval}",
+        f"<b>{_percent(one[main_measure(one)])}</b>",
+        interval,
         f"{one['ci_unit']}s",
         *(_percent(one.get(key)) for key in shown.values()),
         str(one["n"]),
         speed,
     ]
-    return f'<tr class="{kind}"><th>{escape(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+    title = f'<a href="#{escape(name)}">{escape(name)}</a>' if kind == "set" else escape(name)
+    return f'<tr class="{kind}"><th>{title}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
 
 def _worst(name: str, rows: Iterable[Mapping[str, Any]], clips: Mapping[str, Clip], players: _Players) -> str:
     wrong = [row for row in rows if row["wer_errors"]]
     if not wrong:
-        return f"<h2>{escape(name)}</h2><p>Every answer is right.</p>"
+        return f'<h2 id="{escape(name)}">{escape(name)}</h2><p>Every answer is right.</p>'
     entries = "".join(_entry(row, players.of(clips.get(row["id"]))) for row in wrong[:WORST])
-    heading = f"<h2>{escape(name)}: the worst {min(len(wrong), WORST)} of {len(wrong)} clips with errors</h2>"
-    return f'{heading}<p class="quiet"><del>said, not recognised</del> <ins>recognised, not said</ins></p>{entries}'
+    number = "the clip with errors" if len(wrong) == 1 else f"the {len(wrong)} clips with errors"
+    shown = f"the worst {WORST} of {len(wrong)} clips with errors" if len(wrong) > WORST else number
+    return (
+        f'<h2 id="{escape(name)}">{escape(name)} <small>{shown}</small></h2>'
+        '<p class="legend"><del>said, not recognised</del> <ins>recognised, not said</ins></p>'
+        f'<div class="card clips">{entries}</div>'
+    )
 
 
 def _entry(row: Mapping[str, Any], player: str) -> str:
-    about = [row["id"], f"{row['wer_errors']} errors in {row['ref_words']}", f"{row['seconds']:.1f} s"]
+    errors = "1 error" if row["wer_errors"] == 1 else f"{row['wer_errors']} errors"
+    about = [row["id"], f"{errors} in {row['ref_words']}", f"{row['seconds']:.1f} s"]
     about += [row["speaker"]] if row["speaker"] else []
     about += ["cut off by the token limit"] if row["truncated"] else []
     return (
-        f"<article><header>{escape(' · '.join(about))}</header>{player}"
-        f'<p class="diff">{word_diff(row["ref_clean"], row["pred_clean"])}</p></article>'
+        f'<article><p class="diff">{word_diff(row["ref_clean"], row["pred_clean"])}</p>'
+        f"<header>{escape(' · '.join(about))}</header>"
+        + (f'<div class="player">{player}</div>' if player else "")
+        + "</article>"
     )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
 def _percent(rate: float | None) -> str:
