@@ -13,13 +13,12 @@ from nicegui import run as background
 from nicegui import ui
 
 from antiphon.dashboard import utterances
+from antiphon.dashboard.comparing import judge
 from antiphon.dashboard.frame import frame, run_url
 from antiphon.dashboard.read.evaluations import Evaluated, Pair, Row, list_evaluations, paired, read_rows
 from antiphon.dashboard.read.runs import find
 from antiphon.dashboard.widgets import empty, facts, notice
 from antiphon.errors import AntiphonError, RunError
-from antiphon.evaluate.compare import Comparison, compare
-from antiphon.evaluate.results import Evaluation
 
 REFRESH = 3.0
 PER_PAGE = 20
@@ -168,16 +167,17 @@ class _Evaluations:
             said = ui.label("Comparing …").classes("sentence").props("role=status")
             same = len(self.pairs) - better - worse
             told = {"Better": f"{better:,}", "Worse": f"{worse:,}", "As many errors": f"{same:,}"}
-            errors = [sum(row["wer_errors"] for row in side) for side in self._sides()]
-            told |= {f"Errors at step {against.step:,}": f"{errors[0]:,}"}
-            told |= {f"Errors at step {self.chosen.step:,}": f"{errors[1]:,}"}
+            for step, side in ((against.step, "before"), (self.chosen.step, "after")):
+                errors = sum(getattr(pair, side)["wer_errors"] for pair in self.pairs)
+                told[f"Errors at step {step:,}"] = f"{errors:,}"
             facts(told)
             tests = ui.label().classes("quiet number")
         chosen = self.chosen
 
         async def test() -> None:
             try:
-                result = await background.io_bound(tested, against, chosen, *self._sides())
+                names = f"step {against.step:,}", f"step {chosen.step:,}"
+                (result,) = await background.io_bound(judge, self.run, [against], [chosen], *names) or (None,)
             except AntiphonError as error:
                 said.set_text(str(error))
                 return
@@ -190,9 +190,6 @@ class _Evaluations:
                 )
 
         ui.timer(0, test, once=True)
-
-    def _sides(self) -> tuple[list[Row], list[Row]]:
-        return [pair.before for pair in self.pairs], [pair.after for pair in self.pairs]
 
     def _filters(self) -> None:
         kind = "compared" if self.against else self.chosen.kind
@@ -242,15 +239,6 @@ class _Evaluations:
             return lambda pair: utterances.compared(run, one.folder, pair, *names)
         of_kind = utterances.scored if one.kind == "scored" else utterances.recognised
         return lambda row: of_kind(run, one.folder, row)
-
-
-def tested(a: Evaluated, b: Evaluated, rows_a: list[Row], rows_b: list[Row]) -> Comparison:
-    """How `antiphon compare` judges two evaluations of a set. Raises `DataError` where they cannot be compared."""
-    before, after = (
-        Evaluation(f"step {one.step}", "", {one.set: {"normaliser": None, **one.summary}}, {one.set: rows})
-        for one, rows in ((a, rows_a), (b, rows_b))
-    )
-    return compare(before, after, before.model, after.model)[0]
 
 
 def _worst(rows: list[Row]) -> list[Row]:

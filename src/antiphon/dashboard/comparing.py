@@ -1,0 +1,176 @@
+"""Comparisons of two checkpoints: from evaluations of both where the run has them, else by `antiphon compare` in a
+process of its own, which ends with the dashboard."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock, Thread
+from typing import Any, Literal
+
+from antiphon.config import Config
+from antiphon.dashboard.read.evaluations import Evaluated, read_rows
+from antiphon.errors import AntiphonError
+from antiphon.evaluate import compare as evaluate
+from antiphon.evaluate.results import Evaluation
+
+_COMMAND = "from antiphon.cli.main import main; main()"
+
+
+@dataclass
+class Comparison:
+    """Step `b` of a run against its step `a`; step 0 is the model before training."""
+
+    run: Path
+    a: int
+    b: int
+    saved: tuple[list[Evaluated], list[Evaluated]] | None = None
+    """Evaluations of both steps on the same sets; None where the models have to be asked."""
+    total: int | None = None
+    """Clips of each side, where earlier evaluations tell."""
+    state: Literal["running", "finished", "failed", "stopped"] = "running"
+    sets: list[dict[str, Any]] = field(default_factory=list)
+    """Of each set what `antiphon compare --json` says, the `sentence` among it."""
+    error: str = ""
+    _folder: tempfile.TemporaryDirectory = field(default_factory=lambda: tempfile.TemporaryDirectory("-compare"))
+    _process: subprocess.Popen[str] | None = None
+
+    def progress(self) -> tuple[str, int]:
+        """What is being done, and the clips recognised so far, of both sides together."""
+        done = {side: _recognised(Path(self._folder.name) / side / "transcripts") for side in "ab"}
+        if done["b"] is not None:
+            return f"recognising after step {self.b}", (done["a"] or 0) + done["b"]
+        if done["a"] is not None:
+            finished = self.total is not None and done["a"] >= self.total
+            return f"loading step {self.b}" if finished else f"recognising after step {self.a}", done["a"]
+        return f"loading step {self.a}", 0
+
+    def stop(self) -> None:
+        if self.state == "running":
+            self.state = "stopped"
+            if self._process is not None:
+                self._process.terminate()
+
+    def work(self, config: Config) -> None:
+        """Blocks until it is finished, failed or stopped."""
+        if self.saved is None:
+            self._recognise(config)
+            return
+        try:
+            found = judge(self.run, *self.saved, *(f"{self.run.name}@{step}" for step in (self.a, self.b)))
+            self.sets, self.state = [one.to_dict() for one in found], "finished"
+        except AntiphonError as error:
+            self.error, self.state = str(error), "failed"
+
+    def _recognise(self, config: Config) -> None:
+        with self._folder:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _COMMAND, "compare", *_arguments(self, config)],
+                cwd=_working_folder(self.run),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            out, err = self._process.communicate()
+            if self.state == "stopped":
+                return
+            try:
+                self.sets = json.loads(out)["sets"]
+                self.state = "finished"
+            except (ValueError, KeyError):
+                self.error = " ".join(err.strip().splitlines()[-3:]) or f"it ended with {self._process.returncode}"
+                self.state = "failed"
+
+
+def judge(
+    run: Path, before: Sequence[Evaluated], after: Sequence[Evaluated], name_a: str, name_b: str
+) -> list[evaluate.Comparison]:
+    """What `antiphon compare` says of evaluations of a run, on the sets that both sides have.
+
+    Raises `DataError` where they cannot be compared, and `RunError` for a damaged one.
+    """
+    a, b = (
+        Evaluation(
+            name,
+            None,
+            {one.set: {"normaliser": None, **one.summary} for one in side},
+            {one.set: read_rows(run, one.folder) for one in side},
+        )
+        for name, side in ((name_a, before), (name_b, after))
+    )
+    return evaluate.compare(a, b, name_a, name_b)
+
+
+_all: dict[tuple[Path, int, int], Comparison] = {}
+_lock = Lock()
+
+
+def begin(comparison: Comparison, config: Config) -> None:
+    """Starts it, unless the same one is running."""
+    key = comparison.run, comparison.a, comparison.b
+    with _lock:
+        found = _all.pop(key, None)
+        _all[key] = found if found is not None and found.state == "running" else comparison
+        if _all[key] is found:
+            return
+    Thread(target=comparison.work, args=(config,), name="antiphon-compare", daemon=True).start()
+
+
+def dismiss(comparison: Comparison) -> None:
+    """Ends it, if it is running, and forgets it."""
+    comparison.stop()
+    with _lock:
+        _all.pop((comparison.run, comparison.a, comparison.b), None)
+
+
+def of_run(run: Path) -> list[Comparison]:
+    """The comparisons of a run since the dashboard was started, the latest first."""
+    with _lock:
+        return [one for one in reversed(_all.values()) if one.run == run]
+
+
+@atexit.register
+def _stop_all() -> None:
+    for one in list(_all.values()):
+        one.stop()
+
+
+def _arguments(one: Comparison, config: Config) -> list[str]:
+    sides = [f"{one.run.name}@{step}" if step else config.model for step in (one.a, one.b)]
+    given: dict[str, Any] = {
+        "--runs": one.run.parent,
+        "--output": one._folder.name,
+        "--limit": config.eval.limit,
+        "--task": config.task,
+        "--language": config.language,
+        "--batch-size": config.eval.batch_size,
+        "--max-new-tokens": config.rollout.max_new_tokens,
+    }
+    flags = [f"{key}={value}" for key, value in given.items() if value is not None]
+    flags += [f"--data={spec}" for spec in config.data.eval]
+    flags += [f"--columns={name}={key}" for name, key in config.data.columns.items()]
+    return [*sides, *flags, "--json"]
+
+
+def _working_folder(run: Path) -> Path | None:
+    """Where the run was started, which its recipe's paths are relative to; None where that is gone."""
+    try:
+        folder = Path(json.loads((run / "environment.json").read_bytes())["folder"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return folder if folder.is_dir() else None
+
+
+def _recognised(folder: Path) -> int | None:
+    """Rows of the transcripts kept so far; None before there are any files."""
+    files = list(folder.glob("*.jsonl"))
+    if not files:
+        return None
+    return sum(file.read_bytes().count(b'"finish_reason":') for file in files)

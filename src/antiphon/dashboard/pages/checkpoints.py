@@ -1,0 +1,201 @@
+"""The checkpoints of a run: what they measure, and to serve one, or to compare two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from nicegui import run as background
+from nicegui import ui
+
+from antiphon.config import Config, load_config
+from antiphon.dashboard import comparing, serving
+from antiphon.dashboard.comparing import Comparison
+from antiphon.dashboard.frame import frame
+from antiphon.dashboard.pages.evals import Wanted
+from antiphon.dashboard.read.checkpoints import Kept, list_checkpoints
+from antiphon.dashboard.read.evaluations import Evaluated, list_evaluations
+from antiphon.dashboard.read.runs import find
+from antiphon.dashboard.widgets import ago, badge, empty, notice, percent, size
+from antiphon.errors import AntiphonError, RunError
+
+REFRESH = 1.0
+BUTTON = 'outline dense size=13px padding="2px 10px"'
+
+
+def register(root: Path) -> None:
+    @ui.page("/run/{name}/checkpoints")
+    def show(name: str) -> None:
+        with frame(f"Checkpoints of {name}", name, "checkpoints"):
+            try:
+                _Checkpoints(find(root, name))
+            except RunError as error:
+                notice(str(error), "bad")
+
+
+class _Checkpoints:
+    """The page as one visitor sees it."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.config = self._recipe()
+        self.comparisons = ui.element("div").classes("stack")
+        self.table = ui.element("div").classes("panel checkpoints")
+        self.seen: object = None
+        self.cards: list[tuple[Comparison, _Card]] = []
+        self._look()
+        ui.timer(REFRESH, self._look, immediate=False)
+
+    def _recipe(self) -> Config | None:
+        try:
+            return load_config(self.run / "config.yaml")
+        except AntiphonError as error:
+            notice(f"Checkpoints can neither be compared nor be said to be best: {error}", "bad")
+            return None
+
+    def _look(self) -> None:
+        """Writes the page again where anything on it has changed."""
+        evaluations, _ = list_evaluations(self.run)
+        self.measured = [one for one in evaluations if one.kind == "recognised"]
+        kept = list_checkpoints(self.run, self.config, [one.summary for one in self.measured])
+        servers = serving.running(self.run)
+        starting = {one.step for one in kept if serving.is_starting(self.run, one.step)}
+        now = (kept, self.measured, servers, starting)
+        if now != self.seen:
+            self.seen, self.servers, self.starting = now, servers, starting
+            self.table.clear()
+            with self.table:
+                self._fill(kept)
+        self._show_comparisons()
+
+    def _fill(self, kept: list[Kept]) -> None:
+        if not kept:
+            empty("No checkpoint yet", "A run saves them every train.save_every steps; this page will show them.")
+            return
+        for name in ("Step", "Evaluations", "Size", "Saved", "Kept because", ""):
+            ui.label(name).classes("head")
+        for one in kept:
+            self._row(one, [other.step for other in kept if other.step != one.step] + [0])
+
+    def _row(self, one: Kept, others: list[int]) -> None:
+        with ui.element("div").classes("row first"):
+            ui.label(f"{one.step:,}").classes("number step")
+            if one.best:
+                badge("best", "good")
+            if not one.whole:
+                badge("damaged", "bad").tooltip("It has no config.json: its model cannot be loaded")
+        figures = [evaluated for evaluated in self.measured if evaluated.step == one.step]
+        ui.label(", ".join(map(_figure, figures)) or "–").classes("number")
+        ui.label(size(one.bytes)).classes("number")
+        saved = datetime.fromtimestamp(one.time, UTC).isoformat()
+        ui.label(ago(saved)).classes("number").tooltip(saved[:19].replace("T", " ") + " UTC")
+        ui.label(one.why)
+        with ui.element("div").classes("row actions"):
+            self._server(one)
+            self._comparer(one, others)
+
+    def _server(self, one: Kept) -> None:
+        server = self.servers.get(one.step)
+        if server is not None:
+            ui.link(server.url, server.url, new_tab=True).classes("served")
+            stop = ui.button("Stop", on_click=lambda: self._in_background(serving.stop, server))
+            stop.props(BUTTON + " color=negative")
+        elif one.step in self.starting:
+            with ui.element("div").classes("row quiet"):
+                ui.spinner(size="16px")
+                ui.label("Starting …")
+        else:
+            button = ui.button("Serve", on_click=lambda: self._in_background(serving.serve, self.run, one.step))
+            button.props(BUTTON + " color=primary").set_enabled(one.whole)
+
+    async def _in_background(self, work: Callable, *arguments: object) -> None:
+        ui.timer(0.2, self._look, once=True)
+        try:
+            if await background.io_bound(work, *arguments) is False:
+                ui.notify("The server still has requests to finish, and ends after them.", type="warning")
+        except AntiphonError as error:
+            ui.notify(str(error), type="negative", timeout=0, close_button="Close", multi_line=True)
+        self._look()
+
+    def _comparer(self, one: Kept, others: list[int]) -> None:
+        with ui.button("Compare with").props(BUTTON + " color=primary icon-right=expand_more") as button, ui.menu():
+            for other in others:
+                name = f"Step {other:,}" if other else "Before training"
+                ui.menu_item(name, partial(self._compare, other, one.step))
+        button.set_enabled(self.config is not None and bool(self.config.data.eval) and one.whole)
+        if self.config is not None and not self.config.data.eval:
+            button.tooltip("The recipe names no data.eval to compare on")
+
+    def _compare(self, a: int, b: int) -> None:
+        assert self.config is not None
+        before, after = ([one for one in self.measured if one.step == step] for step in (a, b))
+        same = {one.set for one in before} & {one.set for one in after}
+        saved = [one for one in before if one.set in same], [one for one in after if one.set in same]
+        counts = {one.set: one.summary.get("n", 0) for one in self.measured}
+        total = sum(counts.values()) if len(counts) == len(self.config.data.eval) else None
+        comparing.begin(Comparison(self.run, a, b, saved if same else None, total), self.config)
+        self._show_comparisons()
+
+    def _show_comparisons(self) -> None:
+        found = comparing.of_run(self.run)
+        if [one for one, _ in self.cards] != found:
+            self.comparisons.clear()
+            with self.comparisons:
+                self.cards = [(one, _Card(one)) for one in found]
+        for _, card in self.cards:
+            card.show()
+
+
+class _Card:
+    """A comparison as it goes on, and what it found."""
+
+    def __init__(self, one: Comparison) -> None:
+        self.one = one
+        self.state = ""
+        self.panel = ui.element("div").classes("panel stack comparison")
+
+    def show(self) -> None:
+        one = self.one
+        if one.state != self.state:
+            self.state = one.state
+            self.panel.clear()
+            with self.panel:
+                self._fill()
+        if one.state == "running":
+            phase, done = one.progress()
+            of = f": {done:,} of {2 * one.total:,} clips" if one.total else f": {done:,} clips"
+            self.phase.set_text(phase.capitalize() + (of if done else ""))
+            self.bar.set_value(done / (2 * one.total) if one.total else 0.0)
+
+    def _fill(self) -> None:
+        one = self.one
+        names = [f"step {step:,}" if step else "before training" for step in (one.a, one.b)]
+        with ui.element("div").classes("row"):
+            ui.label(f"{names[1].capitalize()} against {names[0]}").classes("quiet")
+            ui.space()
+            button = ui.button(icon="close", on_click=lambda: comparing.dismiss(one))
+            button.props(f'flat round dense size=sm aria-label="{"Stop" if one.state == "running" else "Close"}"')
+        if one.state == "running":
+            self.phase = ui.label()
+            moving = "" if one.total else " indeterminate"
+            self.bar = ui.linear_progress(show_value=False).props("rounded size=6px" + moving)
+        elif one.state == "failed":
+            notice(one.error, "bad")
+        for found in one.sets:
+            sentence = ui.label(found["sentence"]).classes("sentence")
+            sentence.classes("significant" if found["significant"] else "")
+            each = zip(names, (found["rate_a"], found["rate_b"]), strict=True)
+            rates = ", ".join(f"{name} {percent(rate)}" for name, rate in each) + f", {found['n']:,} clips"
+            tests = f"bootstrap p = {found['bootstrap']['p']:.2g}, MAPSSWE p = {found['mapsswe']['p']:.2g}"
+            with ui.element("div").classes("row quiet number"):
+                ui.label(f"{found['set']}: {rates}; {tests}")
+                for after in one.saved[1] if one.saved else []:
+                    if after.set == found["set"]:
+                        ui.link("Utterances side by side", Wanted(after.folder, one.a).url(one.run.name))
+
+
+def _figure(one: Evaluated) -> str:
+    measure = {"wer": "WER"}.get(one.measure, one.measure)
+    return f"{one.set}: {measure} {percent(one.value)}"
