@@ -10,14 +10,18 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
 from conftest import COMMAND, write_rows, write_set
+from tiny_hub import flac, write_repository
 
 from antiphon.cli import options
 from antiphon.config import load_config
+from antiphon.data import open_asr
+from antiphon.data.corpora.sets import builtin_set
 from antiphon.evaluate.normalisers import load_normaliser
 from antiphon.evaluate.sets import evaluate_sets
 from antiphon.evaluate.subject import LocalModel
@@ -75,9 +79,27 @@ def test_presets_are_the_test_files_of_a_folder(results):
 
 def test_the_report_is_one_page_with_sound(results):
     html = (results["student"] / "report.html").read_text()
-    assert "test_noisy: the worst" in html
+    assert '<h2 id="test_noisy">test_noisy <small>the ' in html
     assert html.count("<audio") > 3
     assert "<del>" in html
+
+
+def test_the_leaderboards_sets_are_measured_by_one_option(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    example = builtin_set("commands-clean")[0]
+    assert example.clip is not None
+    audio = {"bytes": flac(example.clip.load(16000)), "path": "0.flac"}
+    rows = [{"audio": audio, "text": example.text.upper(), "id": "one"}]
+    copy = write_repository(tmp_path / "copy", dict.fromkeys(open_asr.SETS.values(), rows))
+    arguments = ("eval", "builtin:student", "--preset", "open-asr", "--data-dir", copy)
+    figures = cli(*arguments, "--limit", 1, "--json").json
+    assert list(figures) == list(open_asr.SETS)
+    assert {one["wer"] for one in figures.values()} == {0.0}
+    assert all(one["normaliser"].startswith("whisper (") for one in figures.values())
+    other = cli(*arguments, "--limit", 1, "--normalizer", "none", "--json").json
+    assert {one["normaliser"] for one in other.values()} == {"none"}
+    assert "--preset and --presets are two ways" in cli(*arguments, "--presets", "clean").err
+    assert "nothing to measure on; name a set with --data" in cli("eval", "builtin:student").err
 
 
 def test_presets_that_are_not_there_are_named(cli, sets):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import soundfile
+from tiny_hub import flac, write_repository
 
 from antiphon.config import load_config
 from antiphon.data import hub, open_asr
@@ -20,30 +17,15 @@ from antiphon.data.source import load_set, named_sets
 from antiphon.errors import AudioError, ConfigError, DataError
 
 
-def recording(samples: int) -> bytes:
-    sound = io.BytesIO()
-    soundfile.write(sound, np.linspace(-0.5, 0.5, samples), 16000, format="FLAC")
-    return sound.getvalue()
-
-
-def write_repository(folder: Path, config: str, split: str, rows: list[dict[str, Any]]) -> Path:
-    """A set as it lies on the hub: Parquet with recordings inside, and a card that says which files are what."""
-    (folder / config).mkdir(parents=True)
-    table = pa.Table.from_pylist(rows)
-    features = datasets.Features.from_arrow_schema(table.schema)
-    features["audio"] = datasets.Audio()
-    table = table.replace_schema_metadata(features.arrow_schema.metadata)
-    pq.write_table(table, folder / config / f"{split}-00000-of-00001.parquet")
-    card = f"configs:\n- config_name: {config}\n  data_files:\n  - split: {split}\n    path: {config}/{split}-*\n"
-    (folder / "README.md").write_text(f"---\n{card}---\n")
-    return folder
-
-
 def rows(*texts: str | None, key: str = "text", **more: Any) -> list[dict[str, Any]]:
     return [
-        {"audio": {"bytes": recording(8000 + 800 * n), "path": f"{n}.flac"}, key: text, **more}
+        {"audio": {"bytes": flac(np.linspace(-0.5, 0.5, 8000 + 800 * n)), "path": f"{n}.flac"}, key: text, **more}
         for n, text in enumerate(texts)
     ]
+
+
+def german(folder: Path, table: list[dict[str, Any]]) -> HubSet:
+    return HubSet(str(write_repository(folder / "set", {("de", "test"): table})), "de")
 
 
 @pytest.fixture(autouse=True)
@@ -72,10 +54,8 @@ def test_a_name_that_is_none_is_refused(spec):
 
 
 def test_rows_are_examples_whose_recordings_we_decode(tmp_path):
-    repository = write_repository(
-        tmp_path / "set", "de", "test", rows("eins", "zwei drei", key="sentence", speaker=7, accent="north")
-    )
-    examples = load_hub(HubSet(str(repository), "de"), {})
+    source = german(tmp_path, rows("eins", "zwei drei", key="sentence", speaker=7, accent="north"))
+    examples = load_hub(source, {})
     assert [(one.id, one.text, one.speaker, dict(one.columns)) for one in examples] == [
         ("0", "eins", "7", {"accent": "north"}),
         ("1", "zwei drei", "7", {"accent": "north"}),
@@ -84,29 +64,31 @@ def test_rows_are_examples_whose_recordings_we_decode(tmp_path):
     assert clip is not None
     assert len(clip.load(16000)) == 8800
     assert len(clip.load(8000)) == 4400
-    assert clip.name == f"hf:{repository}:de:test#1"
-    first = load_hub(HubSet(str(repository), "de"), {}, limit=1)
+    assert clip.name == f"{source}#1"
+    first = load_hub(source, {}, limit=1)
     assert [one.text for one in first] == ["eins"]
     assert first[0].clip == examples[0].clip, "streamed or not, it is the same recording"
 
 
 def test_ids_of_the_set_are_kept_where_they_tell_rows_apart(tmp_path):
     table = [{**row, "id": id} for row, id in zip(rows("a", "b"), ("x", "y"), strict=True)]
-    assert [one.id for one in load_hub(HubSet(str(write_repository(tmp_path / "1", "c", "test", table)), "c"), {})] == [
-        "x",
-        "y",
-    ]
+    assert [one.id for one in load_hub(german(tmp_path / "1", table), {})] == ["x", "y"]
     same = [{**row, "id": "x"} for row in table]
-    assert [one.id for one in load_hub(HubSet(str(write_repository(tmp_path / "2", "c", "test", same)), "c"), {})] == [
-        "0",
-        "1",
+    assert [one.id for one in load_hub(german(tmp_path / "2", same), {})] == ["0", "1"]
+
+
+def test_a_folder_that_has_changed_is_read_anew_and_another_of_its_name_is_another(tmp_path):
+    said = [
+        load_hub(german(tmp_path / folder, rows(text)), {})[0].text
+        for folder, text in (("1", "first"), ("2", "second"), ("1", "third"))
     ]
+    assert said == ["first", "second", "third"]
 
 
 def test_the_set_passes_the_same_checks_as_a_file(tmp_path):
-    repository = write_repository(tmp_path / "set", "de", "test", rows("a", "b", "c", "d", "e"))
+    source = german(tmp_path, rows("a", "b", "c", "d", "e"))
     config = load_config(flags={"data.max_seconds": 0.6, "data.on_bad_audio": "skip"})
-    kept, skipped = load_set(f"hf:{repository}:de", config)
+    kept, skipped = load_set(str(source), config)
     assert [one.id for one in kept] == ["0", "1", "2"]
     assert "is 0.65 s, longer than data.max_seconds=0.6" in str(skipped[0])
 
@@ -114,22 +96,22 @@ def test_the_set_passes_the_same_checks_as_a_file(tmp_path):
 def test_a_damaged_recording_is_named(tmp_path):
     table = rows("a")
     table[0]["audio"]["bytes"] = b"\x00\x01\x02" * 99
-    repository = write_repository(tmp_path / "set", "de", "test", table)
+    source = german(tmp_path, table)
     with pytest.raises(DataError, match=r"hf:.*:de:test#0: not audio"):
-        load_set(f"hf:{repository}:de", load_config())
+        load_set(str(source), load_config())
     with pytest.raises(AudioError, match="#0: not audio"):
-        load_hub(HubSet(str(repository), "de"), {})[0].clip.load(16000)
+        load_hub(source, {})[0].clip.load(16000)
 
 
 def test_rows_without_text_are_refused_unless_they_may_be(tmp_path):
-    source = HubSet(str(write_repository(tmp_path / "set", "de", "test", rows("a", None))), "de")
+    source = german(tmp_path, rows("a", None))
     with pytest.raises(DataError, match=r"1 of 2 row\(s\) cannot be used:\n  example 1: 'text' is null"):
         load_hub(source, {})
     assert [one.text for one in load_hub(source, {}, text_required=False)] == ["a", ""]
 
 
 def test_what_is_not_there_is_said(tmp_path):
-    repository = str(write_repository(tmp_path / "set", "de", "test", rows("a")))
+    repository = german(tmp_path, rows("a")).repo
     for source, columns, message in (
         (HubSet(repository, "fr"), {}, "cannot be had .*'fr' not found. Available: .*; correct hf:ID:CONFIG:SPLIT"),
         (HubSet(repository, "de", "dev"), {}, "cannot be had .*Available splits: .'test'.*; correct"),
@@ -158,9 +140,8 @@ def test_a_hub_that_does_not_answer_or_asks_for_a_login_is_told_with_a_remedy(mo
 
 
 def test_the_leaderboards_sets_are_its_scored_rows_in_english(tmp_path, monkeypatch):
-    copy = write_repository(
-        tmp_path / "copy", "ami_cleaned", "test", rows("Hello.", "[noise]", "ignore time segment in scoring", "Colour!")
-    )
+    table = rows("Hello.", "[noise]", "ignore time segment in scoring", "Colour!")
+    copy = write_repository(tmp_path / "copy", {("ami_cleaned", "test"): table})
     monkeypatch.setattr(open_asr, "REPO", str(copy))
     assert "open-asr:librispeech-other" in open_asr.specs()
     for spec in ("open-asr:ami", f"open-asr:ami:{copy}"):

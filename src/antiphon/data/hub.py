@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,7 +151,20 @@ def _load(datasets: Any, source: HubSet, streaming: bool) -> Any:
         return datasets.load_from_disk(source.repo)
     if (folder / "dataset_dict.json").is_file():
         return datasets.load_from_disk(source.repo)[source.split]
-    return datasets.load_dataset(source.repo, source.config, split=source.split, streaming=streaming)
+    cache = _cache_of(folder, Path(datasets.config.HF_DATASETS_CACHE)) if folder.is_dir() else None
+    return datasets.load_dataset(
+        source.repo, source.config, split=source.split, streaming=streaming, cache_dir=cache and str(cache)
+    )
+
+
+def _cache_of(folder: Path, caches: Path) -> Path:
+    """A cache of this folder's own, and of its files as they are: `datasets` tells two folders apart by their names
+    alone, and would give the rows of one for the other."""
+    digest = hashlib.sha256(str(folder.resolve()).encode())
+    for file in sorted(folder.rglob("*")):
+        stat = file.stat()
+        digest.update(f"{file.relative_to(folder)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return caches / f"antiphon-{digest.hexdigest()[:16]}"
 
 
 def _refusal(source: HubSet, error: Exception) -> str:
