@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
-from antiphon.dashboard.read.curves import Axis, Curves, Measured
+from antiphon.dashboard.read.curves import LEAST, POINTS, Axis, Curves, Measured
 from antiphon.dashboard.read.tables import Table
 
 PALETTE = ("#2a8c83", "#d9822b", "#5b7fd1", "#c2527f", "#8a9a2b", "#8e64c0", "#3aa0c9", "#b5574a", "#6e7b85", "#c9a227")
@@ -139,13 +141,16 @@ def sections(runs: Sequence[Curves]) -> dict[str, list[Chart]]:
 def options(chart: Chart, runs: Sequence[tuple[str, Curves]], axis: Axis, window: int) -> dict[str, Any]:
     """The ECharts options of `chart` for runs with their names, smoothed over `window` steps."""
     series: list[dict[str, Any]] = []
+    most = max(LEAST, POINTS // len(runs))
     for number, (name, curves) in enumerate(runs):
         colour = PALETTE[number % len(PALETTE)]
         if chart.set is not None:
             series += _measured(name, colour, curves.measured(*chart.set, axis))
         else:
-            several = len(runs) > 1
-            series += _lines(chart, name if several else "", colour, curves, axis, window, len(runs) <= GHOSTS)
+            draw = partial(curves.line, _table(chart, curves), axis=axis, most=most)
+            series += _lines(
+                chart, name if len(runs) > 1 else "", colour, _table(chart, curves), draw, window, len(runs)
+            )
     tooltip = _TOOLTIP.replace("PERCENT", "true" if chart.rate else "false")
     tooltip = tooltip.replace("NUMBER", _NUMBER).replace("AXIS", AXES[axis])
     end = max((curves.end(axis) for _, curves in runs), default=0.0)
@@ -197,27 +202,29 @@ def _table(chart: Chart, curves: Curves) -> Table:
 
 def _of_set(name: str, measure: str) -> Chart:
     title = f"{'WER' if measure == 'wer' else measure.capitalize()} on {name}"
-    return Chart(title, set=(name, measure), rate=measure != "score", about="with its 95% interval")
+    return Chart(title, set=(name, measure), rate=measure != "score", about="95% interval")
 
 
 def _lines(
-    chart: Chart, run: str, colour: str, curves: Curves, axis: Axis, window: int, ghost: bool
+    chart: Chart, run: str, colour: str, table: Table, draw: Callable[..., list], window: int, runs: int
 ) -> Iterator[dict[str, Any]]:
-    """A line for each key that the run has; with smoothing, the raw one faintly behind the first."""
-    table = _table(chart, curves)
+    """A line for each key that the run has; with smoothing, the raw one faintly behind the first of few runs."""
     for number, line in enumerate(chart.lines):
         if line.key not in table.columns:
             continue
-        points = curves.line(table, line.key, axis, window)
+        points = draw(line.key, window=window)
         points = [point for point in points if point[1] > 0] if chart.log else points
         name = " · ".join(filter(None, (run, line.name if len(chart.lines) > 1 or not run else "")))
-        if window > 1 and number == 0 and ghost:
-            yield _series(name, colour, curves.line(table, line.key, axis), {"width": 1, "opacity": 0.25}) | _SILENT
+        if window > 1 and number == 0 and runs <= GHOSTS and not chart.log:
+            yield _series(name, colour, draw(line.key), {"width": 1, "opacity": 0.25}) | _SILENT
         yield _series(name, colour, points, {"width": 1.6, "type": _DASHES[number % len(_DASHES)]})
 
 
 def _measured(name: str, colour: str, found: Measured) -> Iterator[dict[str, Any]]:
-    """The interval as a band, which is a stack of nothing up to its lower end and of its width; the rate above it."""
+    """The interval as a band, which is a stack of nothing up to its lower end and of its width; the rate above it.
+
+    A single evaluation has no band, but a bar.
+    """
     stack = {"stack": name, "stackStrategy": "all"}
     wide = [[x, high - low] for x, low, high in zip(found.x, found.low, found.high, strict=True)]
     below = [list(point) for point in zip(found.x, found.low, strict=True)]
@@ -226,17 +233,25 @@ def _measured(name: str, colour: str, found: Measured) -> Iterator[dict[str, Any
         _series(name, colour, wide, {"width": 0}) | stack | _SILENT | {"areaStyle": {"color": colour, "opacity": 0.16}}
     )
     points = [list(point) for point in zip(found.x, found.y, found.low, found.high, strict=True)]
-    yield _series(name, colour, points, {"width": 1.6}) | {"showSymbol": True}
+    bars = [[{"coord": [x, low]}, {"coord": [x, high]}] for x, _, low, high in points] if len(points) == 1 else []
+    mark = {
+        "data": bars,
+        "symbol": "none",
+        "silent": True,
+        "lineStyle": {"type": "solid", "width": 1.5, "opacity": 0.6},
+    }
+    yield _series(name, colour, points, {"width": 1.6}) | {"showSymbol": True, "markLine": mark | {"animation": False}}
 
 
 _SILENT = {"silent": True, "tooltip": {"show": False}, "showSymbol": False}
 
 
 def _series(name: str, colour: str, points: list[list[float]], style: dict[str, Any]) -> dict[str, Any]:
+    """The points are text that the browser reads: NiceGUI would watch each of them for changes."""
     return {
         "type": "line",
         "name": name,
-        "data": points,
+        ":data": json.dumps(points, separators=(",", ":")),
         "color": colour,
         "symbol": "circle",
         "symbolSize": 5,

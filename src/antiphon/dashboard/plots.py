@@ -104,7 +104,7 @@ def _frame(chart: Chart) -> ui.echart:
         figure.props["aria-label"] = chart.title
         with ui.element("figcaption").classes("row"):
             ui.label(chart.title).classes("title")
-            ui.label(chart.about).classes("quiet about")
+            ui.label(chart.about).classes("quiet about").props["title"] = chart.about
             ui.space()
             ui.button(icon="open_in_full").props('flat round dense size=xs color=grey aria-label="Larger"').on(
                 "click", js_handler=_GROW

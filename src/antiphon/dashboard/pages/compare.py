@@ -62,8 +62,7 @@ def _table(rows: list[Row]) -> None:
 
 
 def _cell(text: str, tag: str = "td") -> None:
-    with ui.element(tag):
-        ui.label(text)
+    ui.element(tag).props["textContent"] = text
 
 
 def _recipes(paths: list[Path]) -> None:

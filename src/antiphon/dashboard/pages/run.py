@@ -11,6 +11,7 @@ from nicegui import ui
 from antiphon.dashboard.frame import frame, missing
 from antiphon.dashboard.plots import REFRESH, CurvesView
 from antiphon.dashboard.read.cache import Cached
+from antiphon.dashboard.read.curves import interval
 from antiphon.dashboard.read.evaluations import Evaluated, list_evaluations
 from antiphon.dashboard.read.recipes import default_recipe, differences, read_recipe
 from antiphon.dashboard.read.runs import Row, find, read_row
@@ -107,10 +108,10 @@ def _rates(path: Path) -> dict[str, str]:
         sign = 1 if measure in LOWER_IS_BETTER else -1
         trained = [one for one in evaluations if one.step] or evaluations
         best = min(trained, key=lambda one: sign * (one.value or 0.0))
-        ci = best.summary.get("ci")
-        interval = f" [{' – '.join(map(percent, ci))}]" if ci else ""
+        ends = interval(best)
+        within = f" [{' – '.join(map(percent, ends))}]" if ends else ""
         label = "WER" if measure == "wer" else measure.capitalize()
-        found[f"Best {label} on {name}, step {best.step}"] = percent(best.value) + interval
+        found[f"Best {label} on {name}, step {best.step}"] = percent(best.value) + within
     return found
 
 

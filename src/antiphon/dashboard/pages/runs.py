@@ -12,7 +12,7 @@ from nicegui import ui
 
 from antiphon.dashboard.frame import frame, run_url
 from antiphon.dashboard.read.runs import Row, list_rows
-from antiphon.dashboard.widgets import ago, empty, percent, tone
+from antiphon.dashboard.widgets import ago, empty, percent, plural, tone
 
 REFRESH = 3.0
 PER_PAGE = 50
@@ -27,6 +27,8 @@ COLUMNS = [
 _SLOTS = {
     "id": '<q-td :props="props"><a :href="props.row.url">{{ props.row.id }}</a>'
     '<div v-if="props.row.why" class="why">{{ props.row.why }}</div></q-td>',
+    "model": '<q-td :props="props"><div class="model" :title="props.row.model"><bdi>{{ props.row.model }}</bdi></div>'
+    "</q-td>",
     "state": '<q-td :props="props"><span :class="\'badge \' + props.row.tone">{{ props.row.state }}</span></q-td>',
     "step": '<q-td :props="props"><div class="progress"><span>{{ props.row.step }}</span>'
     '<i v-if="props.row.share != null"><b :style="{width: 100 * props.row.share + \'%\'}"></b></i></div></q-td>',
@@ -150,7 +152,9 @@ class _Runs:
             self.table.rows = shown
         self.table.pagination = {"sortBy": self.wanted.sort, "descending": self.wanted.down, "page": 1}
         self.table.pagination |= {"rowsPerPage": PER_PAGE, "rowsNumber": len(chosen)}
-        self.count.set_text(f"{len(chosen)} of {len(rows)} runs" if len(chosen) < len(rows) else f"{len(rows)} runs")
+        self.count.set_text(
+            f"{len(chosen)} of {len(rows)} runs" if len(chosen) < len(rows) else plural(len(rows), "run")
+        )
         self.pages.max, self.pages.value = pages, page
         self.pages.set_visibility(pages > 1)
 
@@ -172,7 +176,7 @@ def _cells(row: Row) -> dict[str, Any]:
         "state": row.state,
         "tone": tone(row.state),
         "step": done,
-        "share": min(1.0, (row.step or 0) / row.steps) if row.steps else None,
+        "share": (row.step or 0) / row.steps if row.steps and (row.step or 0) < row.steps else None,
         "model": row.model or "–",
         "algorithm": row.algorithm or "–",
         "reward": "–" if row.reward is None else f"{row.reward:.3f}",

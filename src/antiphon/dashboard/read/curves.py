@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from antiphon.dashboard.read.evaluations import Evaluated, list_evaluations
-from antiphon.dashboard.read.tables import Table, read_table
+from antiphon.dashboard.read.tables import Table, number, read_table
 
-POINTS = 1000
-"""Most points of a curve."""
+POINTS = 600
+"""Most points of the curves of one chart together, as far as each has `LEAST`: charts are some 300 pixels wide."""
+LEAST = 200
 
 Axis = Literal["step", "time", "samples"]
 
@@ -65,22 +65,22 @@ class Curves:
     def end(self, axis: Axis) -> float:
         """Where the last step lies; 0 before the first."""
         places = self._place(self.metrics.steps, axis)
-        return _short(float(np.nanmax(places))) if np.isfinite(places).any() else 0.0
+        return float(short(np.array([np.nanmax(places)]))[0]) if np.isfinite(places).any() else 0.0
 
     def measured(self, set_name: str, measure: str, axis: Axis) -> Measured:
         same = [one for one in self.evaluations if (one.set, one.measure) == (set_name, measure)]
         places = self._place(np.array([one.step for one in same], float), axis)
-        kept = [(x, one.value, one) for x, one in zip(places.tolist(), same, strict=True) if one.value is not None]
-        kept = [(x, y, *_ends(one)) for x, y, one in kept if np.isfinite([x, y]).all()]
+        rows = [(x, number(one.value), interval(one)) for x, one in zip(places.tolist(), same, strict=True)]
+        kept = [(x, y, *(ends or (y, y))) for x, y, ends in rows if np.isfinite([x, y]).all()]
         return Measured(*([row[column] for row in kept] for column in range(4)))
 
-    def line(self, table: Table, key: str, axis: Axis, window: int = 1) -> list[list[float]]:
-        """[x, y] of the points with a value, each the mean of the last `window` of them, at most `POINTS`."""
+    def line(self, table: Table, key: str, axis: Axis, window: int = 1, most: int = POINTS) -> list[list[float]]:
+        """[x, y] of the points with a value, each the mean of the last `window` of them, at most `most`."""
         x, y = self._place(table.steps, axis), table.column(key)
         known = np.isfinite(x) & np.isfinite(y)
         x, y = x[known], trailing_mean(y[known], window)
-        chosen = thin(y, POINTS)
-        return [[_short(a), _short(b)] for a, b in zip(x[chosen].tolist(), y[chosen].tolist(), strict=True)]
+        chosen = thin(y, most)
+        return np.stack([short(x[chosen]), short(y[chosen])], axis=1).tolist()
 
     def _place(self, steps: np.ndarray, axis: Axis) -> np.ndarray:
         """Where steps lie on the axis: the steps themselves, hours of training up to their end, or samples."""
@@ -98,12 +98,12 @@ class Curves:
         return np.interp(steps, np.concatenate([[0.0], ends[order]]), np.concatenate([[0.0], passed]), right=np.nan)
 
 
-def _ends(evaluation: Evaluated) -> tuple[float, float]:
-    """Of the 95% interval."""
-    ci = evaluation.summary.get("ci")
-    if isinstance(ci, list) and len(ci) == 2 and all(isinstance(end, int | float) for end in ci):
-        return ci[0], ci[1]
-    return evaluation.value or 0.0, evaluation.value or 0.0
+def interval(evaluation: Evaluated) -> tuple[float, float] | None:
+    """The 95% interval of its value, where it has one."""
+    ends = evaluation.summary.get("ci")
+    if not isinstance(ends, list) or len(ends) != 2 or not np.isfinite([number(end) for end in ends]).all():
+        return None
+    return ends[0], ends[1]
 
 
 def trailing_mean(values: np.ndarray, window: int) -> np.ndarray:
@@ -121,14 +121,15 @@ def thin(values: np.ndarray, most: int) -> np.ndarray:
 
     So a spike of a single step is still seen.
     """
-    if len(values) <= most:
-        return np.arange(len(values))
-    edges = np.linspace(0, len(values), most // 2 + 1).astype(int)
-    chosen: set[int] = set()
-    for start, end in pairwise(edges.tolist()):
-        part = values[start:end]
-        chosen |= {start + int(part.argmin()), start + int(part.argmax())}
-    return np.array(sorted(chosen))
+    count, portions = len(values), most // 2
+    if count <= most:
+        return np.arange(count)
+    width = -(-count // portions)
+    padded = np.full(portions * width, np.nan)
+    padded[:count] = values
+    table = padded.reshape(portions, width)[: -(-count // width)]
+    starts = np.arange(len(table)) * width
+    return np.unique(np.concatenate([starts + np.nanargmin(table, axis=1), starts + np.nanargmax(table, axis=1)]))
 
 
 def _with_speed(metrics: Table, timings: Table) -> Table:
@@ -143,6 +144,8 @@ def _with_speed(metrics: Table, timings: Table) -> Table:
     return Table(timings.steps, {**timings.columns, "audio_speed": speed}, timings.damage)
 
 
-def _short(value: float) -> float:
-    """Six digits are more than a screen shows, and a third of the bytes."""
-    return float(f"{value:.6g}")
+def short(values: np.ndarray) -> np.ndarray:
+    """Rounded to six digits: more than a screen shows, and a third of the bytes."""
+    size = np.where(values == 0, 1.0, np.abs(values))
+    scale = 10.0 ** (5 - np.floor(np.log10(size)))
+    return np.round(values * scale) / scale

@@ -17,7 +17,7 @@ from antiphon.errors import AntiphonError, RunError
 def _read(path: Path) -> dict[str, str]:
     try:
         recipe = yaml.parse(path.read_text(encoding="utf-8"), path.name)
-    except (OSError, ValueError, AntiphonError) as error:
+    except (OSError, ValueError, AntiphonError, RecursionError) as error:
         raise RunError(f"{path.name} cannot be read: {reason(error)}") from error
     if not isinstance(recipe, dict):
         raise RunError(f"{path.name} cannot be read: it is no mapping of settings")

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 
@@ -44,45 +45,49 @@ class _Growing:
     offset: int = 0
     lines: int = 0
     bad: int = 0
-    first_bad: tuple[int, str] = (0, "")
-    steps: list[int] = field(default_factory=list)
-    columns: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
-    """Places and values."""
+    first_bad: int = 0
+    steps: np.ndarray = field(default_factory=lambda: np.empty(0))
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
 
     def add(self, data: bytes) -> None:
         """Takes the whole lines of `data`; what follows the last line feed is still being written, or torn."""
         end = data.rfind(b"\n") + 1
         self.offset += end
-        for line in data[:end].split(b"\n")[:-1]:
+        rows = []
+        for line in data[:end].decode(errors="replace").split("\n")[:-1]:
             self.lines += 1
-            try:
-                self._add_row(json.loads(line))
-            except (ValueError, TypeError, AttributeError, KeyError) as error:
+            row = _row(line)
+            if row is None:
                 self.bad += 1
-                reason = "it has no step" if isinstance(error, KeyError) else "not a JSON object with a step"
-                self.first_bad = self.first_bad if self.bad > 1 else (self.lines, reason)
-
-    def _add_row(self, row: dict) -> None:
-        step = row["step"]
-        if type(step) is not int:
-            raise TypeError("step")
-        place = len(self.steps)
-        self.steps.append(step)
-        for key, value in row.items():
-            if type(value) in (int, float) and key != "step":
-                places, values = self.columns.setdefault(key, ([], []))
-                places.append(place)
-                values.append(value)
+                self.first_bad = self.first_bad or self.lines
+            else:
+                rows.append(row)
+        before, added = len(self.steps), len(rows)
+        self.steps = np.append(self.steps, [row["step"] for row in rows])
+        for key in self.columns.keys() | {key for row in rows for key in row} - {"step"}:
+            numbers = [number(row.get(key)) for row in rows]
+            old = self.columns.get(key)
+            if old is not None or not np.isnan(numbers).all():
+                old = np.full(before, np.nan) if old is None else old
+                self.columns[key] = np.append(old, numbers) if added else old
 
     def table(self, name: str) -> Table:
-        count, columns = len(self.steps), {}
-        for key, (places, values) in self.columns.items():
-            columns[key] = np.full(count, np.nan)
-            columns[key][places] = values
-        line, reason = self.first_bad
         several = f", and {self.bad - 1} more" if self.bad > 1 else ""
-        damage = f"{name}, line {line} is left out: {reason}{several}" if self.bad else None
-        return Table(np.array(self.steps, float), columns, damage)
+        damage = f"{name}, line {self.first_bad} is left out: it is no JSON object with a step{several}"
+        return Table(self.steps, dict(self.columns), damage if self.bad else None)
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) and type(row.get("step")) is int and 0 <= row["step"] < 1 << 53 else None
+
+
+def number(value: Any) -> float:
+    """`value` where it is a finite number that can be drawn, else NaN."""
+    return float(value) if type(value) in (int, float) and abs(value) < 1e300 else np.nan
 
 
 class _Tables:
