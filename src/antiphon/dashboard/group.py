@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from html import escape
 
@@ -46,11 +47,15 @@ def _line(step: StepOfRun, group: int, chosen: bool, link: str, low: float, high
 
 
 def _dots(rewards: np.ndarray, low: float, high: float) -> str:
-    """One dot a reward; those of the same value stand upon each other and look fuller."""
+    """One dot for each value that occurs among the rewards, the fuller the more often it does."""
     span = high - low or 1.0
     room = WIDTH - 10
-    places = [5 + room * ((float(one) - low) / span if high > low else 0.5) for one in rewards if not math.isnan(one)]
-    dots = "".join(f'<circle cx="{place:.1f}" cy="{HEIGHT / 2}" r="4"/>' for place in places)
+    there = rewards[~np.isnan(rewards)]
+    places = Counter(round(5 + room * ((one - low) / span if high > low else 0.5)) for one in there.tolist())
+    dots = "".join(
+        f'<circle cx="{place}" cy="{HEIGHT / 2}" r="4" fill-opacity="{0.25 + 0.75 * count / len(there):.2f}"/>'
+        for place, count in sorted(places.items())
+    )
     line = f'<path d="M5 {HEIGHT / 2}H{WIDTH - 5}"/>'
     return f'<svg class="dots" width="{WIDTH}" height="{HEIGHT}" aria-hidden="true">{line}{dots}</svg>'
 

@@ -223,7 +223,7 @@ class _Rollouts:
         with ui.element("div").classes("row"):
             ui.label("Tokens by").classes("quiet")
             choice = ui.toggle(COLOURS, value=colour, on_change=lambda event: self._want(colour=event.value))
-            choice.props("dense no-caps unelevated size=sm")
+            choice.props('dense no-caps unelevated size=12px padding="1px 8px"')
             ui.html(group.legend(found, colour), sanitize=False)
 
 

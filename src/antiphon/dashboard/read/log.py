@@ -56,7 +56,7 @@ def read_tail(path: Path, words: str = "") -> Tail:
         return Tail([], 0, False)
     except OSError as error:
         raise RunError(f"{path.name} cannot be read: {reason(error)}") from error
-    found = data.decode("utf-8", errors="replace").splitlines()
+    found = data.decode("utf-8", errors="replace").removesuffix("\n").split("\n") if data else []
     cut = size > wanted
     found = found[1:] if cut else found
     if words:
