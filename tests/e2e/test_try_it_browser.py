@@ -51,9 +51,9 @@ def errands(folder) -> Recording:
 
 @pytest.fixture(scope="module")
 def browser(folder) -> Iterator[Browser]:
-    """One whose microphone hears `SPOKEN` over and over."""
+    """One whose microphone hears `SPOKEN`, then nothing for ten seconds."""
     assert SPOKEN.clip is not None
-    speech = np.concatenate([np.zeros(RATE // 2, np.float32), SPOKEN.clip.load(RATE), np.zeros(RATE, np.float32)])
+    speech = np.concatenate([np.zeros(RATE // 2, np.float32), SPOKEN.clip.load(RATE), np.zeros(10 * RATE, np.float32)])
     soundfile.write(folder / "microphone.wav", speech, RATE)
     with chromium(*microphone(folder / "microphone.wav")) as browser:
         yield browser
@@ -98,7 +98,7 @@ class Window:
 @contextmanager
 def opened(browser: Browser, url: str) -> Iterator[Window]:
     """The page at `url`, 1400 pixels wide. It asks nothing of others."""
-    context = browser.new_context(viewport={"width": 1400, "height": 1090}, color_scheme="light")
+    context = browser.new_context(viewport={"width": 1400, "height": 1170}, color_scheme="light")
     window = Window(context.new_page(), url)
     window.page.on("console", lambda line: window.errors.append(line.text) if line.type == "error" else None)
     window.page.on("pageerror", lambda error: window.errors.append(str(error)))
@@ -184,12 +184,12 @@ def test_the_microphone_is_heard(window):
     page = window.page
     page.click("#record")
     expect(page.locator("#record")).to_have_text("Stop")
-    expect(page.locator("#clock")).to_have_text(re.compile(r"0:0[3-9]"), timeout=20_000)
+    expect(page.locator("#clock")).to_have_text(re.compile(r"0:0(2\.[3-9]|[3-9])"), timeout=20_000)
     page.click("#record")
-    expect(page.locator("#about")).to_contain_text(re.compile(r"Microphone .*\.webm · 0:0[3-9]"))
+    expect(page.locator("#about")).to_contain_text(re.compile(r"Microphone .*\.webm · 0:0[2-9]"))
     words = SPOKEN.text.split()
-    for text in window.transcripts():
-        assert similar(words, text.split()) >= len(words) / 2, text
+    texts = window.transcripts()
+    assert max(similar(words, text.split()) for text in texts) >= len(words) / 2, texts
 
 
 def test_a_visit_remembers_its_recordings(window, errands, folder):
@@ -235,7 +235,6 @@ def test_it_fits_narrow_windows_and_dark_ones(window, errands, width, scheme):
     page.locator(".mask summary").first.click()
     expect(page.locator(".mask p").first).to_contain_text("<|im_start|>")
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    shoot(page, f"try-it-{width}-{scheme}")
 
 
 def test_the_policy_of_the_page_holds(window):
@@ -261,7 +260,6 @@ def test_the_description_of_the_api_is_the_servers_own(window):
     page.get_by_role("link", name="API").click()
     paths = httpx2.get(f"{window.url}/openapi.json").json()["paths"]
     assert set(page.locator("h2 code").all_inner_texts()) == set(paths)
-    shoot(page, "api")
 
 
 def test_a_key_is_asked_for_where_there_is_one(browser):
@@ -272,24 +270,28 @@ def test_a_key_is_asked_for_where_there_is_one(browser):
             field.fill(key)
             page.get_by_role("button", name="Use key").click()
             if key == "wrong":
-                expect(problem).to_contain_text("the API key is missing or wrong")
+                expect(problem).to_have_text("The server has another key.")
         expect(page.get_by_label("Message")).to_be_visible()
         expect(field).to_be_hidden()
         expect(problem).to_be_hidden()
         assert all("status of 401" in error for error in window.errors)
 
 
-def test_with_a_model_that_reads_one_chats(browser):
-    with served(text_policy()) as server, opened(browser, server.url) as window, server.client() as client:
+def test_with_models_that_read_one_chats(browser):
+    models = {"one": text_policy(), "two": text_policy()}
+    models["two"].model.lm_head.weight.data.neg_()
+    with served(models) as server, opened(browser, server.url) as window, server.client() as client:
         page = window.page
         page.get_by_label("Temperature").fill("0")
         page.get_by_label("Message").fill("Why?")
         page.get_by_label("Message").press("Enter")
-        turns = page.locator("#turns li")
-        expect(turns).to_have_count(2)
-        expect(turns.last).not_to_have_class(re.compile("going"), timeout=30_000)
-        answer = client.post("/v1/chat/completions", json=say("Why?")).json()["choices"][0]["message"]["content"]
-        assert turns.last.locator("p").last.text_content() == answer
+        turns = page.locator(".turns li")
+        expect(turns).to_have_count(4)
+        expect(page.locator(".turns .going")).to_have_count(0, timeout=30_000)
+        for name in models:
+            answer = client.post("/v1/chat/completions", json=say("Why?", model=name)).json()
+            shown = page.get_by_role("region", name=name, exact=True).locator("p").last
+            assert shown.text_content() == answer["choices"][0]["message"]["content"]
         page.get_by_role("button", name="New conversation").click()
         expect(turns).to_have_count(0)
         assert window.errors == []

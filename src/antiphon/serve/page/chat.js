@@ -1,65 +1,72 @@
-// A conversation with a model that reads and writes.
+// Conversations with models that read and write: one message, and each model's answer.
 
 import { call, events } from "./api.js";
 import { node } from "./column.js";
 
-export class Chat {
+const the = (id) => document.getElementById(id);
+
+export function chatWith(models) {
+  const talks = models.map((model) => new Talk(model));
+  the("talks").replaceChildren(...talks.map(({ root }) => root));
+  the("chat").hidden = false;
+  the("say").addEventListener("submit", (event) => {
+    event.preventDefault();
+    for (const talk of talks) talk.say(the("message").value, Number(the("temperature").value));
+    the("message").value = "";
+  });
+  the("message").addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey) return;
+    event.preventDefault();
+    the("say").requestSubmit();
+  });
+  the("anew").addEventListener("click", () => talks.forEach((talk) => talk.begin()));
+}
+
+class Talk {
   constructor(model) {
     this.model = model;
-    this.messages = [];
-    this.turns = document.querySelector("#turns");
-    document.querySelector("#chat").hidden = false;
-    const form = document.querySelector("#say");
-    const message = document.querySelector("#message");
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.#say(message.value);
-      message.value = "";
-    });
-    message.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.shiftKey) return;
-      event.preventDefault();
-      form.requestSubmit();
-    });
-    document.querySelector("#anew").addEventListener("click", () => {
-      this.stop?.abort();
-      this.messages = [];
-      this.turns.replaceChildren();
-    });
+    this.turns = node("ol", { className: "turns" });
+    this.root = node("section", { ariaLabel: model }, node("h2", {}, model), this.turns);
+    this.begin();
   }
 
-  async #say(content) {
-    this.stop?.abort();
-    this.stop = new AbortController();
-    this.messages.push({ role: "user", content });
-    this.turns.append(node("li", { className: "user" }, content));
-    const turn = node("li", { className: "going", ariaLive: "polite" });
-    this.turns.append(turn);
+  begin() {
+    this.asked?.abort();
+    this.messages = [];
+    this.turns.replaceChildren();
+  }
+
+  async say(content, temperature) {
+    this.asked?.abort();
+    this.asked = new AbortController();
+    const messages = [...this.messages, { role: "user", content }];
+    const turn = node("li", { className: "going", ariaLive: "polite", ariaBusy: "true" });
+    this.turns.append(node("li", { className: "user" }, content), turn);
+    const body = { model: this.model, messages, stream: true, temperature };
     try {
-      const answer = await this.#answered(turn);
-      if (answer) this.messages.push({ role: "assistant", content: answer });
+      const answer = await answered(body, turn, this.asked.signal);
+      this.messages = [...messages, { role: "assistant", content: answer }];
     } catch (error) {
-      this.messages.pop();
-      turn.append(node("p", { className: "problem", role: "alert" }, error.name === "AbortError" ? "Stopped." : error.message));
+      const problem = error.name === "AbortError" ? "Stopped." : error.message;
+      turn.append(node("p", { className: "problem", role: "alert" }, problem));
     }
     turn.classList.remove("going");
+    turn.ariaBusy = "false";
   }
+}
 
-  async #answered(turn) {
-    const temperature = Number(document.querySelector("#temperature").value);
-    const body = JSON.stringify({ model: this.model, messages: this.messages, stream: true, temperature });
-    const headers = { "Content-Type": "application/json" };
-    const response = await call("v1/chat/completions", { method: "POST", headers, body, signal: this.stop.signal });
-    const thoughts = node("p", { className: "quiet thoughts" });
-    const answer = node("p", {});
-    turn.append(thoughts, answer);
-    for await (const { choices } of events(response)) {
-      for (const { delta } of choices) {
-        thoughts.textContent += delta.reasoning_content ?? "";
-        answer.textContent += delta.content ?? "";
-      }
-      turn.scrollIntoView({ block: "nearest" });
+/** The answer to a chat request, shown in `turn` as it grows. */
+async function answered(body, turn, signal) {
+  const headers = { "Content-Type": "application/json" };
+  const options = { method: "POST", headers, body: JSON.stringify(body), signal };
+  const thoughts = node("p", { className: "quiet" });
+  const answer = node("p", {});
+  turn.append(thoughts, answer);
+  for await (const { choices } of events(await call("v1/chat/completions", options))) {
+    for (const { delta } of choices) {
+      thoughts.textContent += delta.reasoning_content ?? "";
+      answer.textContent += delta.content ?? "";
     }
-    return answer.textContent;
   }
+  return answer.textContent;
 }

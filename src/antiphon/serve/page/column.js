@@ -132,7 +132,7 @@ function score({ wer, substitutions, deletions, insertions, hits, normaliser }) 
   const rate = wer === null ? "No reference words" : `WER ${(100 * wer).toFixed(1)}%`;
   const counts = `${substitutions} wrong, ${deletions} missed, ${insertions} added, of ${words} ${words === 1 ? "word" : "words"}`;
   const title = `Compared after normalisation: ${normaliser}`;
-  return [node("strong", { title }, rate), ` ${counts}`, node("span", { className: "quiet", title }, " · normalised")];
+  return [node("strong", { title }, rate), ` · ${counts} · `, node("span", { className: "quiet", title }, "normalised")];
 }
 
 function marked({ kind, reference, hypothesis }) {

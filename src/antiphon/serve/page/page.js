@@ -1,7 +1,7 @@
 // The page: what is heard, by whom, and what was heard before.
 
 import { json, useKey } from "./api.js";
-import { Chat } from "./chat.js";
+import { chatWith } from "./chat.js";
 import { Column, node } from "./column.js";
 import { Microphone } from "./microphone.js";
 import { Player, time } from "./player.js";
@@ -24,13 +24,15 @@ async function open() {
     tell("");
     meet(data);
   } catch (error) {
-    tell(error.status === 401 && the("key").hidden ? "" : error.message);
-    the("key").hidden = error.status !== 401;
-    if (error.status === 401) the("key-field").focus();
+    if (error.status !== 401) return tell(error.message);
+    tell(the("key").hidden ? "" : "The server has another key.");
+    the("health").textContent = "key needed";
+    the("key").hidden = false;
+    the("key-field").focus();
   }
 }
 
-/** Show what there is for `models`: columns for those that hear, a conversation with the first that only reads. */
+/** Show what there is for `models`: a column for each that hears, a conversation with each that only reads. */
 function meet(models) {
   document.title = `antiphon: ${models.map(({ id }) => id).join(", ")}`;
   const hearing = models.filter(({ accepts }) => accepts.includes("audio"));
@@ -40,8 +42,8 @@ function meet(models) {
   for (const field of ["language", "prompt"]) {
     the(`${field}-label`).hidden = !hearing.some(({ accepts }) => accepts.includes(field));
   }
-  const reader = models.find(({ accepts }) => !accepts.includes("audio"));
-  if (reader) new Chat(reader.id);
+  const reading = models.filter((model) => !hearing.includes(model));
+  if (reading.length) chatWith(reading.map(({ id }) => id));
   health();
   setInterval(() => document.hidden || health(), HEALTH_EVERY_MS);
 }
