@@ -49,7 +49,7 @@ def test_a_set_is_named_by_id_configuration_and_split(spec, expected, name):
 
 @pytest.mark.parametrize("spec", ["hf:", "hf:a:b:c:d"])
 def test_a_name_that_is_none_is_refused(spec):
-    with pytest.raises(ConfigError, match="names no set; write hf:ID_OR_FOLDER:CONFIG:SPLIT"):
+    with pytest.raises(ConfigError, match="names no set; write hf:REPO_OR_FOLDER:CONFIG:SPLIT"):
         HubSet.parse(spec)
 
 
@@ -113,7 +113,7 @@ def test_rows_without_text_are_refused_unless_they_may_be(tmp_path):
 def test_what_is_not_there_is_said(tmp_path):
     repository = german(tmp_path, rows("a")).repo
     for source, columns, message in (
-        (HubSet(repository, "fr"), {}, "cannot be had .*'fr' not found. Available: .*; correct hf:ID:CONFIG:SPLIT"),
+        (HubSet(repository, "fr"), {}, "cannot be had .*'fr' not found. Available: .*; correct hf:REPO:CONFIG:SPLIT"),
         (HubSet(repository, "de", "dev"), {}, "cannot be had .*Available splits: .'test'.*; correct"),
         (HubSet(f"{repository}/nowhere"), {}, "cannot be had"),
         (HubSet(repository, "de"), {"text": "said"}, "has no column 'said'; its columns are audio, text"),

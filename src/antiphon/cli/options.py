@@ -67,7 +67,7 @@ Timeout = Annotated[
 ]
 Data = Annotated[
     list[str] | None,
-    typer.Option("--data", help="FILE.jsonl, builtin:SET or hf:ID:CONFIG:SPLIT; may be given several times."),
+    typer.Option("--data", help="FILE.jsonl, builtin:SET or hf:REPO:CONFIG:SPLIT; may be given several times."),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Rows used of each set.")]
 Language = Annotated[str, typer.Option("--language", help="auto, given (each row's own), or a language such as en.")]

@@ -32,10 +32,10 @@ class HubSet:
 
     @classmethod
     def parse(cls, spec: str) -> HubSet:
-        """From `hf:ID`, `hf:ID:CONFIG` or `hf:ID:CONFIG:SPLIT`; no CONFIG is the default one. Raises `ConfigError`."""
+        """From `hf:REPO`, `hf:REPO:CONFIG` or `hf:REPO:CONFIG:SPLIT`; no CONFIG is the default one. Raises `ConfigError`."""
         repo, *rest = spec.removeprefix(HUB).split(":")
         if not repo or len(rest) > 2:
-            raise ConfigError(f"{spec} names no set; write hf:ID_OR_FOLDER:CONFIG:SPLIT, the last two if need be")
+            raise ConfigError(f"{spec} names no set; write hf:REPO_OR_FOLDER:CONFIG:SPLIT, the last two if need be")
         config, split = [*rest, "", ""][:2]
         return cls(repo, config or None, split or "test")
 
@@ -175,7 +175,7 @@ def _refusal(source: HubSet, error: Exception) -> str:
     elif isinstance(error, ConnectionError):
         remedy = "mend the connection, or put the folder of a copy in the id's place"
     else:
-        remedy = "correct hf:ID:CONFIG:SPLIT"
+        remedy = "correct hf:REPO:CONFIG:SPLIT"
     return f"{source} cannot be had ({cause}); {remedy}"
 
 

@@ -67,7 +67,7 @@ def load_set(
 ) -> tuple[list[Example], list[BadRow]]:
     """The examples of a set, every clip decoded once, and the rows skipped.
 
-    `spec` is `builtin:NAME`, a JSONL file, `hf:ID:CONFIG:SPLIT` (`antiphon.data.hub`) or `open-asr:NAME`
+    `spec` is `builtin:NAME`, a JSONL file, `hf:REPO:CONFIG:SPLIT` (`antiphon.data.hub`) or `open-asr:NAME`
     (`antiphon.data.open_asr`). `limit` takes the first rows only. Without `text_required` a row may leave its text out
     (see `read_jsonl`).
 
