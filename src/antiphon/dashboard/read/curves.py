@@ -146,6 +146,6 @@ def _with_speed(metrics: Table, timings: Table) -> Table:
 
 def short(values: np.ndarray) -> np.ndarray:
     """Rounded to six digits: more than a screen shows, and a third of the bytes."""
-    size = np.where(values == 0, 1.0, np.abs(values))
+    size = np.where(np.abs(values) < 1e-290, 1.0, np.abs(values))
     scale = 10.0 ** (5 - np.floor(np.log10(size)))
     return np.round(values * scale) / scale
