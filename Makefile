@@ -6,10 +6,10 @@ STAMP := .venv/.installed
 CHECKPOINTS := src/antiphon/builtin/checkpoints
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo browser screenshots test lint format recognisers clean
+.PHONY: help install demo browser screenshots docs docs-serve test lint format recognisers clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
 
 install: $(STAMP)  ## make .venv with antiphon, its extras and the developers' tools
 
@@ -28,6 +28,12 @@ browser:  ## install Chromium for the browser tests, which are skipped without i
 
 screenshots: $(STAMP)  ## take the docs' screenshots anew, by the tests that click the pages
 	ANTIPHON_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/e2e -k browser
+
+docs: $(STAMP)  ## build the documentation site into build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: $(STAMP)  ## show the site while you write, at http://127.0.0.1:8000
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 test: $(STAMP)  ## run the test suite
 	$(BIN)/python -m pytest

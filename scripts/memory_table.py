@@ -137,14 +137,14 @@ MODELS = [
     Model("Qwen3-ASR-1.7B", lambda: qwen3_asr(2048, 6144, {}), 150, 130, QWEN3_CONVOLUTIONS),
     Model("Qwen2-Audio-7B", qwen2_audio, 280, 1500, conv_bytes(WHISPER_CONVOLUTIONS, 30)),
     Model(
-        "Qwen2.5-Omni-3B (thinker)",
+        "Qwen2.5-Omni-3B",
         lambda: omni_thinker(**OMNI_3B),
         280,
         500,
         conv_bytes(WHISPER_CONVOLUTIONS),
     ),
     Model(
-        "Qwen2.5-Omni-7B (thinker)",
+        "Qwen2.5-Omni-7B",
         lambda: omni_thinker(**OMNI_7B),
         280,
         500,
@@ -306,18 +306,8 @@ def row(model: Model) -> list[str]:
 
 
 def table() -> str:
-    columns = [
-        "Model",
-        "Parameters",
-        "GRPO",
-        "checkpointed",
-        "encoder frozen",
-        "LoRA",
-        "LoRA, checkpointed",
-        "OPD",
-        "SFT",
-    ]
-    rows = [columns, ["---"] * len(columns), *(row(model) for model in MODELS)]
+    columns = ["Model", "Parameters", "GRPO", "+ ckpt", "frozen encoder", "LoRA", "+ ckpt", "OPD", "SFT"]
+    rows = [columns, ["---", *["---:"] * (len(columns) - 1)], *(row(model) for model in MODELS)]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in rows).replace("| nan |", "| – |")
 
 

@@ -32,9 +32,14 @@ class Block:
         return f"{self.document.relative_to(ROOT)}:{self.line}"
 
     @property
+    def unfolded(self) -> str:
+        """The text with lines joined that a backslash continues."""
+        return re.sub(r" *\\\n *", " ", self.text)
+
+    @property
     def commands(self) -> list[list[str]]:
         """The words of the lines that call antiphon; in a console, of those behind a `$`."""
-        lines = re.sub(r" *\\\n *", " ", self.text).splitlines()
+        lines = self.unfolded.splitlines()
         if self.language == "console":
             lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
         found = [shlex.split(line, comments=True) for line in lines if re.match(r"(\.venv/bin/)?antiphon ", line)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import runpy
 import shlex
 import subprocess
@@ -27,8 +28,10 @@ BLOCKS = [block for document in DOCUMENTS for block in blocks(document)]
 COMMANDS = [(block, words) for block in BLOCKS for words in block.commands]
 TUTORIALS = [ROOT / "docs" / "quickstart.md", *sorted((ROOT / "docs" / "extend").glob("*.md"))]
 """Pages whose Python and consoles are run, from top to bottom; titled Python is also that file."""
-SHORT = ["train.steps=2", "rollout.prompts_per_step=4", "rollout.group_size=4", "eval.limit=12", "device=cpu"]
+SHORT = ["train.steps=2", "rollout.prompts_per_step=4", "rollout.group_size=4", "device=cpu"]
 """What shortens every training run of a tutorial."""
+FEWER = {"320)": "24)", "100)": "16)"}
+"""Clips that the quickstart writes."""
 PORT = "8025"
 
 
@@ -137,13 +140,13 @@ def run_python(block: Block, folder: Path) -> None:
 def write(block: Block, folder: Path) -> Path:
     path = folder / (block.title or f"line_{block.line}.py")
     path.parent.mkdir(exist_ok=True)
-    path.write_text(block.text)
+    path.write_text(re.sub("|".join(map(re.escape, FEWER)), lambda found: FEWER[found[0]], block.text))
     return path
 
 
 def run_console(block: Block, cli: Any, port: str) -> None:
     """Each line behind a `$`, and what the page says it prints: the first word of every line, unless it has figures."""
-    for exchange in ("\n" + block.text).split("\n$ ")[1:]:
+    for exchange in ("\n" + block.unfolded).split("\n$ ")[1:]:
         line, _, shown = exchange.replace(PORT, port).partition("\n")
         words = shlex.split(line)
         if words[0] == "antiphon":
