@@ -210,9 +210,20 @@ def test_a_visit_remembers_its_recordings(window, errands, folder):
     assert page.input_value("#reference") == errands.text
 
 
-def test_what_is_no_recording_is_refused_in_words(window, folder, errands):
-    (folder / "notes.txt").write_text("Nothing to hear.")
-    window.upload(folder / "notes.txt")
+def test_language_and_prompt_reach_the_models(window, url, errands):
+    page = window.page
+    window.upload(errands.path)
+    window.transcripts()
+    page.fill("#language", "English")
+    page.fill("#prompt", "Julia")
+    with page.expect_request("**/transcriptions"):
+        page.get_by_role("button", name="Transcribe", exact=True).click()
+    for model, text in zip(MODELS, window.transcripts(), strict=True):
+        assert text == transcribed(url, errands.path, model, language="English", prompt="Julia")["text"]
+
+
+def test_what_is_no_recording_is_refused_in_words(window, errands):
+    window.page.evaluate(DROP, ["notes.txt", "Nothing to hear."])
     problems = window.page.locator(".column .problem")
     for i in range(2):
         expect(problems.nth(i)).to_contain_text("notes.txt: holds text, not audio")
@@ -220,6 +231,31 @@ def test_what_is_no_recording_is_refused_in_words(window, folder, errands):
     assert all(window.transcripts())
     expect(problems.first).to_be_hidden()
     assert all("status of 400" in error for error in window.errors)
+    window.errors.clear()
+
+
+def test_a_transcript_is_stopped_by_who_asked_for_it(window, errands):
+    page = window.page
+    page.route("**/transcriptions", lambda route: None)
+    window.upload(errands.path)
+    page.get_by_role("button", name="Stop").click()
+    expect(window.column(MODELS[0]).locator(".problem")).to_have_text("Stopped.")
+    expect(window.column(MODELS[1]).locator(".problem")).to_be_hidden()
+    page.unroute("**/transcriptions")
+    page.get_by_role("button", name="Transcribe", exact=True).click()
+    assert all(window.transcripts())
+
+
+def test_a_server_that_is_not_well_says_so(window):
+    page = window.page
+    expect(page.locator("#health")).to_have_text("ready")
+    body = {"error": {"message": "builtin:student: the engine has stopped"}}
+    page.route("**/health", lambda route: route.fulfill(status=503, json=body))
+    page.reload()
+    expect(page.locator("#health")).to_have_text("not well: builtin:student: the engine has stopped")
+    page.route("**/v1/models", lambda route: route.abort())
+    page.reload()
+    expect(page.locator("#problem")).to_have_text("The server does not answer. Is it still running?")
     window.errors.clear()
 
 
@@ -310,8 +346,15 @@ GROWTH = """() => {
 """Notes each text that a transcript has on its way."""
 
 
-def transcribed(url: str, path: Path, model: str) -> dict:
-    fields = {"model": model, "response_format": "verbose_json"}
+DROP = """([name, content]) => {
+    const data = new DataTransfer();
+    data.items.add(new File([content], name));
+    document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
+}"""
+
+
+def transcribed(url: str, path: Path, model: str, **more: str) -> dict:
+    fields = {"model": model, "response_format": "verbose_json", **more}
     with path.open("rb") as file:
         return httpx2.post(f"{url}/v1/audio/transcriptions", data=fields, files={"file": file}).json()
 
