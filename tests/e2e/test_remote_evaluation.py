@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 import torch
-from conftest import write_set
+from conftest import write_rows, write_set
 from serving import served
 from test_evaluation import Quiet
 
 from antiphon.config import load_config
 from antiphon.data.corpora.sets import builtin_set
 from antiphon.errors import ConfigError, ModelError
-from antiphon.evaluate import remote
+from antiphon.evaluate import endpoint
+from antiphon.evaluate.endpoint import Endpoint
 from antiphon.evaluate.normalisers import load_normaliser
 from antiphon.evaluate.remote import RemoteModel
 from antiphon.evaluate.sets import evaluate_sets
@@ -52,6 +53,32 @@ def test_a_model_behind_a_url_gets_the_figures_it_gets_here(cli, dev, url, tmp_p
     assert len(kept) == 1 + CLIPS, "each answer is kept as it comes"
 
 
+def test_an_audio_lm_is_asked_in_a_chat(cli, dev, url):
+    here = cli("eval", "builtin:student", "--data", dev, "--json").json["dev"]
+    there = cli("eval", url, "--data", dev, "--chat", "--json").json["dev"]
+    assert (there["wer"], there["n"], there["truncated_share"]) == (here["wer"], here["n"], 0.0)
+    cut = cli("eval", url, "--data", dev, "--chat", "--max-new-tokens", 2, "--json").json["dev"]
+    assert cut["truncated_share"] == 1.0
+
+
+def test_a_text_lm_behind_a_url_answers_questions_in_a_chat(tmp_path):
+    asked: list[dict[str, Any]] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(json.loads(request.read()))
+        return httpx2.Response(200, json={"choices": [{"message": {"content": "4"}, "finish_reason": "stop"}]})
+
+    questions = write_rows(tmp_path / "sums.jsonl", [{"task": "text", "prompt": "2 + 2?", "text": "4"}])
+    config = load_config(flags={"task": "text", "context": "Be brief."})
+    model = RemoteModel(scripted(answer), "m", 1, chat=True, max_new_tokens=9)
+    figures = evaluate_sets(model, {"sums": str(questions)}, config, load_normaliser(), Quiet()).sets["sums"]
+    assert figures["accuracy"] == 1.0
+    (request,) = asked
+    assert [one["role"] for one in request["messages"]] == ["system", "user"]
+    assert request["messages"][1]["content"] == [{"type": "text", "text": "2 + 2?"}]
+    assert (request["max_tokens"], request["temperature"]) == (9, 0)
+
+
 def test_two_urls_are_compared_like_two_models(cli, dev, url):
     shown = cli("compare", url, url, "--data", dev, "--limit", 3)
     assert shown.status == 0, shown.err
@@ -62,7 +89,8 @@ def test_options_that_the_server_sets_or_only_a_server_has_are_refused(cli, dev,
     for options, message in (
         (("--beam", 4), f"--beam is for the server at {url} to set; leave it out"),
         (("--max-new-tokens", 9), "--max-new-tokens is for the server"),
-        (("--task", "classify"), "is asked for transcripts, not for task classify"),
+        (("--task", "classify"), "is asked for transcripts, not for task classify; add --chat"),
+        (("--chat", "--language", "en"), "a chat has no place for --language en"),
     ):
         assert message in cli("eval", url, "--data", dev, *options).err
     local = cli("eval", "builtin:student", "--data", dev, "--served-model", "x")
@@ -80,6 +108,13 @@ def test_a_server_that_wants_a_key_gets_it_from_the_environment(cli, dev, monkey
         assert cli(*arguments).json["dev"]["n"] == 1
 
 
+def scripted(answer: Callable[[httpx2.Request], httpx2.Response]) -> Endpoint:
+    """An API whose server is a function."""
+    there = Endpoint("http://here/v1/", 1.0, None)
+    there._client = httpx2.Client(transport=httpx2.MockTransport(answer))
+    return there
+
+
 class Scripted:
     """A server that answers each request by what comes next in its script, and "ok" when that is at its end."""
 
@@ -94,8 +129,7 @@ class Scripted:
         return answer
 
     def evaluated(self, output: Path | None = None, limit: int = CLIPS) -> dict[str, Any]:
-        client = httpx2.Client(transport=httpx2.MockTransport(self))
-        subject = RemoteModel("http://here/v1", "m", 1, client)
+        subject = RemoteModel(scripted(self), "m", 1)
         sets = {"dev": "builtin:digits-clean"}
         return evaluate_sets(subject, sets, load_config(), load_normaliser(), Quiet(), limit, output=output).sets["dev"]
 
@@ -103,7 +137,7 @@ class Scripted:
 @pytest.fixture
 def no_pause(monkeypatch) -> list[float]:
     waited: list[float] = []
-    monkeypatch.setattr(remote.time, "sleep", waited.append)
+    monkeypatch.setattr(endpoint.time, "sleep", waited.append)
     return waited
 
 
@@ -117,7 +151,7 @@ def test_a_busy_server_is_asked_again_when_it_says_so(no_pause):
 
 def test_a_server_that_stays_away_ends_the_evaluation_and_what_is_there_is_kept(no_pause, tmp_path):
     good = [httpx2.Response(200, json={"text": "one"})] * 2
-    down = [httpx2.ConnectError("connection refused")] * remote.TRIES
+    down = [httpx2.ConnectError("connection refused")] * endpoint.TRIES
     with pytest.raises(
         ModelError, match=r"did not answer example 'digits-clean-00002' in 5 tries \(ConnectError: conn"
     ):
@@ -146,7 +180,7 @@ def test_a_server_that_refuses_is_not_asked_again(no_pause, answer, message):
     assert server.asked == 1
 
 
-def test_what_is_said_to_a_server(monkeypatch):
+def test_what_is_said_to_a_server():
     bodies: list[str] = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -154,7 +188,7 @@ def test_what_is_said_to_a_server(monkeypatch):
         return httpx2.Response(200, json={"text": " yes "})
 
     example = builtin_set("digits-clean")[0]
-    model = RemoteModel("http://here/v1", "mine", 1, httpx2.Client(transport=httpx2.MockTransport(answer)))
+    model = RemoteModel(scripted(answer), "mine", 1)
     (portion,) = model.portions([example], load_config(flags={"language": "en", "context": "digits"}))
     assert [one.text for one in portion.transcripts] == ["yes"]
     parts = dict(part.split("\r\n\r\n", 1) for part in bodies[0].split("--" + bodies[0][2:34]) if "\r\n\r\n" in part)
@@ -168,16 +202,14 @@ def test_what_is_said_to_a_server(monkeypatch):
     assert fields["file"].startswith("RIFF")
 
 
-def test_one_of_several_served_models_has_to_be_named(monkeypatch):
+def test_one_of_several_served_models_has_to_be_named():
     served_models = ["a"]
 
     def listing(_: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(200, json={"data": [{"id": name} for name in served_models]})
 
-    client = httpx2.Client(transport=httpx2.MockTransport(listing))
-    monkeypatch.setattr(remote.httpx2, "Client", lambda **_: client)
-    assert RemoteModel.connect("http://here/v1/", None, 1, 1.0, None).name == "a at http://here/v1"
+    assert RemoteModel.connect(scripted(listing), None, 1).name == "a at http://here/v1"
     served_models.append("b")
-    assert RemoteModel.connect("http://here/v1/", "b", 1, 1.0, None).name == "b at http://here/v1"
+    assert RemoteModel.connect(scripted(listing), "b", 1).name == "b at http://here/v1"
     with pytest.raises(ConfigError, match="http://here/v1 serves a, b; name one with --served-model"):
-        RemoteModel.connect("http://here/v1", None, 1, 1.0, None)
+        RemoteModel.connect(scripted(listing), None, 1)

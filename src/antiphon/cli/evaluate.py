@@ -39,6 +39,8 @@ antiphon eval latest --data hf:google/fleurs:de_de --limit 200
 
 antiphon eval http://127.0.0.1:8025/v1 --data dev.jsonl --concurrency 16
 
+antiphon eval http://127.0.0.1:8000/v1 --served-model Qwen/Qwen2-Audio-7B-Instruct --chat --data dev.jsonl
+
 antiphon eval latest --data dev.jsonl --group-by speaker --normalizer my_rules.py:clean
 
 antiphon eval ./my-classifier --data labelled.jsonl --task classify
@@ -78,6 +80,7 @@ def command(
     side_by_side: options.SideBySide = None,
     served_model: options.ServedModel = None,
     timeout: options.Timeout = None,
+    chat: options.Chat = False,
     beam: options.Beam = None,
     max_new_tokens: options.MaxNewTokens = options.LONGEST,
     max_seconds: options.MaxSeconds = 30.0,
@@ -105,7 +108,7 @@ def command(
     if not sets:
         raise ConfigError("nothing to measure on; name a set with --data, or several with --presets or --preset")
     rules = load_normaliser(normaliser or ("whisper" if preset else "default"))
-    means = options.Means(device, dtype, side_by_side, beam, max_new_tokens, runs, served_model, timeout)
+    means = options.Means(device, dtype, side_by_side, beam, max_new_tokens, runs, served_model, timeout, chat)
     with Terminal() as terminal:
         terminal.phase("loading the model")
         evaluation = evaluate_sets(means.subject(model), sets, config, rules, terminal, limit, group_by, output)

@@ -65,6 +65,7 @@ ServedModel = Annotated[
 Timeout = Annotated[
     float | None, typer.Option("--timeout", min=0.1, help="Seconds that an answer of a URL may take: 120.")
 ]
+Chat = Annotated[bool, typer.Option("--chat", help="Ask a URL in a chat that holds the clip, for audio LMs.")]
 Data = Annotated[
     list[str] | None,
     typer.Option("--data", help="FILE.jsonl, builtin:SET or hf:REPO:CONFIG:SPLIT; may be given several times."),
@@ -135,6 +136,7 @@ class Means:
     runs: str = "runs"
     served_model: str | None = None
     timeout: float | None = None
+    chat: bool = False
 
     def subject(self, model: str) -> Subject:
         """`model` to be evaluated. Raises `ConfigError` for an option that such a model has not."""
@@ -146,7 +148,7 @@ class Means:
         from antiphon.evaluate.subject import LocalModel
         from antiphon.models.load import pin
 
-        given = {"--served-model": self.served_model, "--timeout": self.timeout}
+        given = {"--served-model": self.served_model, "--timeout": self.timeout, "--chat": self.chat or None}
         if odd := [name for name, value in given.items() if value is not None]:
             raise ConfigError(f"{odd[0]} is for a model behind a URL, and {model} is none; leave it out")
         side_by_side = self.side_by_side or 64
@@ -156,15 +158,17 @@ class Means:
         return LocalModel(name, loaded.policy, loaded.decode, side_by_side, self.beam, self.max_new_tokens)
 
     def _remote(self, url: str) -> Subject:
-        from antiphon.evaluate.remote import KEY, RemoteModel
+        from antiphon.evaluate.endpoint import KEY, Endpoint
+        from antiphon.evaluate.remote import RemoteModel
 
         set_there = {
             "--device": self.device != Device.auto,
             "--dtype": self.dtype != DType.auto,
             "--beam": self.beam is not None,
-            "--max-new-tokens": self.max_new_tokens != LONGEST,
+            "--max-new-tokens": self.max_new_tokens != LONGEST and not self.chat,
         }
         if odd := [name for name, given in set_there.items() if given]:
             raise ConfigError(f"{odd[0]} is for the server at {url} to set; leave it out")
-        key = os.environ.get(KEY)
-        return RemoteModel.connect(url, self.served_model, self.side_by_side or 8, self.timeout or TIMEOUT, key)
+        endpoint = Endpoint(url, self.timeout or TIMEOUT, os.environ.get(KEY))
+        how = (self.side_by_side or 8, self.chat, self.max_new_tokens)
+        return RemoteModel.connect(endpoint, self.served_model, *how)

@@ -32,7 +32,10 @@ class HubSet:
 
     @classmethod
     def parse(cls, spec: str) -> HubSet:
-        """From `hf:REPO`, `hf:REPO:CONFIG` or `hf:REPO:CONFIG:SPLIT`; no CONFIG is the default one. Raises `ConfigError`."""
+        """From `hf:REPO`, `hf:REPO:CONFIG` or `hf:REPO:CONFIG:SPLIT`; an empty CONFIG is the default one.
+
+        Raises `ConfigError`.
+        """
         repo, *rest = spec.removeprefix(HUB).split(":")
         if not repo or len(rest) > 2:
             raise ConfigError(f"{spec} names no set; write hf:REPO_OR_FOLDER:CONFIG:SPLIT, the last two if need be")

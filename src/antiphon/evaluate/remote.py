@@ -1,34 +1,29 @@
-"""A model behind an OpenAI-compatible URL, evaluated through `POST /audio/transcriptions`."""
+"""A model behind an OpenAI-compatible URL, asked for transcriptions or in a chat."""
 
 from __future__ import annotations
 
+import base64
 import io
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import httpx2
 import numpy as np
 import soundfile
 
 from antiphon.config import Config
 from antiphon.errors import ConfigError, ModelError
+from antiphon.evaluate.endpoint import Endpoint
 from antiphon.evaluate.recognise import Portion, Transcript
-from antiphon.tasks import asr
-from antiphon.types import Example, Hertz, Prompt, Seconds
+from antiphon.tasks.load import prompter
+from antiphon.types import Example, Hertz, Prompt
 
+FRAME = "<asr_text>"
+"""Qwen3-ASR's own, between the language that it names and the transcript."""
 RATE: Hertz = 16000
 """Clips are sent as 16-bit WAV at this rate, whatever they are."""
-TRIES = 5
-PAUSE: Seconds = 0.5
-"""Before the second try, and twice as long before each further one, unless the server says how long (Retry-After)."""
-LONGEST_PAUSE: Seconds = 30.0
-TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504}
-"""What a server may answer today and not tomorrow."""
-KEY = "ANTIPHON_API_KEY"
-"""The environment variable with the key that the server wants, as for `antiphon serve`."""
 
 
 def is_url(model: str) -> bool:
@@ -39,52 +34,59 @@ def is_url(model: str) -> bool:
 class RemoteModel:
     """A `Subject` that a server holds."""
 
-    url: str
-    """With the version, such as http://127.0.0.1:8025/v1."""
+    endpoint: Endpoint
     served_model: str
     side_by_side: int
-    client: httpx2.Client = field(repr=False)
+    chat: bool = False
+    """Whether it is asked by `POST /chat/completions`, with the clip in the message, and not for a transcription."""
+    max_new_tokens: int = 256
+    """Longest answer in a chat; how long transcriptions may be is the server's to say."""
 
     @classmethod
-    def connect(
-        cls, url: str, served_model: str | None, side_by_side: int, timeout: Seconds, key: str | None
-    ) -> RemoteModel:
-        """`served_model` may be left out where the server has one only. `timeout` is that of an answer.
+    def connect(cls, endpoint: Endpoint, served_model: str | None, *how: Any) -> RemoteModel:
+        """`served_model` may be left out where the server has one only; `how` is the rest.
 
         Raises `ModelError` when the server does not answer, `ConfigError` when it has to be said which model is meant.
         """
-        client = httpx2.Client(timeout=timeout, headers={"Authorization": f"Bearer {key}"} if key else {})
-        url = url.rstrip("/")
         if served_model is None:
-            listed = _call(client, "GET", f"{url}/models", "the list of its models")
+            listed = endpoint.call("GET", "/models", "the list of its models")
             names = [str(one["id"]) for one in listed.get("data", [])]
             if len(names) != 1:
-                raise ConfigError(f"{url} serves {', '.join(names) or 'no model'}; name one with --served-model")
+                raise ConfigError(
+                    f"{endpoint.url} serves {', '.join(names) or 'no model'}; name one with --served-model"
+                )
             served_model = names[0]
-        return cls(url, served_model, side_by_side, client)
+        return cls(endpoint, served_model, *how)
 
     @property
     def name(self) -> str:
-        return f"{self.served_model} at {self.url}"
+        return f"{self.served_model} at {self.endpoint.url}"
 
     def setup(self, config: Config) -> dict[str, Any]:
-        """Raises `ConfigError` for a task other than speech recognition."""
-        if config.task != "asr":
-            raise ConfigError(f"{self.url} is asked for transcripts, not for task {config.task}; leave out --task")
+        """Raises `ConfigError` for a task or a language that such requests have no place for."""
+        if config.task != "asr" and not self.chat:
+            raise ConfigError(f"{self.endpoint.url} is asked for transcripts, not for task {config.task}; add --chat")
+        if config.language != "auto" and self.chat:
+            raise ConfigError(
+                f"a chat has no place for --language {config.language}; leave it out, or leave out --chat"
+            )
         return {
-            "url": self.url,
+            "url": self.endpoint.url,
             "served_model": self.served_model,
             "precision": "unknown",
             "device": "http",
             "task": config.task,
             "language": config.language,
+            "chat": self.chat,
+            "max_new_tokens": self.max_new_tokens,
         }
 
     def portions(self, examples: Sequence[Example], config: Config) -> Iterator[Portion]:
         """One portion an answer, as they come; its time is that since the answer before it."""
+        prompt, ask = prompter(config, RATE), self._chat if self.chat else self._transcribe
         with ThreadPoolExecutor(self.side_by_side) as pool:
             began = time.perf_counter()
-            asked = {pool.submit(self._transcribe, example, config): example for example in examples}
+            asked = {pool.submit(lambda example: ask(prompt(example)), example): example for example in examples}
             try:
                 for done in as_completed(asked):
                     transcript = done.result()
@@ -94,72 +96,42 @@ class RemoteModel:
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _transcribe(self, example: Example, config: Config) -> Transcript:
-        if example.clip is None:
-            raise ConfigError(f"example {example.id!r} has no audio, which a transcription needs")
-        prompt = asr.prompt(example, example.clip.load(RATE), RATE, config.language, config.context)
+    def _transcribe(self, prompt: Prompt) -> Transcript:
         wish = {"model": self.served_model, "response_format": "json", "temperature": "0"}
         wish |= {"language": prompt.language} if prompt.language else {}
         wish |= {"prompt": prompt.context} if prompt.context else {}
-        answer = _call(
-            self.client,
-            "POST",
-            f"{self.url}/audio/transcriptions",
-            f"example {example.id!r}",
-            data=wish,
-            files={"file": ("clip.wav", _wav(prompt), "audio/wav")},
-        )
-        if not isinstance(answer.get("text"), str):
-            raise ModelError(f"{self.url} answered example {example.id!r} without a text: {str(answer)[:200]}")
-        return Transcript(answer["text"].strip(), prompt.seconds, None, prompt.language, prompt.task)
+        files = {"file": ("clip.wav", _wav(prompt), "audio/wav")}
+        answer = self.endpoint.call("POST", "/audio/transcriptions", _called(prompt), data=wish, files=files)
+        return Transcript(self._text(answer.get("text"), answer, prompt), prompt.seconds, None, prompt.language, "asr")
+
+    def _chat(self, prompt: Prompt) -> Transcript:
+        content: list[dict[str, Any]] = [{"type": "text", "text": prompt.instruction}]
+        if prompt.waveform is not None:
+            clip = {"data": base64.b64encode(_wav(prompt)).decode(), "format": "wav"}
+            content.insert(0, {"type": "input_audio", "input_audio": clip})
+        request = {
+            "model": self.served_model,
+            "messages": [
+                *([{"role": "system", "content": prompt.context}] if prompt.context else []),
+                {"role": "user", "content": content},
+            ],
+            "temperature": 0,
+            "max_tokens": self.max_new_tokens,
+        }
+        answer = self.endpoint.call("POST", "/chat/completions", _called(prompt), json=request)
+        choice = next(iter(answer.get("choices") or []), {})
+        text = self._text((choice.get("message") or {}).get("content"), answer, prompt).rpartition(FRAME)[2]
+        reason = choice.get("finish_reason")
+        return Transcript(text, prompt.seconds, reason if reason in ("stop", "length") else None, None, prompt.task)
+
+    def _text(self, text: Any, answer: dict[str, Any], prompt: Prompt) -> str:
+        if not isinstance(text, str):
+            raise ModelError(f"{self.endpoint.url} answered {_called(prompt)} without a text: {str(answer)[:200]}")
+        return text.strip()
 
 
-def _call(client: httpx2.Client, method: str, url: str, what: str, **request: Any) -> dict[str, Any]:
-    """The JSON object that a server answers. Raises `ModelError` once it has refused, or failed five times."""
-    failure, tries, pause = "", 0, None
-    while tries < TRIES:
-        if tries:
-            time.sleep(min(pause or PAUSE * 2 ** (tries - 1), LONGEST_PAUSE))
-        tries, pause = tries + 1, None
-        try:
-            response = client.request(method, url, **request)
-        except httpx2.HTTPError as error:
-            failure = f"{type(error).__name__}: {error}"
-            continue
-        if response.status_code == 200:
-            return _json(response, url, what)
-        failure = f"status {response.status_code}: {response.text[:200].strip()}"
-        if response.status_code not in TRANSIENT:
-            break
-        pause = _asked_for(response)
-    often = "1 try" if tries == 1 else f"{tries} tries"
-    raise ModelError(f"{url} did not answer {what} in {often} ({failure}); {_remedy(failure)}")
-
-
-def _json(response: Any, url: str, what: str) -> dict[str, Any]:
-    try:
-        answer = response.json()
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
-        raise ModelError(f"{url} answered {what} with something other than a JSON object: {response.text[:200]}")
-    return answer
-
-
-def _asked_for(response: Any) -> Seconds | None:
-    """The seconds of Retry-After; None where it has none, or a date."""
-    try:
-        return float(response.headers.get("retry-after", ""))
-    except ValueError:
-        return None
-
-
-def _remedy(failure: str) -> str:
-    if failure.startswith(("status 401", "status 403")):
-        return f"put the server's key into the environment variable {KEY}"
-    if failure.startswith("status 404"):
-        return "give the URL with its version, such as http://127.0.0.1:8025/v1, and --served-model"
-    return "see that it runs and takes such clips; with --output, the same command goes on from here"
+def _called(prompt: Prompt) -> str:
+    return f"example {prompt.id!r}"
 
 
 def _wav(prompt: Prompt) -> bytes:
