@@ -102,7 +102,8 @@ def measured(count: int, seed: int, show: bool = True) -> tuple[Found, dict[str,
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = subprocess.Popen([sys.executable, __file__, "--serve", str(port)])
+    own = [sys.executable, __file__, "--serve", str(port)]
+    server = subprocess.Popen(own, stderr=subprocess.DEVNULL)  # Decoders complain there about what they cannot read.
     try:
         while (good := transcript(port)) is None and server.poll() is None:
             time.sleep(0.2)

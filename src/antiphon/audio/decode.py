@@ -27,7 +27,7 @@ from antiphon.types import Hertz, Seconds
 
 Source = str | Path | Embedded
 _BLOCK = 1 << 20
-"""Frames decoded at a time, so that a header with an absurd length cannot ask for absurd memory."""
+"""Samples decoded at a time, of all channels, so that a header with an absurd length cannot ask for absurd memory."""
 _ROUNDING = 0.005
 """Seconds by which a segment may pass the end of its file: manifests round times to hundredths."""
 _MP3_FRAME = 1152
@@ -209,12 +209,12 @@ def _span(info: AudioInfo, path: Source, begin: Seconds | None, end: Seconds | N
 
 
 def _mono_blocks(file: soundfile.SoundFile, path: Source, start: int, stop: int) -> Iterator[np.ndarray]:
-    """Frames `start` to `stop` as mono blocks [≤ _BLOCK]. Raises if there are fewer or one is not finite."""
-    position = start
+    """Frames `start` to `stop` as mono blocks. Raises if there are fewer or one is not finite."""
+    position, most = start, max(_BLOCK // file.channels, 1)
     try:
         file.seek(start)
         while position < stop:
-            block = file.read(min(_BLOCK, stop - position), dtype="float32", always_2d=True)
+            block = file.read(min(most, stop - position), dtype="float32", always_2d=True)
             if not len(block):
                 break
             _require_finite(block, position, file.samplerate, path)
