@@ -35,6 +35,7 @@ def prepare(root: Path) -> None:
     style = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
     ui.add_head_html(f"<style>{style}</style>", shared=True)
     app.state.runs = root
+    app.on_page_exception(_broken)
 
 
 @contextmanager
@@ -50,6 +51,8 @@ def frame(title: str, run: str | None = None, tab: str | None = None) -> Iterato
         ui.link("antiphon", "/").classes("brand").tooltip("All runs")
         if run is None:
             ui.label(str(app.state.runs)).classes("where").tooltip("The folder of these runs")
+            if (app.state.runs / "evals").is_dir():
+                ui.link("Evaluations of other models", "/evals").classes("where")
         else:
             ui.link(run, run_url(run)).classes("where")
             with ui.element("nav"):
@@ -67,6 +70,13 @@ def missing(why: str) -> None:
     ui.context.client.status_code = 404
     with frame("Not found"):
         empty("Not here", why)
+
+
+def _broken(error: Exception) -> None:
+    with frame("Error"):
+        empty(
+            "This page could not be made", f"{type(error).__name__}: {error}. The terminal of the dashboard says more."
+        )
 
 
 def run_url(run: str, page: str = "") -> str:

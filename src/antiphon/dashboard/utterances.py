@@ -17,16 +17,16 @@ from antiphon.evaluate.page import word_diff
 def table(evaluations: Sequence[Evaluated], chosen: Evaluated, links: Mapping[str, str]) -> str:
     """All evaluations, a line a step and a column a set; `links` lead to each by its folder."""
     sets = list(dict.fromkeys(one.set for one in sorted(evaluations, key=lambda one: (one.kind, one.set))))
-    cells = {(one.step, one.set): one for one in evaluations}
+    cells = {(one.when, one.set): one for one in evaluations}
     best = {name: _best([one for one in evaluations if one.set == name]) for name in sets}
     head = "".join(f"<th>{escape(name)}</th>" for name in sets)
     lines = []
-    for step in sorted({one.step for one in evaluations}):
-        found = [cells.get((step, name)) for name in sets]
+    for when in dict.fromkeys(one.when for one in evaluations):
+        found = [cells.get((when, name)) for name in sets]
         row = "".join(_cell(one, one is chosen, one is not None and one is best[one.set], links) for one in found)
-        lines.append(f"<tr><th>{step:,}{' <small>before training</small>' if step == 0 else ''}</th>{row}</tr>")
-    body = "".join(lines)
-    return f'<table class="steps-by-set"><thead><tr><th>Step</th>{head}</tr></thead><tbody>{body}</tbody></table>'
+        lines.append(f"<tr><th>{escape(when)}{' <small>before training</small>' if when == '0' else ''}</th>{row}</tr>")
+    body, what = "".join(lines), "Model" if chosen.summary.get("step") is None else "After step"
+    return f'<table class="steps-by-set"><thead><tr><th>{what}</th>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _best(of_set: Sequence[Evaluated]) -> Evaluated | None:
@@ -60,8 +60,8 @@ def figures(one: Evaluated) -> dict[str, str]:
     interval = summary.get("ci")
     over = f" ({_rate(one, interval[0])} to {_rate(one, interval[1])})" if interval else ""
     if one.kind == "scored":
-        metrics = {name: f"{value:.3f}" for name, value in (summary.get("metrics") or {}).items()}
-        count = {"Rows": f"{summary['n']:,}", "Failed": f"{summary['failed']:,}"}
+        metrics = {name: f"{value:.3f}" for name, value in (summary.get("metrics") or {}).items() if _number(value)}
+        count = {"Rows": str(summary.get("n", "–")), "Failed": str(summary.get("failed", "–"))}
         return {"Mean score": _rate(one, one.value) + over} | metrics | count
     measure = main_measure(summary)
     names = {"cer": "CER", "sub": "Substituted", "del": "Deleted", "ins": "Inserted", "macro_f1": "Macro F1"}
@@ -94,7 +94,7 @@ def _interval(ends: Sequence[float] | None) -> str:
     return f"{percent(ends[0])} to {percent(ends[1])}" if ends else "–"
 
 
-def recognised(run: str, folder: str, row: Row) -> str:
+def recognised(run: str | None, folder: str, row: Row) -> str:
     """One utterance: its errors, what was said and recognised, its sound."""
     marks = '<span class="badge warn">cut off</span>' if row.get("truncated") else ""
     count = f"<b>{row['wer_errors']}</b><small>of {row['ref_words']}</small>"
@@ -105,7 +105,7 @@ def recognised(run: str, folder: str, row: Row) -> str:
     )
 
 
-def compared(run: str, folder: str, pair: Pair, before: str, after: str) -> str:
+def compared(run: str | None, folder: str, pair: Pair, before: str, after: str) -> str:
     """One utterance in two evaluations, called `before` and `after`."""
     change = f"{pair.change:+d}".replace("-", "−") if pair.change else "="
     tone = "better" if pair.change < 0 else "worse" if pair.change > 0 else "same"
@@ -121,7 +121,7 @@ def compared(run: str, folder: str, pair: Pair, before: str, after: str) -> str:
     )
 
 
-def scored(run: str, folder: str, row: Row) -> str:
+def scored(run: str | None, folder: str, row: Row) -> str:
     """One row that a user's function scored, or failed to."""
     metrics = " · ".join(f"{name} {value:.3f}" for name, value in _json(row.get("metrics")).items() if _number(value))
     prompt = f'<p class="quiet">{escape(row["prompt"])}</p>' if row.get("prompt") else ""
@@ -157,7 +157,7 @@ def _about(row: Row) -> list[str]:
     return [escape(str(one)) for one in told if one]
 
 
-def _sound(run: str, folder: str, row: Row) -> str:
+def _sound(run: str | None, folder: str, row: Row) -> str:
     return eval_clip(run, folder, row["place"]) if row.get("audio") else ""
 
 

@@ -13,7 +13,7 @@ from nicegui import ui
 from antiphon.config import Config, load_config
 from antiphon.dashboard import comparing, serving
 from antiphon.dashboard.comparing import Comparison
-from antiphon.dashboard.frame import frame
+from antiphon.dashboard.frame import frame, missing
 from antiphon.dashboard.pages.evals import Wanted
 from antiphon.dashboard.read.checkpoints import Kept, list_checkpoints
 from antiphon.dashboard.read.evaluations import Evaluated, list_evaluations
@@ -28,11 +28,12 @@ BUTTON = 'outline dense size=13px padding="2px 10px"'
 def register(root: Path) -> None:
     @ui.page("/run/{name}/checkpoints")
     def show(name: str) -> None:
+        try:
+            path = find(root, name)
+        except RunError as error:
+            return missing(str(error))
         with frame(f"Checkpoints of {name}", name, "checkpoints"):
-            try:
-                _Checkpoints(find(root, name))
-            except RunError as error:
-                notice(str(error), "bad")
+            _Checkpoints(path)
 
 
 class _Checkpoints:

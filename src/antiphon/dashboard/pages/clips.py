@@ -28,16 +28,18 @@ def register(root: Path) -> None:
     style, script = ((_HERE / f"clips.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     ui.add_head_html(f"<style>{style}</style><script>{script}</script>", shared=True)
 
+    @app.get("/evals/clip/{file}/{row:int}")
     @app.get("/run/{name}/clip/{kind}/{file}/{row:int}")
-    def sound(name: str, kind: str, file: str, row: int) -> Response:
+    def sound(file: str, row: int, name: str = "", kind: str = "evals") -> Response:
         try:
             path = playable(_named(root, name, kind, file, row))
         except AntiphonError as error:
             return PlainTextResponse(str(error), 404)
         return FileResponse(path, headers={"cache-control": "private, max-age=3600"})
 
+    @app.get("/evals/clip/{file}/{row:int}/waveform")
     @app.get("/run/{name}/clip/{kind}/{file}/{row:int}/waveform")
-    def shape(name: str, kind: str, file: str, row: int) -> Response:
+    def shape(file: str, row: int, name: str = "", kind: str = "evals") -> Response:
         try:
             return JSONResponse(waveform(_named(root, name, kind, file, row)))
         except AntiphonError as error:
@@ -49,9 +51,10 @@ def rollout_clip(run: str, step: int, row: int) -> str:
     return _player(f"{run_url(run)}/clip/rollouts/{step}/{row}")
 
 
-def eval_clip(run: str, folder: str, row: int) -> str:
-    """Likewise of a row of the evaluation in `folder`."""
-    return _player(f"{run_url(run)}/clip/evals/{quote(folder, safe='')}/{row}")
+def eval_clip(run: str | None, folder: str, row: int) -> str:
+    """Likewise of a row of the evaluation in `folder`; None for one that is no run's."""
+    place = "/evals/clip" if run is None else f"{run_url(run)}/clip/evals"
+    return _player(f"{place}/{quote(folder, safe='')}/{row}")
 
 
 def _player(url: str) -> str:
@@ -60,7 +63,7 @@ def _player(url: str) -> str:
 
 def _named(root: Path, name: str, kind: str, file: str, row: int) -> Named:
     """The clip that a row names. Raises `AntiphonError` when there is no such run, file, row or clip."""
-    run = find(root, name)
+    run = find(root, name) if name else root
     if kind == "rollouts" and file.isdecimal():
         rows = run / "rollouts" / f"{step_name(int(file))}.parquet"
         return locate(run, run, _audio(rows, row))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -14,7 +15,7 @@ from nicegui import ui
 
 from antiphon.dashboard import utterances
 from antiphon.dashboard.comparing import judge
-from antiphon.dashboard.frame import frame, run_url
+from antiphon.dashboard.frame import frame, missing, run_url
 from antiphon.dashboard.read.evaluations import Evaluated, Pair, Row, list_evaluations, paired, read_rows
 from antiphon.dashboard.read.runs import find
 from antiphon.dashboard.widgets import empty, facts, notice
@@ -53,9 +54,10 @@ class Wanted:
     q: str = ""
     page: int = 1
 
-    def url(self, run: str) -> str:
+    def url(self, run: str | None) -> str:
+        """`run` is None for models that are no run's."""
         told = {key: value for key, value in asdict(self).items() if value != getattr(Wanted, key)}
-        return run_url(run, "evals") + ("?" + urlencode(told) if told else "")
+        return ("/evals" if run is None else run_url(run, "evals")) + ("?" + urlencode(told) if told else "")
 
 
 def register(root: Path) -> None:
@@ -65,25 +67,32 @@ def register(root: Path) -> None:
     ) -> None:
         step = int(against[:12]) if against.isdecimal() else None
         number = max(1, int(page[:9])) if page.isdecimal() else 1
+        try:
+            path = find(root, name)
+        except RunError as error:
+            return missing(str(error))
         with frame(f"Evaluations of {name}", name, "evals"):
-            try:
-                _Evaluations(find(root, name), Wanted(eval, step, only, sort, q, number))
-            except RunError as error:
-                notice(str(error), "bad")
+            _Evaluations(path, name, Wanted(eval, step, only, sort, q, number))
+
+    @ui.page("/evals")
+    def show_others(eval: str = "", only: str = "", sort: str = "", q: str = "", page: str = "") -> None:
+        number = max(1, int(page[:9])) if page.isdecimal() else 1
+        with frame("Evaluations of other models"):
+            _Evaluations(root, None, Wanted(eval, None, only, sort, q, number))
 
 
 class _Evaluations:
     """The page as one visitor sees it."""
 
-    def __init__(self, run: Path, wanted: Wanted) -> None:
-        self.run, self.wanted = run, wanted
-        self.all, damage = list_evaluations(run)
+    def __init__(self, home: Path, run: str | None, wanted: Wanted) -> None:
+        self.home, self.run, self.wanted = home, run, wanted
+        self.all, damage = list_evaluations(home)
         for one in damage:
             notice(one, "bad")
         if not self.all:
             if not damage:
                 empty("No evaluations yet", "data.eval names sets, eval.every how often; this page will show them.")
-            ui.timer(REFRESH, lambda: ui.navigate.reload() if list_evaluations(run)[0] else None, immediate=False)
+            ui.timer(REFRESH, lambda: ui.navigate.reload() if list_evaluations(home)[0] else None, immediate=False)
             return
         self.table = ui.html("", sanitize=False).classes("scroll panel evaluations")
         self.table.on("click", lambda event: self._want(eval=event.args), js_handler=_PICK)
@@ -93,7 +102,9 @@ class _Evaluations:
 
     @property
     def chosen(self) -> Evaluated:
-        return next((one for one in self.all if one.folder == self.wanted.eval), self.all[-1])
+        named = [one for one in self.all if one.folder == self.wanted.eval]
+        recognised = [one for one in self.all if one.kind == "recognised"]
+        return (named or recognised or self.all)[-1]
 
     @property
     def others(self) -> dict[int, Evaluated]:
@@ -107,7 +118,7 @@ class _Evaluations:
         return None if self.wanted.against is None else self.others.get(self.wanted.against)
 
     def _look_for_more(self) -> None:
-        found, _ = list_evaluations(self.run)
+        found, _ = list_evaluations(self.home)
         if found and found != self.all:
             self.wanted = replace(self.wanted, eval=self.chosen.folder)
             self.all = found
@@ -117,14 +128,14 @@ class _Evaluations:
         other_rows = {"eval", "against"} & set(changes)
         start = {"page": 1, "only": "", "sort": ""} if other_rows else {"page": 1}
         self.wanted = replace(self.wanted, **{**start, **changes})
-        ui.navigate.history.replace(self.wanted.url(self.run.name))
+        ui.navigate.history.replace(self.wanted.url(self.run))
         if other_rows:
             self._fill()
         else:
             self._fill_rows()
 
     def _fill_table(self) -> None:
-        links = {one.folder: replace(self.wanted, eval=one.folder, page=1).url(self.run.name) for one in self.all}
+        links = {one.folder: replace(self.wanted, eval=one.folder, page=1).url(self.run) for one in self.all}
         self.table.set_content(utterances.table(self.all, self.chosen, links))
 
     def _fill(self) -> None:
@@ -138,10 +149,10 @@ class _Evaluations:
 
     def _show(self) -> None:
         one = self.chosen
-        self.rows = read_rows(self.run, one.folder)
-        self.pairs = paired(read_rows(self.run, self.against.folder), self.rows) if self.against else []
+        self.rows = read_rows(self.home, one.folder)
+        self.pairs = paired(read_rows(self.home, self.against.folder), self.rows) if self.against else []
         with ui.element("div").classes("row"):
-            ui.html(f"{one.set} <small>after step {one.step:,}</small>", tag="h1")
+            ui.html(f"{escape(one.set)} <small>{self._whose(one)}</small>", tag="h1")
             ui.space()
             if self.others:
                 options = {-1: "Compare with …"} | {step: f"Compare with step {step:,}" for step in self.others}
@@ -161,6 +172,9 @@ class _Evaluations:
         self.pages.props("dense flat color=grey active-color=primary max-pages=9").classes("self-center")
         self._fill_rows()
 
+    def _whose(self, one: Evaluated) -> str:
+        return escape(one.when) if self.run is None else f"after step {one.when}" if one.step else "before training"
+
     def _comparison(self, against: Evaluated) -> None:
         better, worse = (sum(sign * pair.change > 0 for pair in self.pairs) for sign in (-1, 1))
         with ui.element("div").classes("panel stack"):
@@ -177,7 +191,7 @@ class _Evaluations:
         async def test() -> None:
             try:
                 names = f"step {against.step:,}", f"step {chosen.step:,}"
-                (result,) = await background.io_bound(judge, self.run, [against], [chosen], *names) or (None,)
+                (result,) = await background.io_bound(judge, self.home, [against], [chosen], *names) or (None,)
             except AntiphonError as error:
                 said.set_text(str(error))
                 return
@@ -233,7 +247,7 @@ class _Evaluations:
         return sorted(rows, key=_KEYS[wanted.sort]) if wanted.sort in _KEYS else _worst(rows)
 
     def _entry(self) -> Callable[[Any], str]:
-        run, one, against = self.run.name, self.chosen, self.against
+        run, one, against = self.run, self.chosen, self.against
         if against:
             names = f"step {against.step:,}", f"step {one.step:,}"
             return lambda pair: utterances.compared(run, one.folder, pair, *names)

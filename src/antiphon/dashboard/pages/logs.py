@@ -7,11 +7,11 @@ from pathlib import Path
 
 from nicegui import ui
 
-from antiphon.dashboard.frame import frame
+from antiphon.dashboard.frame import frame, missing
 from antiphon.dashboard.read.cache import stamp
 from antiphon.dashboard.read.log import Line, Tail, read_tail
 from antiphon.dashboard.read.runs import find
-from antiphon.dashboard.widgets import notice, size
+from antiphon.dashboard.widgets import size
 from antiphon.errors import RunError
 
 REFRESH = 1.0
@@ -21,11 +21,12 @@ _DOWN = "document.querySelector('.log')?.scrollTo(0, 1e9)"
 def register(root: Path) -> None:
     @ui.page("/run/{name}/logs")
     def show(name: str, q: str = "") -> None:
+        try:
+            path = find(root, name)
+        except RunError as error:
+            return missing(str(error))
         with frame(f"Log of {name}", name, "logs"):
-            try:
-                _Log(find(root, name) / "log.txt", q)
-            except RunError as error:
-                notice(str(error), "bad")
+            _Log(path / "log.txt", q)
 
 
 class _Log:

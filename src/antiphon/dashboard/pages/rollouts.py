@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from nicegui import ui
 
 from antiphon.dashboard import group
-from antiphon.dashboard.frame import frame, run_url
+from antiphon.dashboard.frame import frame, missing, run_url
 from antiphon.dashboard.read import rollouts
 from antiphon.dashboard.read.rollouts import GroupOfStep, StepOfRun
 from antiphon.dashboard.read.runs import find
@@ -72,11 +72,12 @@ def register(root: Path) -> None:
             max(1, _number(page) or 1),
             colour if colour in COLOURS else "",
         )
+        try:
+            path = find(root, name)
+        except RunError as error:
+            return missing(str(error))
         with frame(f"Rollouts of {name}", name, "rollouts"):
-            try:
-                _Rollouts(find(root, name), wanted)
-            except RunError as error:
-                notice(str(error), "bad")
+            _Rollouts(path, wanted)
 
 
 def _number(text: str) -> int | None:
