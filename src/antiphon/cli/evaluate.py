@@ -179,7 +179,8 @@ def _show_worst(name: str, rows: Sequence[dict[str, Any]]) -> None:
     if worst:
         tables.print(f"\nworst of {name}:")
     for row in worst:
-        tables.print(f"  {escape(row['id'])}  {row['wer_errors']} errors", highlight=False)
+        errors = "1 error" if row["wer_errors"] == 1 else f"{row['wer_errors']} errors"
+        tables.print(f"  {escape(row['id'])}  {errors}", highlight=False)
         tables.print(f"    said   {escape(row['ref_clean'])}", highlight=False, soft_wrap=True)
         tables.print(f"    heard  {escape(row['pred_clean'])}", highlight=False, soft_wrap=True)
 
