@@ -12,6 +12,7 @@ from antiphon.loop import calibrate_step
 from antiphon.parts import Parts, pinned
 from antiphon.recorder import step_metrics
 from antiphon.reporter import Reporter, Silent
+from antiphon.rewards.load import RewardSpec
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,19 @@ class Calibration:
     """Mean wall-clock time of each phase."""
 
 
-def calibrate(config: Config, steps: int = 1, reporter: Reporter | None = None) -> Calibration:
+def calibrate(
+    config: Config, steps: int = 1, reporter: Reporter | None = None, reward: RewardSpec | None = None
+) -> Calibration:
     """Load a recipe's parts, roll out its first `steps` and score them: no update, and no run folder.
+
+    `reward` stands in place of the recipe's, as in `antiphon.experiment.train`.
 
     Raises what `train` would: for settings, data and models that do not fit, and where too little is aligned.
     """
     reporter = reporter or Silent()
     config = pinned(config)
     prepare_cpu(config.threads)
-    parts = Parts(config, config.model, reporter)
+    parts = Parts(config, config.model, reporter, reward)
     reporter.phase("calibrating", steps)
     measured: dict[str, list[float]] = defaultdict(list)
     timed: dict[str, list[float]] = defaultdict(list)

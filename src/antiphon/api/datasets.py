@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 from antiphon.api.recordings import as_uri
 from antiphon.audio.decode import FileClip
 from antiphon.config import load_config
+from antiphon.data.corpora.sets import builtin_set
 from antiphon.data.hub import HubSet, load_hub
-from antiphon.data.source import load_set, set_name
+from antiphon.data.source import BUILTIN, load_set, set_name
 from antiphon.errors import ConfigError
 from antiphon.tasks.asr import INSTRUCTION
 from antiphon.types import Example
@@ -37,7 +38,7 @@ class MultimodalDataset:
 
     Attributes:
         modality: `"audio"`, or `"text"` for rows without recordings.
-        hf_repo: Id of a data set on the hub, or a folder that holds one.
+        hf_repo: Id of a data set on the hub, or a folder that holds one; or `builtin:NAME`.
         hf_config: Its configuration.
         hf_split: Its split.
         n_rows: How many rows to take, the first ones; None for all.
@@ -107,8 +108,12 @@ class MultimodalDataset:
             return self.rows[: self.n_rows]
         if self.hf_repo is None:
             raise ConfigError(f"{self.name} has nothing to load: give it rows=…, set hf_repo, or override load()")
-        source = HubSet(self.hf_repo, self.hf_config, self.hf_split if split == "all" else split)
-        return [self._row(example) for example in load_hub(source, self.columns, self.n_rows)]
+        if self.hf_repo.startswith(BUILTIN):
+            examples = builtin_set(self.hf_repo.removeprefix(BUILTIN))[: self.n_rows]
+        else:
+            source = HubSet(self.hf_repo, self.hf_config, self.hf_split if split == "all" else split)
+            examples = load_hub(source, self.columns, self.n_rows)
+        return [self._row(example) for example in examples]
 
     def prepare(self, path: str | Path, eval_paths: Mapping[str, str | Path] | None = None) -> None:
         """Write the rows as JSON lines.
@@ -154,7 +159,7 @@ class MultimodalDataset:
 
 
 class NamedDataset:
-    """A data set by its name: a JSONL file, `builtin:NAME` or `hf:ID:CONFIG:SPLIT`."""
+    """A data set by its name: a JSONL file, `builtin:NAME` or `hf:REPO:CONFIG:SPLIT`."""
 
     def __init__(self, spec: str) -> None:
         self.spec = spec
@@ -190,7 +195,7 @@ def as_dataset(dataset: Any) -> MultimodalDataset | NamedDataset:
     if isinstance(dataset, Sequence) and dataset and all(isinstance(row, Mapping) for row in dataset):
         return MultimodalDataset(rows=dataset)
     raise ConfigError(
-        f"a {type(dataset).__name__} is no data set; give a JSONL file, builtin:NAME, hf:ID:CONFIG:SPLIT, a list of "
+        f"a {type(dataset).__name__} is no data set; give a JSONL file, builtin:NAME, hf:REPO:CONFIG:SPLIT, a list of "
         "rows, a split of datasets, or a MultimodalDataset"
     )
 

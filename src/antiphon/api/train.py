@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,9 @@ from antiphon.runs.find import resolve
 
 if TYPE_CHECKING:
     from antiphon.api.launch import LaunchedRun
+    from antiphon.calibration import Calibration
     from antiphon.experiment import TrainResult
+    from antiphon.reporter import Reporter
 
 Name = str | os.PathLike[str]
 
@@ -59,7 +62,7 @@ class TrainConfig:
     Args:
         model: A hub id, a folder, a run, a `Checkpoint`, or `builtin:NAME`; None for the recipe's own.
         dataset: A `MultimodalDataset`, a list of rows, a split of `datasets`, a JSONL file, `builtin:NAME` or
-            `hf:ID:CONFIG:SPLIT`; None for the recipe's own.
+            `hf:REPO:CONFIG:SPLIT`; None for the recipe's own.
         recipe: A `Recipe`, or its name.
         eval_dataset: What to measure the model on before and after: as for `dataset`, or a list of names. Where it is
             the very object that `dataset` is, that one's `prepare` is asked for rows of evaluation.
@@ -118,14 +121,28 @@ class TrainConfig:
         Raises:
             AntiphonError: Settings, data, model or reward do not fit, or the run failed.
         """
-        from antiphon.cli.progress import Terminal
         from antiphon.experiment import train
 
-        config, reward = self.config(), self._recipe().reward
-        if quiet:
-            return train(config, resume, reward=reward)
-        with Terminal() as terminal:
-            return train(config, resume, terminal, reward=reward)
+        with _reporter(quiet) as reporter:
+            return train(self.config(), resume, reporter, reward=self._recipe().reward)
+
+    def calibrate(self, steps: int = 1, quiet: bool = False) -> Calibration:
+        """Roll out the first steps and score them, without learning from them: does everything fit?
+
+        Args:
+            steps: How many.
+            quiet: Show no progress on stderr.
+
+        Returns:
+            `.metrics`, their means, and `.seconds`, those of each phase. No run folder is made.
+
+        Raises:
+            AntiphonError: Settings, data, model, reward or teacher do not fit.
+        """
+        from antiphon.calibration import calibrate
+
+        with _reporter(quiet) as reporter:
+            return calibrate(self.config(), steps, reporter, self._recipe().reward)
 
     def launch(self, resume: str | None = None) -> LaunchedRun:
         """Train in a process of its own, and return at once. It goes on when this process ends.
@@ -164,6 +181,13 @@ class TrainConfig:
             "data.eval": [set_specs(one, output)[0] for one in listed] or None,
             "task": "text" if written else None,
         }
+
+
+def _reporter(quiet: bool) -> AbstractContextManager[Reporter]:
+    from antiphon.cli.progress import Terminal
+    from antiphon.reporter import Silent
+
+    return nullcontext(Silent()) if quiet else Terminal()
 
 
 def list_checkpoints(run: Any, output: Name = "runs") -> list[Checkpoint]:
