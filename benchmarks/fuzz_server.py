@@ -47,7 +47,7 @@ class Found:
     def note(self, attack: Attack, status: str, seconds: float, answer: bytes) -> None:
         self.statuses[attack.kind][status] += 1
         self.slowest = max(self.slowest, (seconds, attack.kind))
-        if status.startswith("5") or status == "none":
+        if status.startswith("5") or status == "none" or b"/tmp/" in answer:  # Where uploads are kept.
             self.failures.append(f"{attack.kind}: {status} {answer[-200:]!r}")
 
 

@@ -49,6 +49,10 @@ class Served:
     thread: threading.Thread
     url: str
 
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
     def client(self) -> httpx2.Client:
         return httpx2.Client(base_url=self.url, timeout=30)
 
