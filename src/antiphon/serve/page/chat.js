@@ -1,9 +1,7 @@
 // Conversations with models that read and write: one message, and each model's answer.
 
 import { call, events } from "./api.js";
-import { node } from "./column.js";
-
-const the = (id) => document.getElementById(id);
+import { node, the } from "./dom.js";
 
 export function chatWith(models) {
   const talks = models.map((model) => new Talk(model));

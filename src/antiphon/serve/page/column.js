@@ -1,6 +1,7 @@
 // One model's view of a recording: its transcript as it grows, its speed, its errors, its segments.
 
 import { call, events, json } from "./api.js";
+import { node } from "./dom.js";
 import { time } from "./player.js";
 
 const MOST_TOKENS = 60;
@@ -139,10 +140,4 @@ function marked({ kind, reference, hypothesis }) {
   if (kind === "hit") return [hypothesis, " "];
   const parts = [reference && node("del", {}, reference), hypothesis && node("ins", {}, hypothesis)].filter(Boolean);
   return [...parts, " "];
-}
-
-export function node(tag, properties, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
 }

@@ -2,14 +2,14 @@
 
 import { json, useKey } from "./api.js";
 import { chatWith } from "./chat.js";
-import { Column, node } from "./column.js";
+import { Column } from "./column.js";
+import { node, the } from "./dom.js";
 import { Microphone } from "./microphone.js";
 import { Player, time } from "./player.js";
 
 const HEALTH_EVERY_MS = 10_000;
 const TYPING_MS = 300;
 
-const the = (id) => document.getElementById(id);
 const player = new Player({ audio: the("audio"), canvas: the("waveform"), button: the("play"), clock: the("clock") });
 const visit = [];
 let columns = [];
@@ -149,26 +149,35 @@ async function record() {
   if (microphone) {
     const finished = microphone;
     microphone = null;
-    the("record").classList.remove("on");
-    the("record").lastElementChild.textContent = "Record";
-    the("play").hidden = false;
+    listening(false);
     return hear(await finished.stop());
   }
   tell("");
   stopWork();
+  player.audio.pause();
   const wanted = new Microphone((levels, seconds) => player.drawLive(levels, seconds));
+  the("record").disabled = true; // Until the browser's question is answered.
   try {
     await wanted.start();
+    microphone = wanted;
+    listening(true);
   } catch (error) {
-    return tell(error.message);
+    tell(error.message);
   }
-  microphone = wanted;
-  player.audio.pause();
+  the("record").disabled = false;
+}
+
+/** While it records, the page does nothing else. */
+function listening(on) {
+  the("record").classList.toggle("on", on);
+  the("record").lastElementChild.textContent = on ? "Stop" : "Record";
+  the("choose").disabled = on;
+  the("play").hidden = on;
+  for (const id of ["wish", "columns", "visit"]) the(id).inert = on;
+  if (!on) return;
+  the("invitation").hidden = true;
   the("clip").hidden = false;
-  the("play").hidden = true;
   the("about").textContent = "Listening …";
-  the("record").classList.add("on");
-  the("record").lastElementChild.textContent = "Stop";
 }
 
 function tell(problem) {
@@ -210,7 +219,7 @@ for (const name of ["dragover", "dragleave", "drop"]) {
     event.preventDefault();
     document.body.classList.toggle("dropping", name === "dragover");
     const file = name === "drop" && event.dataTransfer.files[0];
-    if (file && columns.length) hear(file);
+    if (file && columns.length && !microphone) hear(file);
   });
 }
 
