@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -12,9 +13,13 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 
+import numpy as np
 from conftest import COMMAND
 from playwright.sync_api import Browser, Page
 from serving import free_port, until
+
+from antiphon.config import load_config
+from antiphon.runs import RunFolder
 
 
 @contextmanager
@@ -53,6 +58,53 @@ def answers(url: str) -> bool:
         return get(url)[0] == 200
     except (URLError, OSError):
         return False
+
+
+def make_run(root: Path, name: str, start: float, end: float, *overrides: str, seed: int = 0) -> RunFolder:
+    """A run of 80 steps that never was: its WER goes from `start` to `end`, its other curves are made up likewise."""
+    settings = [f"output={root}", f"name={name}", "train.steps=80", "data.train=builtin:commands-train-noisy"]
+    run = RunFolder.create(load_config(None, [*settings, *overrides]), ["antiphon", "train"])
+    rng = np.random.default_rng(seed)
+    for step in range(81):
+        rate = end + (start - end) * math.exp(-step / 25)
+        if step:
+            run.log_metrics(step, _metrics(rate + rng.normal(0, 0.03), step, rng))
+            run.log_timings(
+                step, {"rollout": 1.1, "train": 0.6, "step_seconds": 1.8 + rng.random() / 5, "memory_gb": 1.6}
+            )
+        if step % 20 == 0:
+            ends = [rate * 0.85, rate * 1.15]
+            run.save_eval(
+                "commands-noisy", step, {"wer": rate, "ci": ends, "ci_unit": "speaker", "n": 300}, [{"id": "a"}]
+            )
+    run.log_gate(0, {"difference_max": 9e-6, "difference_mean": 3e-7, "ablation_change": 2.8, "passed": True})
+    run.update("finished", 80)
+    return run
+
+
+def _metrics(wer: float, step: int, rng: np.random.Generator) -> dict[str, float]:
+    noise = rng.random(8)
+    return {
+        "reward_mean": -wer,
+        "reward_std": 0.2 + noise[0] / 20,
+        "reward_best_mean": -wer * 0.6,
+        "reward_group_std": 0.12 + noise[1] / 30,
+        "reward/wer": wer,
+        "samples": 128,
+        "tokens_mean": 9.5 + noise[2],
+        "truncated_share": 0.02 * noise[3] * (noise[3] > 0.8),
+        "empty_share": 0.0,
+        "audio_seconds": 36 + 4 * noise[4],
+        "zero_variance_share": 0.3 + step / 400 + noise[5] / 10,
+        "loss": 0.01 * (noise[6] - 0.5),
+        "grad_norm": 0.4 + noise[7] / 5,
+        "lr": 2e-5 * min(1, step / 10),
+        "entropy": 0.1 + wer / 2,
+        "kl_old": 4e-4 * noise[0],
+        "clip_high_share": 0.01 * noise[1],
+        "clip_low_share": 0.006 * noise[2],
+        "engine_difference_max": 7e-6 + 4e-6 * noise[3],
+    }
 
 
 @contextmanager

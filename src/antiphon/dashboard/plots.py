@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nicegui import ui
 
 from antiphon.dashboard.charts import AXES, PALETTE, Chart, options, sections
-from antiphon.dashboard.read.curves import Curves
+from antiphon.dashboard.read.cache import stamp
+from antiphon.dashboard.read.curves import FILES, Curves
 from antiphon.dashboard.widgets import empty, heading, notice
 
 REFRESH = 2.0
@@ -20,13 +21,10 @@ _GROW = "(event) => event.target.closest('.chart').classList.toggle('large')"
 
 
 class CurvesView:
-    """The charts of `runs`, folders by the name that stands for each.
+    """The charts of `runs`, folders by the name that stands for each."""
 
-    `live` says whether to look again for new figures.
-    """
-
-    def __init__(self, runs: Sequence[tuple[str, Path]], live: Callable[[], bool]) -> None:
-        self.runs, self.live = runs, live
+    def __init__(self, runs: Sequence[tuple[str, Path]]) -> None:
+        self.runs = runs
         self.axis: Any = "step"
         self.window = WINDOWS[AT_FIRST]
         self._charts: dict[str, tuple[Chart, ui.echart]] = {}
@@ -48,10 +46,18 @@ class CurvesView:
         self._body = ui.element("div").classes("stack sections")
         self._notes: list[str] = []
         self._smooth(AT_FIRST)
-        ui.timer(REFRESH, lambda: self.draw() if self.live() else None, immediate=False)
+        ui.timer(REFRESH, self._look, immediate=False)
+
+    def _look(self) -> None:
+        if self._stamps() != self._drawn:
+            self.draw()
+
+    def _stamps(self) -> list[Any]:
+        return [stamp(path / name) for _, path in self.runs for name in FILES]
 
     def draw(self) -> None:
         """Shows what the files hold now; charts that say the same as before are left alone."""
+        self._drawn = self._stamps()
         found = [(name, Curves.of(path)) for name, path in self.runs]
         if not any(curves.has(self.axis) for _, curves in found):
             empty_axis = AXES[self.axis].lower()

@@ -37,7 +37,7 @@ def register(root: Path) -> None:
                 notice(note, "warn")
             rows = [read_row(path) for path in paths]
             _table(rows)
-            CurvesView([(path.name, path) for path in paths], live=lambda: any(read_row(one).live for one in paths))
+            CurvesView([(path.name, path) for path in paths])
             _recipes(paths)
 
 

@@ -40,7 +40,7 @@ def register(root: Path) -> None:
             return missing(str(error))
         with frame(name, run=name, tab=""):
             _Head(path)
-            CurvesView([(name, path)], live=lambda: read_row(path).live)
+            CurvesView([(name, path)])
             _recipe(path)
 
 

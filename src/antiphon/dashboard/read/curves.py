@@ -15,6 +15,8 @@ from antiphon.dashboard.read.tables import Table, number, read_table
 POINTS = 600
 """Most points of the curves of one chart together, as far as each has `LEAST`: charts are some 300 pixels wide."""
 LEAST = 200
+FILES = ("metrics.jsonl", "timings.jsonl", "gate.jsonl", "evals")
+"""What curves are made of."""
 
 Axis = Literal["step", "time", "samples"]
 
@@ -42,7 +44,7 @@ class Curves:
 
     @classmethod
     def of(cls, run: Path) -> Curves:
-        metrics, timings, gate = (read_table(run / f"{name}.jsonl") for name in ("metrics", "timings", "gate"))
+        metrics, timings, gate = (read_table(run / name) for name in FILES[:3])
         evaluations, damaged = list_evaluations(run)
         notes = [table.damage for table in (metrics, timings, gate) if table.damage]
         return cls(metrics, _with_speed(metrics, timings), gate, evaluations, [*notes, *damaged])
