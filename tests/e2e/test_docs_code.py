@@ -87,6 +87,21 @@ def test_a_command_in_the_documents_is_valid(block, words, workplace, monkeypatc
     require_settings(config)
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_a_command_in_a_sentence_has_the_options_it_is_said_to_have(document):
+    sentences = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for span in re.findall(r"`antiphon ([a-z][^`]*)`", sentences):
+        command: Any = typer.main.get_command(app)
+        for word in span.split():
+            commands = getattr(command, "commands", {})
+            if word.startswith("--"):
+                known = {option for parameter in command.params for option in parameter.opts}
+                assert word.partition("=")[0] in known | {"--help"}, span
+            elif commands:
+                assert word in commands, span
+                command = commands[word]
+
+
 def recipes(block: Block) -> list[str]:
     """The recipes in a block of YAML, or in an indented one whose lines are keys, each with a value of its own."""
     if block.language == "yaml":
