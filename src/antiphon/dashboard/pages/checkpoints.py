@@ -20,6 +20,7 @@ from antiphon.dashboard.read.evaluations import Evaluated, list_evaluations
 from antiphon.dashboard.read.runs import find
 from antiphon.dashboard.widgets import ago, badge, empty, notice, percent, size
 from antiphon.errors import AntiphonError, RunError
+from antiphon.serve.process import Instance
 
 REFRESH = 1.0
 BUTTON = 'outline dense size=13px padding="2px 10px"'
@@ -57,18 +58,19 @@ class _Checkpoints:
             return None
 
     def _look(self) -> None:
-        """Writes the page again where anything on it has changed."""
+        """Writes again what has changed, and nothing else: a menu may be open."""
         evaluations, _ = list_evaluations(self.run)
         self.measured = [one for one in evaluations if one.kind == "recognised"]
         kept = list_checkpoints(self.run, self.config, [one.summary for one in self.measured])
-        servers = serving.running(self.run)
-        starting = {one.step for one in kept if serving.is_starting(self.run, one.step)}
-        now = (kept, self.measured, servers, starting)
-        if now != self.seen:
-            self.seen, self.servers, self.starting = now, servers, starting
+        if (kept, self.measured) != self.seen:
+            self.seen = kept, self.measured
+            self.places: dict[int, _Server] = {}
             self.table.clear()
             with self.table:
                 self._fill(kept)
+        servers = serving.running(self.run)
+        for step, place in self.places.items():
+            place.show(servers.get(step), serving.is_starting(self.run, step))
         self._show_comparisons()
 
     def _fill(self, kept: list[Kept]) -> None:
@@ -94,31 +96,8 @@ class _Checkpoints:
         ui.label(ago(saved)).classes("number").tooltip(saved[:19].replace("T", " ") + " UTC")
         ui.label(one.why)
         with ui.element("div").classes("row actions"):
-            self._server(one)
+            self.places[one.step] = _Server(self.run, one, self._look)
             self._comparer(one, others)
-
-    def _server(self, one: Kept) -> None:
-        server = self.servers.get(one.step)
-        if server is not None:
-            ui.link(server.url, server.url, new_tab=True).classes("served")
-            stop = ui.button("Stop", on_click=lambda: self._in_background(serving.stop, server))
-            stop.props(BUTTON + " color=negative")
-        elif one.step in self.starting:
-            with ui.element("div").classes("row quiet"):
-                ui.spinner(size="16px")
-                ui.label("Starting …")
-        else:
-            button = ui.button("Serve", on_click=lambda: self._in_background(serving.serve, self.run, one.step))
-            button.props(BUTTON + " color=primary").set_enabled(one.whole)
-
-    async def _in_background(self, work: Callable, *arguments: object) -> None:
-        ui.timer(0.2, self._look, once=True)
-        try:
-            if await background.io_bound(work, *arguments) is False:
-                ui.notify("The server still has requests to finish, and ends after them.", type="warning")
-        except AntiphonError as error:
-            ui.notify(str(error), type="negative", timeout=0, close_button="Close", multi_line=True)
-        self._look()
 
     def _comparer(self, one: Kept, others: list[int]) -> None:
         with ui.button("Compare with").props(BUTTON + " color=primary icon-right=expand_more") as button, ui.menu():
@@ -147,6 +126,42 @@ class _Checkpoints:
                 self.cards = [(one, _Card(one)) for one in found]
         for _, card in self.cards:
             card.show()
+
+
+class _Server:
+    """Where a checkpoint is served, or could be."""
+
+    def __init__(self, run: Path, one: Kept, look: Callable[[], None]) -> None:
+        self.run, self.one, self.look = run, one, look
+        self.seen: object = None
+        self.place = ui.element("div").classes("row")
+
+    def show(self, server: Instance | None, starting: bool) -> None:
+        if (server, starting) == self.seen:
+            return
+        self.seen = server, starting
+        self.place.clear()
+        with self.place:
+            if server is not None:
+                ui.link(server.url, server.url, new_tab=True).classes("served")
+                stop = ui.button("Stop", on_click=lambda: self._in_background(serving.stop, server))
+                stop.props(BUTTON + " color=negative")
+            elif starting:
+                ui.spinner(size="16px")
+                ui.label("Starting …").classes("quiet")
+            else:
+                button = ui.button(
+                    "Serve", on_click=lambda: self._in_background(serving.serve, self.run, self.one.step)
+                )
+                button.props(BUTTON + " color=primary").set_enabled(self.one.whole)
+
+    async def _in_background(self, work: Callable, *arguments: object) -> None:
+        try:
+            if await background.io_bound(work, *arguments) is False:
+                ui.notify("The server still has requests to finish, and ends after them.", type="warning")
+        except AntiphonError as error:
+            ui.notify(str(error), type="negative", timeout=0, close_button="Close", multi_line=True)
+        self.look()
 
 
 class _Card:
