@@ -20,6 +20,8 @@ from serving import free_port, until
 
 from antiphon.config import load_config
 from antiphon.runs import RunFolder
+from antiphon.runs.atomic import write_text
+from antiphon.runs.lines import encode
 
 
 @contextmanager
@@ -65,18 +67,20 @@ def make_run(root: Path, name: str, start: float, end: float, *overrides: str, s
     settings = [f"output={root}", f"name={name}", "train.steps=80", "data.train=builtin:commands-train-noisy"]
     run = RunFolder.create(load_config(None, [*settings, *overrides]), ["antiphon", "train"])
     rng = np.random.default_rng(seed)
+    metrics, timings = [], []
     for step in range(81):
         rate = end + (start - end) * math.exp(-step / 25)
         if step:
-            run.log_metrics(step, _metrics(rate + rng.normal(0, 0.03), step, rng))
-            run.log_timings(
-                step, {"rollout": 1.1, "train": 0.6, "step_seconds": 1.8 + rng.random() / 5, "memory_gb": 1.6}
-            )
+            metrics.append({"step": step, **_metrics(rate + rng.normal(0, 0.03), step, rng)})
+            seconds = {"rollout": 1.1, "train": 0.6, "step_seconds": 1.8 + rng.random() / 5}
+            timings.append({"step": step, **seconds, "memory_gb": 1.6})
         if step % 20 == 0:
             ends = [rate * 0.85, rate * 1.15]
             run.save_eval(
                 "commands-noisy", step, {"wer": rate, "ci": ends, "ci_unit": "speaker", "n": 300}, [{"id": "a"}]
             )
+    for name, lines in (("metrics", metrics), ("timings", timings)):
+        write_text(run.path / f"{name}.jsonl", "".join(f"{encode(line)}\n" for line in lines))
     run.log_gate(0, {"difference_max": 9e-6, "difference_mean": 3e-7, "ablation_change": 2.8, "passed": True})
     run.update("finished", 80)
     return run

@@ -107,6 +107,7 @@ DAMAGE = {
     "metrics are text": ("metrics.jsonl", b"step 1\nstep 2\n"),
     "metrics are deep": ("metrics.jsonl", DEEP + b"\n"),
     "summary is torn": ("evals/step-000004-noisy/summary.json", b'{"set": "noisy", "st'),
+    "summary is deep": ("evals/step-000004-noisy/summary.json", DEEP),
     "summary is gone": ("evals/step-000004-noisy/summary.json", None),
     "summary's rate is text": (
         "evals/step-000004-noisy/summary.json",

@@ -85,7 +85,7 @@ def _read_list(path: Path) -> tuple[list[Evaluated], list[str]]:
     for folder in path.glob("[!.]*") if path.is_dir() else []:
         try:
             found.append(_read_one(folder))
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             damage.append(f"evals/{folder.name} cannot be read: {reason(error)}")
     return sorted(found, key=lambda one: (one.step, one.when, one.kind, one.set)), sorted(damage)
 

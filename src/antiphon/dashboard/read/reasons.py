@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from json import JSONDecodeError
+
 
 def reason(error: Exception) -> str:
     """The cause without the path, which whoever tells it names."""
@@ -9,6 +11,10 @@ def reason(error: Exception) -> str:
         return error.strerror.lower()
     if isinstance(error, UnicodeDecodeError):
         return "it is not text"
+    if isinstance(error, JSONDecodeError):
+        return "it is no whole JSON document"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
     if isinstance(error, KeyError):
         return f"it has no {error.args[0]!r}"
     return str(error) or type(error).__name__
