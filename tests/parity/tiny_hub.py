@@ -28,7 +28,9 @@ def write_repository(folder: Path, splits: Mapping[tuple[str, str], Sequence[Map
     files: dict[str, list[str]] = {}
     for (config, split), rows in splits.items():
         (folder / config).mkdir(parents=True, exist_ok=True)
-        table = pa.Table.from_pylist(list(rows))
+        recordings = pa.array([row["audio"] for row in rows], datasets.Audio.pa_type)
+        table = pa.Table.from_pylist([{name: row[name] for name in row if name != "audio"} for row in rows])
+        table = table.add_column(0, "audio", recordings)
         features = datasets.Features.from_arrow_schema(table.schema)
         features["audio"] = datasets.Audio()
         table = table.replace_schema_metadata(features.arrow_schema.metadata)

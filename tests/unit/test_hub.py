@@ -77,6 +77,34 @@ def test_ids_of_the_set_are_kept_where_they_tell_rows_apart(tmp_path):
     assert [one.id for one in load_hub(german(tmp_path / "2", same), {})] == ["0", "1"]
 
 
+def test_recordings_may_lie_beside_the_table(tmp_path):
+    (tmp_path / "a.flac").write_bytes(flac(np.zeros(8000)))
+    table = rows("a", "b")
+    for row, name in zip(table, ("a.flac", "gone.flac"), strict=True):
+        row["audio"] = {"bytes": None, "path": str(tmp_path / name)}
+    there, gone = load_hub(german(tmp_path, table), {})
+    assert len(there.clip.load(16000)) == 8000
+    with pytest.raises(AudioError, match=r"de:test#1: .*gone.flac cannot be read"):
+        gone.clip.load(16000)
+
+
+@pytest.mark.parametrize("split", [None, "dev"])
+def test_what_datasets_has_saved_is_a_set_too(tmp_path, split):
+    table = datasets.Dataset.from_list(rows("a", "b")).cast_column("audio", datasets.Audio(decode=False))
+    (datasets.DatasetDict({split: table}) if split else table).save_to_disk(tmp_path / "saved")
+    examples = load_hub(HubSet(str(tmp_path / "saved"), None, split or "test"), {})
+    assert [one.text for one in examples] == ["a", "b"]
+    assert len(examples[1].clip.load(16000)) == 8800
+
+
+def test_a_row_without_a_recording_is_named(tmp_path):
+    whole, empty = rows("a", "b")
+    empty["audio"] = {"bytes": None, "path": None}
+    _, example = load_hub(german(tmp_path, [whole, empty]), {})
+    with pytest.raises(AudioError, match="#1: the row has no recording"):
+        example.clip.load(16000)
+
+
 def test_a_folder_that_has_changed_is_read_anew_and_another_of_its_name_is_another(tmp_path):
     said = [
         load_hub(german(tmp_path / folder, rows(text)), {})[0].text
@@ -127,6 +155,11 @@ def test_what_is_not_there_is_said(tmp_path):
     ("error", "remedy"),
     [
         (ConnectionError("Couldn't reach 'a/b' on the Hub"), "mend the connection, or put the folder of a copy"),
+        (
+            FileNotFoundError("Dataset 'a/b' doesn't exist on the Hub"),
+            "doesn't exist on the Hub.; correct hf:REPO:CONFIG",
+        ),
+        (ImportError("please install 'torchcodec'."), "give a set whose recordings lie in Parquet, or do so"),
         (ValueError("Dataset 'a/b' is a gated dataset on the Hub."), "accept its conditions on its page, and log in"),
     ],
 )

@@ -11,7 +11,7 @@ from typing import Any
 from antiphon.audio.decode import FileClip
 from antiphon.audio.embedded import Embedded
 from antiphon.data.jsonl import BadRow, describe_bad
-from antiphon.errors import ConfigError, DataError, MissingExtraError
+from antiphon.errors import AudioError, ConfigError, DataError, MissingExtraError
 from antiphon.types import Clip, Example
 
 HUB = "hf:"
@@ -172,9 +172,13 @@ def _cache_of(folder: Path, caches: Path) -> Path:
 
 def _refusal(source: HubSet, error: Exception) -> str:
     """Why a set cannot be had, of all that `datasets` and the hub may raise, and what to do."""
+    if type(error).__name__ == "DatasetGenerationError" and isinstance(error.__cause__, Exception):
+        error = error.__cause__
     cause = (str(error).strip() or repr(error)).splitlines()[0]
     if "gated" in cause.lower():
         remedy = "accept its conditions on its page, and log in with: hf auth login"
+    elif "torchcodec" in cause:
+        remedy = "give a set whose recordings lie in Parquet, or do so"
     elif isinstance(error, ConnectionError):
         remedy = "mend the connection, or put the folder of a copy in the id's place"
     else:
@@ -199,8 +203,19 @@ def _name(value: Any) -> str | None:
 
 
 def _clip(table: _Table, number: int, name: str) -> Clip:
-    def read() -> bytes:
-        cell = table.recordings[number][table.audio]
-        return cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()
+    return FileClip(Embedded(name, lambda: _content(table.recordings[number][table.audio], name)))
 
-    return FileClip(Embedded(name, read))
+
+def _content(cell: Mapping[str, Any] | None, name: str) -> bytes:
+    """A recording's bytes, which are in the table or in a file beside it, here or on the hub."""
+    import fsspec
+
+    if cell is None or (cell["bytes"] is None and cell["path"] is None):
+        raise AudioError(f"{name}: the row has no recording; remove it, or leave it out with data.on_bad_audio: skip")
+    if cell["bytes"] is not None:
+        return cell["bytes"]
+    try:
+        with fsspec.open(cell["path"], "rb") as file:
+            return file.read()  # pyright: ignore[reportAttributeAccessIssue]
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{name}: {cell['path']} cannot be read ({error}); mend the copy or the connection") from error
