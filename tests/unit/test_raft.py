@@ -62,8 +62,7 @@ def test_sft_is_the_likelihood_of_the_references():
 
 
 def test_cycles_decay_the_learning_rate_down_to_a_floor():
-    defaults = recipe_defaults({"name": "raft"})
-    config = load_config(flags={"algorithm": "raft", "cycles": 20}, defaults=defaults)
+    config = load_config(flags={"algorithm": "raft", "cycles": 20}, defaults=recipe_defaults)
     assert config.train.steps == 20
     assert config.rollout.prompts_per_step is None
     factors = [schedule_factor(step, 20, config.optimizer) for step in range(20)]
@@ -74,6 +73,13 @@ def test_cycles_decay_the_learning_rate_down_to_a_floor():
 
 def test_what_is_set_wins_over_the_algorithms_defaults():
     given = ["optimizer.decay=0.5", "reward=exact", "rollout.group_size=2"]
-    config = load_config(None, given, {"algorithm": "raft"}, recipe_defaults({"name": "raft"}))
+    config = load_config(None, given, {"algorithm": "raft"}, recipe_defaults)
     assert (config.optimizer.decay, config.reward, config.rollout.group_size) == (0.5, "exact", 2)
     assert config.optimizer.lr == 5e-5
+
+
+def test_a_setting_is_held_to_the_algorithms_defaults_and_not_to_the_recipes():
+    config = load_config(
+        None, ["algorithm.best=2", "algorithm.name=raft", "train.minibatches=48"], None, recipe_defaults
+    )
+    assert (config.train.minibatches, config.rollout.prompts_per_step) == (48, None)

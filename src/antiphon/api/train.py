@@ -33,7 +33,8 @@ class Recipe:
             recipes but the algorithms' defaults; those of the repository are in its folder `recipes/`.
         reward: A built-in reward's name, `"file.py:function"`, a function itself, a mapping with `name`, `weight` and
             settings, or a list of those. A function may have the signature of TRL, slime or verl.
-        **overrides: Settings by their keys in a recipe: `optimizer={"lr": 1e-4}`, or `**{"optimizer.lr": 1e-4}`.
+        **overrides: Settings by their keys in a recipe: `optimizer={"lr": 1e-4}`, or `**{"optimizer.lr": 1e-4}`. The
+            keys `model`, `data.train`, `data.eval`, `output` and `name` are those of `TrainConfig`.
 
     Example:
         ```python
@@ -67,6 +68,7 @@ class TrainConfig:
         eval_dataset: What to measure the model on before and after: as for `dataset`, or a list of names. Where it is
             the very object that `dataset` is, that one's `prepare` is asked for rows of evaluation.
         output: Folder of the run folders.
+        name: End of the run's id; algorithm and model by default.
 
     Example:
         ```python
@@ -80,6 +82,7 @@ class TrainConfig:
     recipe: Recipe | Name = field(default_factory=Recipe)
     eval_dataset: Any = None
     output: Name = "runs"
+    name: str | None = None
 
     def config(self) -> Config:
         """The recipe in full, checked; a data set that is no file yet is prepared below `output`.
@@ -91,7 +94,8 @@ class TrainConfig:
         from antiphon.train.objectives import recipe_defaults
 
         recipe = self._recipe()
-        own = {"model": self.model and os.fspath(self.model), **self._sets(), "output": os.fspath(self.output)}
+        own = {"model": self.model and os.fspath(self.model), "output": os.fspath(self.output), "name": self.name}
+        own |= self._sets()
         settings = {key: value for key, value in own.items() if value is not None}
         twice = sorted(settings.keys() & recipe.settings.keys())
         if twice:
@@ -103,8 +107,7 @@ class TrainConfig:
 
             settings["reward"] = in_recipe(recipe.reward)
         overrides = [_override(key, value) for key, value in (settings | recipe.settings).items()]
-        config = load_config(recipe.file, overrides)
-        return load_config(recipe.file, overrides, defaults=recipe_defaults(config.algorithm))
+        return load_config(recipe.file, overrides, defaults=recipe_defaults)
 
     def train(self, resume: str | None = None, quiet: bool = False) -> TrainResult:
         """Train in this process, to the end.

@@ -78,8 +78,7 @@ def command(
             )
         config = resumed_config(resume, flags, overrides)
     else:
-        config = load_config(recipe, overrides, flags)
-        config = load_config(recipe, overrides, flags, recipe_defaults(config.algorithm))
+        config = load_config(recipe, overrides, flags, recipe_defaults)
     if cycles is not None and config.algorithm_name != "raft":
         raise ConfigError(f"--cycles is for --algorithm raft; for {config.algorithm_name} set train.steps")
     if calibrate:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,14 @@ def load_config(
     recipe: Path | None = None,
     overrides: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
-    defaults: Mapping[str, Any] | None = None,
+    defaults: Callable[[Any], Mapping[str, Any]] | None = None,
 ) -> Config:
     """The configuration of a run.
 
     `recipe` is a YAML file; `flags` are command-line options by name (`{"model": "builtin:student"}`, where
     `data` means `data.train` and None means not given); `overrides` are `dotted.key=value`, values in YAML.
-    An override replaces what stood at its key. `defaults` are dotted keys and values for what nothing else set.
+    An override replaces what stood at its key. `defaults` makes dotted keys and values, for what nothing else set, of
+    the recipe's algorithm as it was written.
 
     Raises `ConfigError` naming the key, where it came from and the nearest valid name.
     """
@@ -43,7 +44,7 @@ def load_config(
             raise ConfigError(f"the override {override!r} is not KEY=VALUE; write it like train.steps=100")
         origin = f"the override {override!r}"
         layers.set(key.strip(), yaml.parse(text, origin), origin)
-    for key, value in (defaults or {}).items():
+    for key, value in (defaults(layers.values.get("algorithm")) if defaults else {}).items():
         if not layers.has(key):
             layers.set(key, value, "the algorithm's defaults")
     return validate_settings(Config, layers.values, layers.origin)

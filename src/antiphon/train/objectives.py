@@ -83,11 +83,13 @@ def import_algorithm(name: str) -> ModuleType:
     return module
 
 
-def recipe_defaults(spec: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Dotted keys of a recipe, and what an algorithm that is used alone would have them be: its `RECIPE`, if any."""
-    if isinstance(spec, Sequence):
-        return {}
-    return getattr(import_algorithm(spec["name"]), "RECIPE", {})
+def recipe_defaults(spec: Any) -> dict[str, Any]:
+    """Dotted keys of a recipe, and what an algorithm that is used alone would have them be: its `RECIPE`, if any.
+
+    `spec` is what a recipe says of its algorithm, unchecked.
+    """
+    name = spec.get("name") if isinstance(spec, Mapping) else spec
+    return getattr(import_algorithm(name), "RECIPE", {}) if isinstance(name, str) else {}
 
 
 def _load(settings: dict[str, Any], key: str) -> Objective:
