@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from antiphon.config import load_config
 from antiphon.data import hub, open_asr
 from antiphon.data.hub import HubSet, load_hub
 from antiphon.data.source import load_set, named_sets
-from antiphon.errors import AudioError, ConfigError, DataError
+from antiphon.errors import AudioError, ConfigError, DataError, MissingExtraError
 
 
 def rows(*texts: str | None, key: str = "text", **more: Any) -> list[dict[str, Any]]:
@@ -209,3 +210,9 @@ def test_every_set_of_the_leaderboard_is_asked_for_by_its_id(monkeypatch):
 def test_labels_are_their_names(tmp_path):
     features = {"kind": datasets.ClassLabel(names=["yes", "no"])}
     assert hub._in_words({"kind": 1, "n": 4}, {**features, "n": datasets.Value("int64")}) == {"kind": "no", "n": 4}
+
+
+def test_without_datasets_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(MissingExtraError, match=r"reading hf:a/b::test needs .* pip install 'antiphon\[hub\]'"):
+        load_hub(HubSet("a/b"), {})
