@@ -348,6 +348,7 @@ def test_checkpoints_say_what_keeps_them(run):
             (folder / "weights").write_bytes(b"x" * 10 * step)
             if step != 6:
                 (folder / "config.json").write_text("{}")
+    run.log_guard(8, {"worse": 2})
     summaries = [{"set": "dev", "step": step, "wer": wer} for step, wer in ((0, 0.1), (4, 0.2), (8, 0.3))]
     found = list_checkpoints(run.path, run.config, summaries)
     assert [(one.step, one.why) for one in found] == [
@@ -358,6 +359,7 @@ def test_checkpoints_say_what_keeps_them(run):
     ]
     assert [one.best for one in found] == [False, False, True, False]
     assert [one.whole for one in found] == [True, False, True, True]
+    assert [one.worse for one in found] == [2, 0, 0, 0]
     assert found[1].bytes == 60
     assert [one.why for one in list_checkpoints(run.path, None, summaries)] == ["–"] * 4
 

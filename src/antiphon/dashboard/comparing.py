@@ -51,6 +51,10 @@ class Comparison:
             return f"loading step {self.b}" if finished else f"recognising after step {self.a}", done["a"]
         return f"loading step {self.a}", 0
 
+    def names(self, config: Config) -> list[str]:
+        """What `antiphon compare` calls both, with `--runs`: RUN@STEP, or the model that the run started from."""
+        return [f"{self.run.name}@{step}" if step else config.model for step in (self.a, self.b)]
+
     def stop(self) -> None:
         if self.state == "running":
             self.state = "stopped"
@@ -63,7 +67,7 @@ class Comparison:
             self._recognise(config)
             return
         try:
-            found = judge(self.run, *self.saved, *(f"{self.run.name}@{step}" for step in (self.a, self.b)))
+            found = judge(self.run, *self.saved, *self.names(config))
             self.sets, self.state = [one.to_dict() for one in found], "finished"
         except AntiphonError as error:
             self.error, self.state = str(error), "failed"
@@ -143,7 +147,6 @@ def _stop_all() -> None:
 
 
 def _arguments(one: Comparison, config: Config) -> list[str]:
-    sides = [f"{one.run.name}@{step}" if step else config.model for step in (one.a, one.b)]
     given: dict[str, Any] = {
         "--runs": one.run.parent,
         "--output": one._folder.name,
@@ -156,7 +159,7 @@ def _arguments(one: Comparison, config: Config) -> list[str]:
     flags = [f"{key}={value}" for key, value in given.items() if value is not None]
     flags += [f"--data={spec}" for spec in config.data.eval]
     flags += [f"--columns={name}={key}" for name, key in config.data.columns.items()]
-    return [*sides, *flags, "--json"]
+    return [*one.names(config), *flags, "--json"]
 
 
 def _working_folder(run: Path) -> Path | None:

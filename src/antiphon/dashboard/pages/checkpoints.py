@@ -87,6 +87,8 @@ class _Checkpoints:
             ui.label(f"{one.step:,}").classes("number step")
             if one.best:
                 badge("best", "good")
+            if one.worse:
+                badge(f"{one.worse} worse", "warn").tooltip("Groups that the guard found worse than before training")
             if not one.whole:
                 badge("damaged", "bad").tooltip("It has no config.json: its model cannot be loaded")
         figures = [evaluated for evaluated in self.measured if evaluated.step == one.step]

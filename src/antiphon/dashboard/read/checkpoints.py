@@ -9,7 +9,8 @@ from typing import Any
 
 from antiphon.config import Config
 from antiphon.dashboard.read.cache import Cached
-from antiphon.runs import best
+from antiphon.errors import RunError
+from antiphon.runs import best, lines
 from antiphon.runs.checkpoints import Checkpoint, Checkpoints
 
 _MODEL_FILES = ("config.json", "adapter_config.json", "adapter/adapter_config.json")
@@ -29,6 +30,8 @@ class Kept:
     best: bool
     why: str
     """What keeps it."""
+    worse: int
+    """Groups that the regression guard found significantly worse than before training."""
 
 
 def list_checkpoints(run: Path, config: Config | None, summaries: Sequence[Mapping[str, Any]]) -> list[Kept]:
@@ -37,12 +40,12 @@ def list_checkpoints(run: Path, config: Config | None, summaries: Sequence[Mappi
     measure = config.eval.best if config else None
     best_step = best.best_step(summaries, measure)
     newest = {one.step for one in found[-config.train.keep_checkpoints :]} if config else set()
-    kept = []
+    worse, kept = _guard(run / "guard.jsonl"), []
     for one in reversed(found):
         is_best = one.step == best_step
         why = _why(one.step in newest, is_best, config, measure or best.main_measure(summaries))
         size, time, whole = _facts(one.path)
-        kept.append(Kept(one.step, one.path, size, time, whole, is_best, why))
+        kept.append(Kept(one.step, one.path, size, time, whole, is_best, why, worse.get(one.step, 0)))
     return kept
 
 
@@ -56,9 +59,18 @@ def _why(is_new: bool, is_best: bool, config: Config | None, measure: str) -> st
     return ", ".join(reasons) or "until the next one is saved"
 
 
+def _read_guard(path: Path) -> dict[int, int]:
+    """Groups that were worse, by step; none where the file is damaged."""
+    try:
+        return {line["step"]: int(line["worse"]) for line in lines.read(path)}
+    except (RunError, KeyError, TypeError, ValueError):
+        return {}
+
+
 def _read_facts(path: Path) -> tuple[int, float, bool]:
     one = Checkpoint(0, path)
     return one.size, one.time, any((path / name).is_file() for name in _MODEL_FILES)
 
 
 _facts = Cached(_read_facts)
+_guard = Cached(_read_guard)
