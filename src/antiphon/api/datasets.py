@@ -16,7 +16,7 @@ from antiphon.config import load_config
 from antiphon.data.corpora.sets import builtin_set
 from antiphon.data.hub import HubSet, load_hub
 from antiphon.data.source import BUILTIN, load_set, set_name
-from antiphon.errors import ConfigError
+from antiphon.errors import AudioError, ConfigError
 from antiphon.tasks.asr import INSTRUCTION
 from antiphon.types import Example
 
@@ -140,8 +140,13 @@ class MultimodalDataset:
 
     def _write_jsonl(self, rows: Iterable[Mapping[str, Any]], path: str | Path) -> None:
         with Path(path).open("w", encoding="utf-8") as file:
-            for row in rows:
-                media = {name: _uris(row[name]) for name in (self.media_column, "audio") if row.get(name) is not None}
+            for number, row in enumerate(rows):
+                try:
+                    media = {
+                        name: _uris(row[name]) for name in (self.media_column, "audio") if row.get(name) is not None
+                    }
+                except AudioError as error:
+                    raise AudioError(f"{self.name}, row {number}: {error}") from error
                 file.write(json.dumps({**row, **media}, ensure_ascii=False, default=_plain) + "\n")
 
     def _row(self, example: Example) -> dict[str, Any]:

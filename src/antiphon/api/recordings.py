@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def encoded(recording: Any) -> bytes:
         return wav(np.asarray(recording[0]), int(recording[1]))
     if isinstance(recording, Clip):
         return _encoded_clip(recording)
-    raise AudioError(f"a {type(recording).__name__} is no recording; {FORMS}")
+    raise AudioError(f"{reprlib.repr(recording)} is no recording; {FORMS}")
 
 
 def wav(waveform: np.ndarray, rate: Hertz) -> bytes:

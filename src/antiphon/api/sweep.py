@@ -133,9 +133,9 @@ class TrainingGroup:
         twice = sorted(settings.keys() & base.settings.keys())
         if twice:
             raise ConfigError(f"'{twice[0]}' is set by the grid and by its base; leave one out")
-        words = [_word(key, value) for key, value in settings.items()]
-        name = "-".join([*filter(None, [base.settings.get("name")]), *words])
-        return replace(self.base, recipe=Recipe(base.name, base.reward, **{**base.settings, **settings, "name": name}))
+        name = "-".join([*filter(None, [self.base.name]), *(_word(key, value) for key, value in settings.items())])
+        recipe = Recipe(base.name, base.reward, **{**base.settings, **settings})
+        return replace(self.base, name=name, recipe=recipe)
 
     def _compared(self, planned: Sequence[_Planned]) -> SweepResult:
         metric = self.metric or main_measure([one for run in planned if run.folder for one in run.folder.evals()])
@@ -201,10 +201,10 @@ def _train_beside(todo: Sequence[_Planned], parallel: int) -> None:
         while True:
             while len(running) < parallel and (one := next(waiting, None)):
                 running[one] = one.config.launch(one.resume)
-            for one in [one for one, launched in running.items() if launched.done()]:
-                one.collect(running.pop(one))
             if not running:
                 return
+            for one in [one for one, launched in running.items() if launched.done()]:
+                one.collect(running.pop(one))
             time.sleep(POLL)
     finally:
         for launched in running.values():

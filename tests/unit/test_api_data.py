@@ -1,0 +1,262 @@
+"""Data sets of the Python API: data URIs, recordings in every form, classes of rows, and the files made of them."""
+
+import base64
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+
+from antiphon import MultimodalDataset
+from antiphon.api.datasets import NamedDataset, as_dataset
+from antiphon.api.prepare import set_specs
+from antiphon.api.recordings import as_uri, encoded, wav
+from antiphon.audio.embedded import decode_uri, encode_uri
+from antiphon.data.check import validate
+from antiphon.data.corpora.sets import builtin_set
+from antiphon.data.jsonl import load_jsonl, read_jsonl
+from antiphon.errors import AudioError, ConfigError, DataError
+
+RATE = 16000
+TONE = np.sin(np.arange(RATE // 2) / 20).astype(np.float32) / 2
+
+
+def flac(waveform: np.ndarray = TONE) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, waveform, RATE, format="FLAC")
+    return file.getvalue()
+
+
+def write(path: Path, *rows: dict) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_data_uri_is_a_recording(tmp_path):
+    file = write(tmp_path / "a.jsonl", {"audio": encode_uri(wav(TONE, RATE)), "text": "a tone", "begin_time": 0.1})
+    (example,) = load_jsonl(file)
+    assert example.clip is not None
+    assert np.array_equal(example.clip.load(RATE), TONE[RATE // 10 :])
+    assert example.clip.name.startswith("data:audio/wav;base64,")
+    assert len(example.clip.name) < 100, "messages and rollouts name the clip, and do not hold it"
+    assert example.id == load_jsonl(file)[0].id
+
+
+def test_a_list_of_one_is_a_recording_and_of_two_is_none(tmp_path):
+    one, two = {"audios": [encode_uri(flac())], "label": "a"}, {"audios": ["a.wav", "b.wav"], "label": "b"}
+    rows = read_jsonl(write(tmp_path / "a.jsonl", one, two), {"audio": "audios", "text": "label"})
+    assert [example.text for example in rows.examples] == ["a"]
+    assert str(rows.bad[0]) == 'line 2: "audios" lists 2 recordings; a row has one'
+
+
+@pytest.mark.parametrize(
+    ("uri", "fault"),
+    [
+        ("data:audio/wav;base64,!!!!", "base64 of the data URI is damaged"),
+        ("data:audio/wav;base64", "is no data URI"),
+        (encode_uri(wav(TONE, RATE)[:-400]), "it lacks the last 400 of the bytes"),
+        (encode_uri(b"said nothing"), "holds text, not audio"),
+    ],
+)
+def test_a_damaged_data_uri_is_named_by_its_line(tmp_path, uri, fault):
+    examples = load_jsonl(write(tmp_path / "a.jsonl", {"audio": uri, "text": "a", "id": "first"}))
+    with pytest.raises(DataError, match=f"(?s)line 7 .*first.*{fault}"):
+        validate(examples, 30.0, lines={"first": 7})
+
+
+def test_recordings_in_every_form_are_the_same(tmp_path):
+    content = wav(TONE, RATE)
+    file = tmp_path / "a.wav"
+    file.write_bytes(content)
+    forms = [
+        str(file),
+        file,
+        content,
+        encode_uri(content),
+        (TONE, RATE),
+        {"array": TONE, "sampling_rate": RATE},
+        {"bytes": content, "path": None},
+        {"bytes": None, "path": str(file)},
+    ]
+    for form in [*forms, [forms[0]]]:
+        waveform, rate = soundfile.read(io.BytesIO(encoded(form)), dtype="float32")
+        assert rate == RATE
+        assert np.array_equal(waveform, TONE)
+    assert as_uri(flac()).startswith("data:audio/flac;base64,")
+    for wrong in (7, {"path": None}, ["a.wav", "b.wav"], tmp_path / "gone.wav"):
+        with pytest.raises(AudioError, match=r"is no recording|cannot be read"):
+            encoded(wrong)
+
+
+def test_a_data_uri_without_base64_is_percent_encoded():
+    assert decode_uri("data:text/plain,a%20b") == b"a b"
+
+
+class Tones(MultimodalDataset):
+    """Rows as the tutorials of other gyms build them."""
+
+    n_rows = 2
+    made = 0
+
+    def load(self, split="all"):
+        type(self).made += 1
+        uri = "data:audio/flac;base64," + base64.b64encode(flac()).decode()
+        rows = [
+            {self.input_key: "<audio>\nWrite.", self.media_column: [uri], self.label_key: "a tone", "room": "attic"},
+            {self.input_key: "<audio>\nWrite.", self.media_column: [(TONE, RATE)], self.label_key: "again"},
+        ]
+        return rows[: self.n_rows]
+
+
+def test_the_rows_of_a_class_become_a_data_set_on_disk(tmp_path):
+    (spec,) = set_specs(Tones(), tmp_path)
+    assert Path(spec).name == "Tones.jsonl", "what reports call the set"
+    first, second = load_jsonl(spec)
+    assert (first.text, second.text) == ("a tone", "again")
+    assert first.columns == {"prompt": "<audio>\nWrite.", "room": "attic"}
+    for example in (first, second):
+        assert example.clip is not None
+        assert np.allclose(example.clip.load(RATE), TONE, atol=1e-4)
+    assert {path.suffix for path in (Path(spec).parent / "audio").iterdir()} == {".flac", ".wav"}
+
+
+def test_what_was_prepared_is_used_again_until_something_changes(tmp_path):
+    Tones.made = 0
+    first = set_specs(Tones(), tmp_path)
+    assert set_specs(Tones(), tmp_path) == first
+    assert Tones.made == 1
+    assert set_specs(Tones(n_rows=1), tmp_path) != first
+    assert Tones.made == 2
+    anew = set_specs(Tones(always_prepare=True), tmp_path)
+    assert set_specs(Tones(always_prepare=True), tmp_path) == anew
+    assert Tones.made == 4, "made each time, and found to be the same"
+    assert not list((tmp_path / "datasets").glob(".*"))
+
+
+def test_a_class_may_write_other_rows_for_evaluation(tmp_path):
+    class Split(Tones):
+        def prepare(self, path, eval_paths=None):
+            rows = self.load()
+            self._write_jsonl(rows[:1], path)
+            for place in (eval_paths or {}).values():
+                self._write_jsonl(rows[1:], place)
+
+    train, held_out = set_specs(Split(), tmp_path, with_eval=True)
+    assert [one.text for one in load_jsonl(train)] == ["a tone"]
+    assert [one.text for one in load_jsonl(held_out)] == ["again"]
+    assert Path(held_out).name == "Split-eval.jsonl"
+
+
+def test_a_list_of_rows_is_a_data_set(tmp_path):
+    (tmp_path / "a.flac").write_bytes(flac())
+    rows = [{"audio": str(tmp_path / "a.flac"), "text": "a", "id": 5}, {"audio": flac(TONE / 2), "text": "b"}]
+    first, second = load_jsonl(set_specs(rows, tmp_path)[0])
+    assert (first.id, first.text, second.text) == ("5", "a", "b")
+    assert set_specs(rows, tmp_path) == set_specs(rows, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        (
+            [{"audio": "a.wav", "text": "a"}, {"text": "b", "room": "attic"}],
+            "row 1: there is no recording .* text, room",
+        ),
+        ([{"audio": ["a.wav", "b.wav"], "text": "a"}], "row 0: there are 2 recordings"),
+        ([{"audio": 7, "text": "a"}], "row 0: 7 is no recording"),
+    ],
+)
+def test_a_row_that_is_none_is_named(tmp_path, rows, fault):
+    with pytest.raises(DataError, match=fault):
+        set_specs(rows, tmp_path)
+
+
+def test_rows_in_writing(tmp_path):
+    class Questions(MultimodalDataset):
+        modality = "text"
+        input_key = "messages"
+
+    asked = [{"role": "user", "content": "How?"}]
+    rows = [{"messages": "Why?", "label": "Because."}, {"messages": asked, "label": "So."}]
+    examples = load_jsonl(set_specs(Questions(rows=rows), tmp_path)[0])
+    assert [(one.task, one.columns["prompt"], one.text) for one in examples] == [
+        ("text", "Why?", "Because."),
+        ("text", "How?", "So."),
+    ]
+    system = [{"messages": [{"role": "system", "content": "Rhyme."}, *asked], "label": ""}]
+    with pytest.raises(DataError, match=r"row 0: 'messages' must be text, or one message .* context="):
+        set_specs(Questions(rows=system), tmp_path)
+    with pytest.raises(ConfigError, match="always asked through its chat template"):
+        Questions(rows=rows, apply_chat_template=False)
+
+
+def test_what_a_class_has_not_is_refused():
+    with pytest.raises(ConfigError, match="Tones has no attribute 'rows_n' to set; there are: modality, hf_repo"):
+        Tones(rows_n=3)
+    with pytest.raises(ConfigError, match="modality 'video'"):
+        Tones(modality="video")
+    with pytest.raises(ConfigError, match="MultimodalDataset has nothing to load"):
+        MultimodalDataset().load()
+    with pytest.raises(ConfigError, match="a dict is no data set"):
+        as_dataset({"a": 1})
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch) -> Path:
+    """A folder in the hub's form, with a column of audio."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    audio = [{"bytes": flac(TONE / 2**i), "path": f"{i}.flac"} for i in range(3)]
+    table = pa.table({"audio": audio, "sentence": ["A", "B", "C"], "speaker_id": [7, 7, 8]})
+    (tmp_path / "hub" / "data").mkdir(parents=True)
+    saved = datasets.Dataset(table).cast_column("audio", datasets.Audio(decode=False))
+    pq.write_table(saved.data.table, tmp_path / "hub" / "data" / "validation-00000-of-00001.parquet")
+    return tmp_path / "hub"
+
+
+def test_a_class_reads_the_hub_as_it_stands(hub, tmp_path):
+    class Sentences(MultimodalDataset):
+        hf_repo = str(hub)
+        hf_split = "validation"
+        n_rows = 2
+        columns = {"speaker": "speaker_id"}  # noqa: RUF012
+
+    rows = Sentences().load()
+    assert [(row["label"], row["speaker"]) for row in rows] == [("A", "7"), ("B", "7")]
+    assert decode_uri(rows[1]["audios"][0]) == flac(TONE / 2), "as it is on the hub, not encoded again"
+    assert rows[0]["prompt"].startswith("<audio>\n")
+    examples = load_jsonl(set_specs(Sentences(), tmp_path)[0])
+    assert [(one.text, one.speaker) for one in examples] == [("A", "7"), ("B", "7")]
+
+
+def test_a_split_of_datasets_is_a_data_set(hub, tmp_path):
+    import datasets
+
+    from antiphon.config import load_config
+    from antiphon.data.source import load_set
+
+    split = datasets.load_dataset(str(hub), split="validation")
+    (spec,) = set_specs(split, tmp_path)
+    assert spec.startswith("hf:")
+    examples, _ = load_set(spec, load_config())
+    assert [one.text for one in examples] == ["A", "B", "C"]
+    assert examples[0].clip is not None
+    assert np.allclose(examples[0].clip.load(RATE), TONE, atol=1e-4)
+
+
+def test_named_sets_have_rows_of_the_same_form(tmp_path):
+    clip = builtin_set("digits-clean")[0]
+    (row, *_) = NamedDataset("builtin:digits-clean").load()
+    assert (row["id"], row["label"], row["speaker"]) == (clip.id, clip.text, clip.speaker)
+    waveform, rate = soundfile.read(io.BytesIO(encoded(row["audios"])), dtype="float32")
+    assert clip.clip is not None
+    assert np.array_equal(waveform, clip.clip.load(rate))
+    (tmp_path / "a.wav").write_bytes(wav(TONE, RATE))
+    whole, part = {"audio": "a.wav", "text": "a"}, {"audio": "a.wav", "text": "b", "begin_time": 0.2}
+    rows = as_dataset(write(tmp_path / "a.jsonl", whole, part)).load()
+    assert rows[0]["audios"] == [str(tmp_path / "a.wav")]
+    assert len(soundfile.read(io.BytesIO(encoded(rows[1]["audios"])))[0]) == len(TONE) - RATE // 5
