@@ -14,6 +14,9 @@ import pyarrow.parquet as pq
 
 from antiphon.runs import atomic
 
+ROW_GROUP = 4096
+"""Rows that have to be read to see one of them."""
+
 _SCHEMA = pa.schema(
     [
         ("step", pa.int64()),
@@ -76,7 +79,7 @@ def write_rollouts(path: Path, rows: Sequence[RolloutRow]) -> None:
         values = pa.array([row.reward_parts.get(part) for row in rows], pa.float64())
         table = table.add_column(place + offset, f"reward_{part}", values)
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
+    pq.write_table(table, buffer, compression="zstd", row_group_size=ROW_GROUP)
     atomic.write_bytes(path, buffer.getvalue())
 
 
