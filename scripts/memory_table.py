@@ -120,8 +120,12 @@ def conv_bytes(values_a_second: float, seconds: int = SECONDS) -> int:
     return round(4 * values_a_second * seconds)
 
 
-QWEN3_CONVOLUTIONS = conv_bytes(480 * (64 * 50 + 32 * 25 + 16 * 12.5))
-"""Three of 480 channels over 128 mel bins at 100 frames a second, halving both each time."""
+def qwen3_convolutions(channels: int = 480, mel_bins: int = 128, seconds: int = SECONDS) -> int:
+    """Three over mel bins and 100 frames a second, each of which halves both."""
+    return conv_bytes(sum(channels * mel_bins / 2**i * 100 / 2**i for i in (1, 2, 3)), seconds)
+
+
+QWEN3_CONVOLUTIONS = qwen3_convolutions()
 WHISPER_CONVOLUTIONS = 1280 * (100 + 50)
 WAV2VEC2_CONVOLUTIONS = conv_bytes(512 * sum(16000 / stride for stride in (5, 10, 20, 40, 80, 160, 320)))
 
@@ -217,7 +221,7 @@ def counted(name: str) -> Counted:
     ]
     adapters = sum(RANK * (one.in_features + one.out_features) for one in linear)
     total = sum(one.numel() for one in model.parameters())
-    hears, writes = _layers(model.config)
+    hears, writes = layers(model.config)
     return Counted(total, _parameters(model, there["audio_encoder"]), idle, adapters, hears, writes)
 
 
@@ -225,7 +229,7 @@ def _parameters(model: nn.Module, places: list[str]) -> int:
     return sum(one.numel() for place in places for one in model.get_submodule(place).parameters())
 
 
-def _layers(config: Any) -> tuple[Layers, Layers | None]:
+def layers(config: Any) -> tuple[Layers, Layers | None]:
     """The layers that hear and those that write."""
     audio = getattr(config, "audio_config", config)
     width = audio.hidden_size
@@ -246,18 +250,19 @@ def activations(model: Model, group: int, frozen_encoder: bool = False, checkpoi
     size = counted(model.name)
     clips = min(max(PASS_POSITIONS // (model.positions + group * model.new_tokens), 1), PROMPTS)
     heard = clips * model.frames
-    kept = 0 if frozen_encoder else clips * model.convolutions + _stack(size.hears, heard, 0, checkpointing)
+    kept = 0 if frozen_encoder else clips * model.convolutions + stack(size.hears, heard, 0, checkpointing)
     if size.writes is None:
         return kept
     prompt = 4 if size.writes.crosses else model.positions
     written = clips * (prompt + group * model.new_tokens)
     attended = clips * group * (prompt + model.new_tokens)
     crossed = heard * size.writes.cached * size.writes.number if size.writes.crosses else 0
-    return kept + _stack(size.writes, written, attended, checkpointing) + crossed + LOGITS
+    return kept + stack(size.writes, written, attended, checkpointing) + crossed + LOGITS
 
 
-def _stack(layers: Layers, positions: int, attended: int, checkpointing: bool) -> int:
-    """With checkpointing a layer's input and the prompts' keys are kept, and the rest of one layer at a time."""
+def stack(layers: Layers, positions: int, attended: int, checkpointing: bool = False) -> int:
+    """Bytes that a stack of layers keeps. With checkpointing that is a layer's input and the prompts' keys, and the rest
+    of one layer at a time."""
     one = positions * layers.kept + attended * layers.attended
     if not checkpointing:
         return layers.number * one
