@@ -261,8 +261,8 @@ def activations(model: Model, group: int, frozen_encoder: bool = False, checkpoi
 
 
 def stack(layers: Layers, positions: int, attended: int, checkpointing: bool = False) -> int:
-    """Bytes that a stack of layers keeps. With checkpointing that is a layer's input and the prompts' keys, and the rest
-    of one layer at a time."""
+    """Bytes that a stack of layers keeps; with checkpointing a layer's input and the prompts' keys, and the rest of
+    one layer at a time."""
     one = positions * layers.kept + attended * layers.attended
     if not checkpointing:
         return layers.number * one
