@@ -64,6 +64,7 @@ def make_runs(root: Path) -> None:
     make_run(root, "noisy-high-lr", 0.42, 0.13, "optimizer.lr=2e-5", seed=1)
     make_run(root, "noisy-dapo", 0.42, 0.15, "algorithm=dapo", "optimizer.lr=2e-5", seed=2)
     raft = make_run(root, "whisper-raft", 0.31, 0.22, "algorithm=raft", "model=builtin:whisper", seed=3)
+    raft.log_guard(60, {"worse": 1})
     raft.update("stopped", 80, reason="no new best in 5 evaluations")
     make_run(root, "failed", 0.42, 0.40, seed=4).update("failed", 33, error="RewardError: judge.py: timed out")
     junk = Path(shutil.copytree(low.path, root / "20261101-120000-junk"))

@@ -22,6 +22,7 @@ from antiphon.dashboard.read.tables import read_table
 from antiphon.errors import RunError
 from antiphon.runs import RunFolder
 from antiphon.runs.atomic import write_json, write_text
+from antiphon.runs.lines import append
 from antiphon.runs.status import Status
 
 
@@ -133,7 +134,7 @@ def test_damage_is_named_and_hides_nothing_else(run, name, content):
     draw(run)
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "timings.jsonl", "gate.jsonl"])
+@pytest.mark.parametrize("name", ["metrics.jsonl", "timings.jsonl", "gate.jsonl", "guard.jsonl"])
 @pytest.mark.parametrize(
     "content",
     [
@@ -314,10 +315,13 @@ def test_a_chart_of_several_runs_has_a_line_for_each(run):
     assert raw[0][1] == [2, -0.5], "behind the smoothed line is the raw one"
     assert len({one["color"] for one in drawn}) == 2
 
-    base, band, line = options(charts["WER on noisy"], runs, "step", 50)["series"][:3]
+    append(run / "guard.jsonl", {"step": 4, "worse": 2})
+    runs = [("one", Curves.of(run))]
+    base, band, line = options(charts["WER on noisy"], runs, "step", 50)["series"]
     assert json.loads(base[":data"]) == [[0, 0.4], [4, 0.2]]
     np.testing.assert_allclose(json.loads(band[":data"]), [[0, 0.2], [4, 0.1]])
     assert json.loads(line[":data"]) == [[0, 0.5, 0.4, 0.6], [4, 0.25, 0.2, 0.3]]
+    assert [mark["xAxis"] for mark in line["markLine"]["data"]] == [4], "the guard's alarm"
 
 
 def draw(run: Path) -> None:

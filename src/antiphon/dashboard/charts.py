@@ -145,7 +145,7 @@ def options(chart: Chart, runs: Sequence[tuple[str, Curves]], axis: Axis, window
     for number, (name, curves) in enumerate(runs):
         colour = PALETTE[number % len(PALETTE)]
         if chart.set is not None:
-            series += _measured(name, colour, curves.measured(*chart.set, axis))
+            series += _measured(name, colour, curves.measured(*chart.set, axis), curves.alarms(axis))
         else:
             draw = partial(curves.line, _table(chart, curves), axis=axis, most=most)
             series += _lines(
@@ -220,10 +220,10 @@ def _lines(
         yield _series(name, colour, points, {"width": 1.6, "type": _DASHES[number % len(_DASHES)]})
 
 
-def _measured(name: str, colour: str, found: Measured) -> Iterator[dict[str, Any]]:
+def _measured(name: str, colour: str, found: Measured, alarms: list[float]) -> Iterator[dict[str, Any]]:
     """The interval as a band, which is a stack of nothing up to its lower end and of its width; the rate above it.
 
-    A single evaluation has no band, but a bar.
+    A single evaluation has no band, but a bar. Where the guard raised an alarm there is a dotted line.
     """
     stack = {"stack": name, "stackStrategy": "all"}
     wide = [[x, high - low] for x, low, high in zip(found.x, found.low, found.high, strict=True)]
@@ -234,13 +234,11 @@ def _measured(name: str, colour: str, found: Measured) -> Iterator[dict[str, Any
     )
     points = [list(point) for point in zip(found.x, found.y, found.low, found.high, strict=True)]
     bars = [[{"coord": [x, low]}, {"coord": [x, high]}] for x, _, low, high in points] if len(points) == 1 else []
-    mark = {
-        "data": bars,
-        "symbol": "none",
-        "silent": True,
-        "lineStyle": {"type": "solid", "width": 1.5, "opacity": 0.6},
-    }
-    yield _series(name, colour, points, {"width": 1.6}) | {"showSymbol": True, "markLine": mark | {"animation": False}}
+    label = {"formatter": "guard", "position": "insideEndTop", "fontSize": 10, "color": _MUTED}
+    dotted = [{"xAxis": x, "lineStyle": {"type": "dotted"}, "label": label} for x in alarms]
+    style = {"symbol": "none", "silent": True, "animation": False}
+    mark = {"data": [*bars, *dotted], "lineStyle": {"type": "solid", "width": 1.5, "opacity": 0.6}, **style}
+    yield _series(name, colour, points, {"width": 1.6}) | {"showSymbol": True, "markLine": mark}
 
 
 _SILENT = {"silent": True, "tooltip": {"show": False}, "showSymbol": False}

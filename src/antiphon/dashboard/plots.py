@@ -59,11 +59,13 @@ class CurvesView:
         """Shows what the files hold now; charts that say the same as before are left alone."""
         self._drawn = self._stamps()
         found = [(name, Curves.of(path)) for name, path in self.runs]
+        several = len(found) > 1
+        notes = [f"{name}: {note}" if several else note for name, curves in found for note in curves.damage]
         if not any(curves.has(self.axis) for _, curves in found):
-            empty_axis = AXES[self.axis].lower()
-            self._show_notes([f"none of these runs has recorded {empty_axis}"])
-        else:
-            self._show_notes([f"{name}: {note}" for name, curves in found for note in curves.damage])
+            notes.append(
+                f"{'None of these runs has' if several else 'This run has not'} recorded its {AXES[self.axis].lower()}."
+            )
+        self._show_notes(notes)
         heads = sections([curves for _, curves in found])
         if heads != self._heads or not heads:
             self._build(heads)

@@ -15,6 +15,7 @@ from antiphon.dashboard.read.curves import interval
 from antiphon.dashboard.read.evaluations import Evaluated, list_evaluations
 from antiphon.dashboard.read.recipes import default_recipe, differences, read_recipe
 from antiphon.dashboard.read.runs import Row, find, read_row
+from antiphon.dashboard.read.tables import read_table
 from antiphon.dashboard.widgets import (
     ago,
     badge,
@@ -23,6 +24,7 @@ from antiphon.dashboard.widgets import (
     heading,
     notice,
     percent,
+    plural,
     settings_table,
     since,
     tone,
@@ -69,8 +71,10 @@ class _Head:
                     ui.linear_progress(done, show_value=False, size="5px").classes("done").props("rounded")
             for note in row.damage:
                 notice(note, "bad")
+            if alarm := _alarm(self.path):
+                notice(alarm, "warn")
             if row.why:
-                notice(row.why, tone(row.state))
+                notice(f"{row.state.capitalize()}: {row.why}", tone(row.state))
             facts(_facts(self.path, row))
 
 
@@ -95,6 +99,16 @@ def _facts(path: Path, row: Row) -> dict[str, str]:
         **_machine(path, row),
     }
     return {name: value for name, value in shown.items() if value is not None}
+
+
+def _alarm(path: Path) -> str | None:
+    """What the regression guard said last, where that was an alarm."""
+    guard = read_table(path / "guard.jsonl")
+    worse = guard.column("worse")
+    if not len(worse) or not worse[-1] > 0:
+        return None
+    groups = plural(int(worse[-1]), "group")
+    return f"The guard found {groups} significantly worse at step {guard.steps[-1]:.0f} than before training."
 
 
 def _rates(path: Path) -> dict[str, str]:

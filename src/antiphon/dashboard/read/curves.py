@@ -15,7 +15,7 @@ from antiphon.dashboard.read.tables import Table, number, read_table
 POINTS = 600
 """Most points of the curves of one chart together, as far as each has `LEAST`: charts are some 300 pixels wide."""
 LEAST = 200
-FILES = ("metrics.jsonl", "timings.jsonl", "gate.jsonl", "evals")
+FILES = ("metrics.jsonl", "timings.jsonl", "gate.jsonl", "guard.jsonl", "evals")
 """What curves are made of."""
 
 Axis = Literal["step", "time", "samples"]
@@ -39,15 +39,16 @@ class Curves:
     metrics: Table
     timings: Table
     gate: Table
+    guard: Table
     evaluations: list[Evaluated]
     damage: list[str]
 
     @classmethod
     def of(cls, run: Path) -> Curves:
-        metrics, timings, gate = (read_table(run / name) for name in FILES[:3])
+        metrics, timings, gate, guard = (read_table(run / name) for name in FILES[:-1])
         evaluations, damaged = list_evaluations(run)
-        notes = [table.damage for table in (metrics, timings, gate) if table.damage]
-        return cls(metrics, _with_speed(metrics, timings), gate, evaluations, [*notes, *damaged])
+        notes = [table.damage for table in (metrics, timings, gate, guard) if table.damage]
+        return cls(metrics, _with_speed(metrics, timings), gate, guard, evaluations, [*notes, *damaged])
 
     @property
     def reward_parts(self) -> list[str]:
@@ -65,9 +66,15 @@ class Curves:
         return table is None or key in table.columns
 
     def end(self, axis: Axis) -> float:
-        """Where the last step lies; 0 before the first."""
-        places = self._place(self.metrics.steps, axis)
-        return float(short(np.array([np.nanmax(places)]))[0]) if np.isfinite(places).any() else 0.0
+        """Where the last step or evaluation lies; 0 before the first."""
+        steps = np.append(self.metrics.steps, [float(one.step) for one in self.evaluations])
+        places = self._place(steps, axis)
+        return float(short(places[np.isfinite(places)]).max(initial=0.0))
+
+    def alarms(self, axis: Axis) -> list[float]:
+        """Where the guard saw a group get significantly worse."""
+        places = self._place(self.guard.steps[self.guard.column("worse") > 0], axis)
+        return places[np.isfinite(places)].tolist()
 
     def measured(self, set_name: str, measure: str, axis: Axis) -> Measured:
         same = [one for one in self.evaluations if (one.set, one.measure) == (set_name, measure)]
