@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from antiphon.api.launch import LaunchedRun
 from antiphon.api.train import Recipe, TrainConfig
@@ -18,6 +18,9 @@ from antiphon.runs.best import LOWER_IS_BETTER, main_measure, mean_by_step
 from antiphon.runs.find import list_runs
 from antiphon.runs.folder import RunFolder
 from antiphon.types import Seconds
+
+if TYPE_CHECKING:
+    from antiphon.experiment import TrainResult
 
 POLL: Seconds = 0.5
 
@@ -59,7 +62,7 @@ class SweepResult:
         return self.rows[0]
 
     def __str__(self) -> str:
-        lines = [[*self.rows[0].settings, self.metric, "run"], *(_cells(row) for row in self.rows)]
+        lines = [[*self.rows[0].settings, self.metric, "run", ""], *(_cells(row) for row in self.rows)]
         widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
         return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
@@ -70,7 +73,7 @@ class TrainingGroup:
 
     Args:
         base: What all runs share. It needs an `eval_dataset`, by which they are compared.
-        grid: The values of each setting, by its dotted key.
+        grid: The values of each setting, by its dotted key. They stand in place of the base's.
         metric: As `eval.best` names it, `MEASURE` or `SET/MEASURE`; WER by default, or accuracy where there is none.
 
     Example:
@@ -88,7 +91,7 @@ class TrainingGroup:
         """Each combination of the grid, and the run it stands for.
 
         Raises:
-            ConfigError: The grid has no values, or sets what `base` sets.
+            ConfigError: The grid has no values.
         """
         empty = [key for key, values in self.grid.items() if isinstance(values, str) or not list(values)]
         if empty or not self.grid:
@@ -130,9 +133,6 @@ class TrainingGroup:
 
     def _config(self, settings: Mapping[str, Any]) -> TrainConfig:
         base = self.base.recipe if isinstance(self.base.recipe, Recipe) else Recipe(self.base.recipe)
-        twice = sorted(settings.keys() & base.settings.keys())
-        if twice:
-            raise ConfigError(f"'{twice[0]}' is set by the grid and by its base; leave one out")
         name = "-".join([*filter(None, [self.base.name]), *(_word(key, value) for key, value in settings.items())])
         recipe = Recipe(base.name, base.reward, **{**base.settings, **settings})
         return replace(self.base, name=name, recipe=recipe)
@@ -174,16 +174,17 @@ class _Planned:
                 continue
 
     def train(self, quiet: bool) -> None:
-        try:
-            self.folder = self.config.train(self.resume, quiet).run
-        except AntiphonError as error:
-            self.error = str(error)
+        self._keep(lambda: self.config.train(self.resume, quiet))
 
     def collect(self, launched: LaunchedRun) -> None:
+        self._keep(launched.result)
+
+    def _keep(self, result: Callable[[], TrainResult]) -> None:
         try:
-            self.folder = launched.result().run
+            self.folder = result().run
         except AntiphonError as error:
             self.error = str(error)
+            self.find()
 
     def row(self, metric: str) -> SweepRow:
         if self.error is not None or self.folder is None:
@@ -218,4 +219,4 @@ def _word(key: str, value: Any) -> str:
 
 def _cells(row: SweepRow) -> list[str]:
     value = "failed" if row.value is None else f"{row.value:.4f}"
-    return [*(str(one) for one in row.settings.values()), value, row.run.id if row.run else f"{row.error}"]
+    return [*(str(one) for one in row.settings.values()), value, row.run.id if row.run else "–", row.error or ""]
