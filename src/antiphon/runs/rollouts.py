@@ -17,7 +17,7 @@ from antiphon.runs import atomic
 ROW_GROUP = 4096
 """Rows that have to be read to see one of them."""
 
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     [
         ("step", pa.int64()),
         ("example_id", pa.string()),
@@ -73,8 +73,8 @@ def write_rollouts(path: Path, rows: Sequence[RolloutRow]) -> None:
     A reward part becomes the column `reward_<part>`, null where absent. Raises `RunError` when that fails.
     """
     parts = sorted({part for row in rows for part in row.reward_parts})
-    table = pa.Table.from_pylist([_record(row) for row in rows], schema=_SCHEMA)
-    place = _SCHEMA.get_field_index("reward") + 1
+    table = pa.Table.from_pylist([_record(row) for row in rows], schema=SCHEMA)
+    place = SCHEMA.get_field_index("reward") + 1
     for offset, part in enumerate(parts):
         values = pa.array([row.reward_parts.get(part) for row in rows], pa.float64())
         table = table.add_column(place + offset, f"reward_{part}", values)
@@ -84,5 +84,5 @@ def write_rollouts(path: Path, rows: Sequence[RolloutRow]) -> None:
 
 
 def _record(row: RolloutRow) -> dict[str, Any]:
-    record = {name: getattr(row, name) for name in _SCHEMA.names}
+    record = {name: getattr(row, name) for name in SCHEMA.names}
     return record | {"columns": json.dumps(dict(row.columns), ensure_ascii=False, default=str)}

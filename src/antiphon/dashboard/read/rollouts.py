@@ -6,6 +6,7 @@ A step's file is never read beyond what is shown, so that a run of a million com
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 from antiphon.dashboard.read.cache import Cached
 from antiphon.errors import RunError
 from antiphon.runs.checkpoints import step_name, step_of
+from antiphon.runs.rollouts import SCHEMA
 
 CONSTANT = 1e-8
 """Rewards that lie no further apart are the same: their group teaches nothing."""
@@ -106,7 +108,7 @@ def read_group(step: StepOfRun, group: int) -> GroupOfStep:
     first = rows[0]
     return GroupOfStep(
         row=start,
-        example_id=first["example_id"],
+        example_id=first["example_id"] or "",
         prompt=first.get("prompt") or "",
         reference=first.get("reference") or "",
         audio=first.get("audio"),
@@ -168,9 +170,7 @@ def _read_steps(folder: Path) -> list[int]:
 def _read_step(path: Path) -> StepOfRun:
     try:
         with pq.ParquetFile(path) as file:
-            missing = sorted({*_SUMMARY, "reference"} - set(file.schema_arrow.names))
-            if missing:
-                raise RunError(f"rollouts/{path.name} cannot be read: it has no column {missing[0]!r}")
+            _require_columns(file.schema_arrow)
             wanted = [name for name in ("prompt", "reference") if name in file.schema_arrow.names]
             table = file.read(columns=[*_SUMMARY, *wanted])
         start, stop = _bounds(table)
@@ -183,13 +183,24 @@ def _read_step(path: Path) -> StepOfRun:
         path=path,
         start=start,
         stop=stop,
-        example_id=[str(one) for one in firsts["example_id"].to_pylist()],
+        example_id=_texts(firsts, "example_id"),
         prompt=_texts(firsts, "prompt"),
         reference=_texts(firsts, "reference"),
         truncated=_sum(cut, start),
         rewards=reward,
         **_spread(reward, start, stop),
     )
+
+
+def _require_columns(found: pa.Schema) -> None:
+    """Raises `ValueError` for a column that a page cannot do without, or of a type that none has."""
+    for name in (*_SUMMARY, "reference"):
+        if name not in found.names:
+            raise ValueError(f"it has no column {name!r}")
+    for field in found:
+        wanted = SCHEMA.field(field.name).type if field.name in SCHEMA.names else pa.float64()
+        if field.type != wanted and (field.name in SCHEMA.names or field.name.startswith("reward_")):
+            raise ValueError(f"its column {field.name!r} is of the type {field.type}, not {wanted}")
 
 
 def _bounds(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
@@ -240,14 +251,18 @@ def _sample(row: dict[str, Any]) -> Sample:
     return Sample(
         index=row["sample"],
         text=row.get("text") or "",
-        tokens=row.get("tokens") or [],
+        tokens=[one or "" for one in row.get("tokens") or []],
         token_count=len(row.get("token_ids") or []),
-        logprobs=row.get("logprobs") or [],
-        advantages=row.get("advantages") or [],
+        logprobs=_numbers(row.get("logprobs")),
+        advantages=_numbers(row.get("advantages")),
         reward=row.get("reward"),
         parts={name: value for name, value in parts.items() if value is not None},
         truncated=row.get("finish_reason") == "length",
     )
+
+
+def _numbers(values: list[float | None] | None) -> list[float]:
+    return [math.nan if one is None else one for one in values or []]
 
 
 def _columns(text: str | None) -> dict[str, Any]:
