@@ -6,6 +6,7 @@ import pkgutil
 from importlib import import_module
 from pathlib import Path
 
+import pandas  # noqa: F401  PyArrow imports it at the first conversion, and the first page would wait for it.
 import uvicorn
 from fastapi import FastAPI
 from nicegui import ui

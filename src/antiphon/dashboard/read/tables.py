@@ -7,6 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -53,23 +54,22 @@ class _Growing:
         """Takes the whole lines of `data`; what follows the last line feed is still being written, or torn."""
         end = data.rfind(b"\n") + 1
         self.offset += end
+        lines = data[:end].decode(errors="replace").split("\n")[:-1]
         rows = []
-        for line in data[:end].decode(errors="replace").split("\n")[:-1]:
-            self.lines += 1
-            row = _row(line)
-            if row is None:
-                self.bad += 1
-                self.first_bad = self.first_bad or self.lines
-            else:
+        for place, row in enumerate(_decode(lines), self.lines + 1):
+            if isinstance(row, dict) and type(row.get("step")) is int and 0 <= row["step"] < 1 << 53:
                 rows.append(row)
-        before, added = len(self.steps), len(rows)
+            else:
+                self.bad += 1
+                self.first_bad = self.first_bad or place
+        self.lines += len(lines)
+        before = len(self.steps)
         self.steps = np.append(self.steps, [row["step"] for row in rows])
         for key in self.columns.keys() | {key for row in rows for key in row} - {"step"}:
-            numbers = [number(row.get(key)) for row in rows]
+            numbers = _numbers([row.get(key) for row in rows])
             old = self.columns.get(key)
             if old is not None or not np.isnan(numbers).all():
-                old = np.full(before, np.nan) if old is None else old
-                self.columns[key] = np.append(old, numbers) if added else old
+                self.columns[key] = np.append(np.full(before, np.nan) if old is None else old, numbers)
 
     def table(self, name: str) -> Table:
         several = f", and {self.bad - 1} more" if self.bad > 1 else ""
@@ -77,12 +77,30 @@ class _Growing:
         return Table(self.steps, dict(self.columns), damage if self.bad else None)
 
 
-def _row(line: str) -> dict[str, Any] | None:
+def _decode(lines: list[str]) -> list[Any]:
+    """What each line holds, None where that is no JSON; all at once where all are well, which takes half the time."""
     try:
-        row = json.loads(line)
+        found = json.loads(f"[{','.join(lines)}]")
+        if len(found) == len(lines):
+            return found
+    except (ValueError, RecursionError):
+        pass
+    return list(map(_decode_one, lines))
+
+
+def _decode_one(line: str) -> Any:
+    try:
+        return json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return row if isinstance(row, dict) and type(row.get("step")) is int and 0 <= row["step"] < 1 << 53 else None
+
+
+def _numbers(values: list[Any]) -> np.ndarray:
+    """[n] of `number`; quickly, where they are what training writes."""
+    if set(map(type, values)) <= {float, NoneType}:
+        found = np.array(values, float)
+        return np.where(np.abs(found) < 1e300, found, np.nan)
+    return np.array([number(value) for value in values], float)
 
 
 def number(value: Any) -> float:
