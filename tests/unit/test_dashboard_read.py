@@ -13,11 +13,12 @@ import pytest
 
 from antiphon.config import load_config
 from antiphon.dashboard.charts import options, sections
+from antiphon.dashboard.pages.runs import PER_PAGE, Wanted, paged
 from antiphon.dashboard.read import runs
 from antiphon.dashboard.read.cache import Cached
 from antiphon.dashboard.read.curves import Curves, interval, short, thin, trailing_mean
 from antiphon.dashboard.read.recipes import default_recipe, differences, read_recipe
-from antiphon.dashboard.read.runs import find, list_rows, read_row
+from antiphon.dashboard.read.runs import Row, find, list_rows, read_row
 from antiphon.dashboard.read.tables import read_table
 from antiphon.errors import RunError
 from antiphon.runs import RunFolder
@@ -322,6 +323,46 @@ def test_a_chart_of_several_runs_has_a_line_for_each(run):
     np.testing.assert_allclose(json.loads(band[":data"]), [[0, 0.2], [4, 0.1]])
     assert json.loads(line[":data"]) == [[0, 0.5, 0.4, 0.6], [4, 0.25, 0.2, 0.3]]
     assert [mark["xAxis"] for mark in line["markLine"]["data"]] == [4], "the guard's alarm"
+
+
+ROWS = [
+    Row("a", "running", step=5, model="builtin:student", algorithm="grpo", reward=0.5, best=0.2),
+    Row("b", "failed", step=1, model="builtin:whisper", algorithm="raft", why="out of memory"),
+    Row("c", "finished", step=9, model="builtin:student", algorithm="dapo", reward=-0.5, best=0.1),
+]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ids"),
+    [
+        (Wanted(sort="id", down=False), "abc"),
+        (Wanted(sort="step"), "cab"),
+        (Wanted(sort="best", down=False), "cab"),
+        (Wanted(sort="best", down=True), "acb"),
+        (Wanted(q="STUDENT grpo"), "a"),
+        (Wanted(q="fail"), "b"),
+        (Wanted(q="nothing"), ""),
+        (Wanted(model="builtin:student", sort="id"), "ca"),
+        (Wanted(state="failed", algorithm="raft"), "b"),
+        (Wanted(state="failed", algorithm="grpo"), ""),
+    ],
+)
+def test_the_list_shows_what_its_address_asks_for(wanted, ids):
+    """Runs without the figure that is sorted by are last, whichever way."""
+    assert "".join(row.id for row in wanted.chosen(ROWS)) == ids
+
+
+def test_an_address_tells_what_differs_from_the_plain_list():
+    assert Wanted().url == "/"
+    assert Wanted(q="a b&c", down=False, page=2).url == "/?q=a+b%26c&down=False&page=2"
+
+
+def test_the_list_has_pages():
+    rows = [Row(str(number), "finished") for number in range(PER_PAGE + 1)]
+    assert [row.id for row in paged(rows, 2)[2]] == [str(PER_PAGE)]
+    assert paged(rows, 99)[:2] == (2, 2), "the last one, where there are not so many"
+    assert paged(rows[:PER_PAGE], 1) == (1, 1, rows[:PER_PAGE])
+    assert paged([], 1) == (1, 1, [])
 
 
 def draw(run: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -37,16 +35,14 @@ def command(
     from antiphon.serve.process import require_free
 
     try:
-        from antiphon.dashboard.app import serve
+        from antiphon.dashboard.app import address, serve
     except ModuleNotFoundError as error:
-        if error.name != "nicegui":
+        if error.name not in ("nicegui", "fastapi", "uvicorn", "starlette"):
             raise
         raise MissingExtraError("antiphon dashboard", error.name, "dashboard") from error
     if root.exists() and not root.is_dir():
         raise RunError(f"{root} is no folder; name the one that holds the run folders with --root")
     require_free(host, port)
-    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
-    console.print(f"The runs in {root} are shown at {url} (end it with Ctrl+C)", highlight=False, soft_wrap=True)
-    if open_browser:
-        threading.Timer(1.5, webbrowser.open, [url]).start()
-    serve(root, host, port)
+    what = f"The runs in {root} are shown at {address(host, port)} (end it with Ctrl+C)"
+    console.print(what, highlight=False, markup=False, soft_wrap=True)
+    serve(root, host, port, open_browser)

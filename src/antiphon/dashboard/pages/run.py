@@ -47,20 +47,21 @@ def register(root: Path) -> None:
 
 
 class _Head:
-    """What the run does, said anew while it trains."""
+    """What the run does, said anew when there is news."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.shown: Row | None = None
+        self.said: object = None
         self.body = ui.element("div").classes("stack head")
         self.fill()
         ui.timer(REFRESH, self.fill, immediate=False)
 
     def fill(self) -> None:
         row = read_row(self.path)
-        if row == self.shown and not row.live:
+        figures, alarm = _facts(self.path, row), _alarm(self.path)
+        if (row.state, row.damage, figures, alarm) == self.said:
             return
-        self.shown = row
+        self.said = (row.state, row.damage, figures, alarm)
         self.body.clear()
         with self.body:
             with ui.element("div").classes("row"):
@@ -71,11 +72,11 @@ class _Head:
                     ui.linear_progress(done, show_value=False, size="5px").classes("done").props("rounded")
             for note in row.damage:
                 notice(note, "bad")
-            if alarm := _alarm(self.path):
+            if alarm:
                 notice(alarm, "warn")
             if row.why:
                 notice(f"{row.state.capitalize()}: {row.why}", tone(row.state))
-            facts(_facts(self.path, row))
+            facts(figures)
 
 
 def _facts(path: Path, row: Row) -> dict[str, str]:

@@ -10,13 +10,13 @@ from urllib.parse import urlencode
 
 from nicegui import ui
 
+from antiphon.dashboard.charts import PALETTE
 from antiphon.dashboard.frame import frame, run_url
 from antiphon.dashboard.read.runs import Row, list_rows
 from antiphon.dashboard.widgets import ago, empty, percent, plural, tone
 
 REFRESH = 3.0
 PER_PAGE = 50
-MOST_COMPARED = 10
 
 LEFT = {"id": "Run", "state": "State", "step": "Steps", "model": "Model", "algorithm": "Algorithm"}
 RIGHT = {"reward": "Reward", "last": "Last", "best": "Best", "started": "Started"}
@@ -68,6 +68,13 @@ class Wanted:
         with_value = [row for row in passed if getattr(row, self.sort) is not None]
         without = [row for row in passed if getattr(row, self.sort) is None]
         return sorted(with_value, key=lambda row: getattr(row, self.sort), reverse=self.down) + without
+
+
+def paged(rows: Sequence[Row], page: int) -> tuple[int, int, Sequence[Row]]:
+    """The number of the page nearest to `page`, how many there are, and its rows."""
+    pages = max(1, -(-len(rows) // PER_PAGE))
+    page = min(page, pages)
+    return page, pages, rows[(page - 1) * PER_PAGE : page * PER_PAGE]
 
 
 def register(root: Path) -> None:
@@ -145,13 +152,14 @@ class _Runs:
             if select.options != options:
                 select.set_options(options)
         chosen = self.wanted.chosen(rows)
-        pages = max(1, -(-len(chosen) // PER_PAGE))
-        page = min(self.wanted.page, pages)
-        shown = [_cells(row) for row in chosen[(page - 1) * PER_PAGE : page * PER_PAGE]]
-        if shown != self.table.rows:
-            self.table.rows = shown
-        self.table.pagination = {"sortBy": self.wanted.sort, "descending": self.wanted.down, "page": 1}
-        self.table.pagination |= {"rowsPerPage": PER_PAGE, "rowsNumber": len(chosen)}
+        page, pages, shown = paged(chosen, self.wanted.page)
+        cells = [_cells(row) for row in shown]
+        if cells != self.table.rows:
+            self.table.rows = cells
+        pagination = {"sortBy": self.wanted.sort, "descending": self.wanted.down, "page": 1}
+        pagination |= {"rowsPerPage": PER_PAGE, "rowsNumber": len(chosen)}
+        if pagination != self.table.pagination:
+            self.table.pagination = pagination
         self.count.set_text(
             f"{len(chosen)} of {len(rows)} runs" if len(chosen) < len(rows) else plural(len(rows), "run")
         )
@@ -161,7 +169,7 @@ class _Runs:
     def _selected(self) -> None:
         number = len(self.table.selected)
         self.compare.set_text(f"Compare {number}" if number else "Compare")
-        self.compare.set_enabled(1 < number <= MOST_COMPARED)
+        self.compare.set_enabled(1 < number <= len(PALETTE))
 
     def _compare(self) -> None:
         ui.navigate.to("/compare?" + urlencode({"runs": ",".join(row["id"] for row in self.table.selected)}))
