@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -27,7 +29,8 @@ RATE = 8000
 
 
 @pytest.fixture
-def run(tmp_path) -> RunFolder:
+def run(tmp_path, monkeypatch) -> RunFolder:
+    monkeypatch.setattr("antiphon.runs.folder.describe", lambda command: {})
     config = load_config(None, [f"output={tmp_path / 'runs'}", "train.keep_checkpoints=2", "data.eval=dev.jsonl"])
     return RunFolder.create(config, ["antiphon"])
 
@@ -334,6 +337,78 @@ def test_damaged_evaluations_are_named_and_hide_no_other(run):
     (run.path / "evals" / found[0].folder / "rows.parquet").write_bytes(b"junk")
     with pytest.raises(RunError, match=r"step-000000-dev/rows\.parquet cannot be read"):
         evaluations.read_rows(run.path, found[0].folder)
+
+
+WRONG = {
+    "null": lambda n: pa.nulls(n),
+    "numbers": lambda n: pa.array([7.5] * n),
+    "words": lambda n: pa.array(["<x>"] * n),
+    "lists": lambda n: pa.array([["<x>", None]] * n),
+    "missing": lambda n: None,
+}
+
+
+REFUSED = {
+    "null": {"wer_errors", "ref_clean"},
+    "numbers": {"example_id", "tokens", "wer_errors", "ref_clean"},
+    "words": {"reward", "reward_wer", "tokens", "wer_errors"},
+    "lists": {"example_id", "reward", "logprobs", "wer_errors", "ref_clean"},
+    "missing": {"example_id", "reward", "wer_errors", "ref_clean"},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_columns_of_another_kind_are_shown_or_named(run, wrong):
+    """A page is made of what a file holds, or says that it cannot be: nothing else is raised."""
+    refused = set()
+    path = _written(run)
+    for name, table in _spoilt(path, wrong):
+        pq.write_table(table, path)
+        try:
+            step = rollouts.read_step(run.path, 1)
+            found = rollouts.read_group(step, 0)
+            rollouts.ordered(step, rollouts.matching(step, "failed", "x"), "worst")
+            group.listed(step, range(len(step)), 0, ["?"] * len(step))
+            group.heading(run.id, 1, found)
+            group.samples(found, "advantage")
+            group.samples(found, "probability")
+        except RunError:
+            refused.add(name)
+    evaluated = write_evaluations(run)[-1]
+    path = run.path / "evals" / evaluated.folder / "rows.parquet"
+    for name, table in _spoilt(path, wrong):
+        pq.write_table(table, path)
+        try:
+            for one in evaluations.read_rows(run.path, evaluated.folder):
+                utterances.recognised(run.id, evaluated.folder, one)
+        except RunError:
+            refused.add(name)
+    assert REFUSED[wrong] <= refused
+
+
+def _spoilt(path: Path, wrong: str) -> list[tuple[str, pa.Table]]:
+    """The table with each column replaced, or left out."""
+    table = pq.read_table(path)
+    made = WRONG[wrong](table.num_rows)
+    return [
+        (name, table.drop_columns([name]) if made is None else table.set_column(place, name, made))
+        for place, name in enumerate(table.column_names)
+    ]
+
+
+@pytest.mark.parametrize("value", [None, "x", [1], {"a": 1}, float("nan"), True])
+def test_summaries_of_another_kind_are_shown_or_named(run, value):
+    *_, evaluated = write_evaluations(run)
+    path = run.path / "evals" / evaluated.folder / "summary.json"
+    for key in evaluated.summary:
+        path.write_text(json.dumps(evaluated.summary | {key: value}))
+        os.utime(path.parent.parent, ns=(time.time_ns(), time.time_ns()))  # As replacing the folder does.
+        found, damage = evaluations.list_evaluations(run.path)
+        assert len(found) + len(damage) == 2
+        for one in found:
+            utterances.figures(one)
+            utterances.groups(one)
+        utterances.table(found, found[0], {one.folder: "?" for one in found})
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../rollouts", "a/b", "/etc", "x\0y", "no-such"])

@@ -271,7 +271,7 @@ def _is(row: Row, only: str) -> bool:
         case "empty":
             return not row["pred_clean"]
         case "failed":
-            return row["error"] is not None
+            return row.get("error") is not None
     return True
 
 

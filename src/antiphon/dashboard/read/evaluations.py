@@ -9,10 +9,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, Field, ValidationError
 
 from antiphon.dashboard.read.cache import Cached
 from antiphon.dashboard.read.reasons import reason
@@ -20,9 +21,31 @@ from antiphon.errors import RunError
 
 Row = dict[str, Any]
 
-_RECOGNISED = {"id", "ref_clean", "pred_clean", "wer_errors", "cer_errors", "ref_words", "seconds", "speaker", "task"}
-_NUMBERS = {"wer_errors", "cer_errors", "ref_words", "seconds"}
-_SCORED = {"row", "score", "error", "prompt", "response", "reference", "metrics"}
+_TEXTS, _COUNTS = {"id", "ref_clean", "pred_clean", "task"}, {"wer_errors", "cer_errors", "ref_words"}
+_NUMBERS = {"row", "score", "seconds"}
+_OPTIONAL_TEXTS = {"speaker", "group", "audio", "id", "error", "prompt", "response", "reference", "metrics"}
+
+
+class _Figures(BaseModel):
+    """What pages show of a summary."""
+
+    wer: float | None = None
+    accuracy: float | None = None
+    score: float | None = None
+    ci: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    cer: float | None = None
+    sub: float | None = None
+    del_: float | None = Field(None, alias="del")
+    ins: float | None = None
+    macro_f1: float | None = None
+    empty_share: float | None = None
+    truncated_share: float | None = None
+    hallucination_rate: float | None = None
+    rtfx: float | None = None
+    n: int = 0
+    failed: int = 0
+    metrics: dict[str, float | None] = {}
+    groups: dict[str, _Figures] = {}
 
 
 @dataclass(frozen=True)
@@ -85,7 +108,7 @@ def _read_list(path: Path) -> tuple[list[Evaluated], list[str]]:
     for folder in path.glob("[!.]*") if path.is_dir() else []:
         try:
             found.append(_read_one(folder))
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             damage.append(f"evals/{folder.name} cannot be read: {reason(error)}")
     return sorted(found, key=lambda one: (one.step, one.when, one.kind, one.set)), sorted(damage)
 
@@ -100,26 +123,40 @@ def _read_one(folder: Path) -> Evaluated:
 
 
 def _checked(one: Evaluated) -> Evaluated:
-    """Raises `TypeError` where its figures are no numbers."""
-    for value in (one.value, *(one.summary.get("ci") or (0, 0))):
-        if value is not None and not isinstance(value, int | float):
-            raise TypeError(f"its {one.measure} is no number")
+    """Raises `ValueError` where a figure is none."""
+    try:
+        _Figures.model_validate(one.summary, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"its {'.'.join(map(str, first['loc']))} is {str(first['input'])[:40]!r}") from error
     return one
 
 
 def _read_rows(path: Path) -> list[Row]:
     try:
         table = pq.read_table(path)
-        needed = _SCORED if "score" in table.column_names else _RECOGNISED
-        for name in sorted(needed - set(table.column_names)):
-            raise ValueError(f"it has no column {name!r}")
-        for name in sorted(_NUMBERS & set(table.column_names)):
-            if table[name].null_count or pa.types.is_string(table[name].type):
-                raise ValueError(f"its column {name!r} has other values than numbers")
+        _require_columns(table)
         rows = table.to_pylist()
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
         raise RunError(f"evals/{path.parent.name}/{path.name} cannot be read: {reason(error)}") from error
     return [{**row, "place": place} for place, row in enumerate(rows)]
+
+
+def _require_columns(table: pa.Table) -> None:
+    """Raises `ValueError` for a column that a page cannot do without, or of another type than pages know."""
+    needed = {"row", "score"} if "score" in table.column_names else _TEXTS | _COUNTS | {"seconds"}
+    for name in sorted(needed - set(table.column_names)):
+        raise ValueError(f"it has no column {name!r}")
+    for field in table.schema:
+        is_count = pa.types.is_integer(field.type)
+        is_right = is_count if field.name in _COUNTS else pa.types.is_string(field.type)
+        if field.name in _NUMBERS:
+            is_right = is_count or pa.types.is_floating(field.type)
+        is_empty = table[field.name].null_count > 0
+        if field.name in needed - {"score"} and (is_empty or not is_right):
+            raise ValueError(f"its column {field.name!r} is incomplete or of the type {field.type}")
+        if field.name in _OPTIONAL_TEXTS | {"score"} and not (is_right or pa.types.is_null(field.type)):
+            raise ValueError(f"its column {field.name!r} is of the type {field.type}")
 
 
 @dataclass(frozen=True)
