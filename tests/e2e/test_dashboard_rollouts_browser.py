@@ -238,7 +238,7 @@ def test_a_log_is_followed_and_searched(browser, server, run):
         "/run/RUN/clip/evals/..%2F..%2Frollouts/0",
         "/run/RUN/clip/rollouts/1/64",
         "/run/RUN/clip/rollouts/99/0",
-        "/run/RUN/clip/evals/step-000016-dev%253Adigits/1/waveform",
+        "/run/RUN/clip/evals/step-000016-dev%253Adigits/1",
         "/evals/clip/..%2Fevals/0",
     ],
 )

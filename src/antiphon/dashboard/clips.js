@@ -47,6 +47,7 @@
       const answer = await fetch(`${this.getAttribute("src")}/waveform`).catch(() => null);
       if (!answer?.ok) return this.fail(answer ? await answer.text() : "the dashboard does not answer");
       this.shape = await answer.json();
+      if (this.shape.missing) return this.fail(this.shape.missing);
       this.classList.add("ready");
       this.canvas.setAttribute("aria-valuemax", this.shape.seconds.toFixed(2));
       this.draw();

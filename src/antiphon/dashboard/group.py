@@ -66,7 +66,8 @@ def heading(run: str, step: int, group: GroupOfStep) -> str:
     told = "".join(f'<span class="badge">{escape(one[:80])}</span>' for one in [group.example_id, *about])
     player = rollout_clip(run, step, group.row) if group.audio else ""
     prompt = f'<p class="prompt"><b>Prompt</b>{escape(group.prompt)}</p>' if group.prompt else ""
-    reference = escape(group.reference) or '<span class="quiet">nothing is said</span>'
+    nothing = "nothing is said" if group.audio else "no reference"
+    reference = escape(group.reference) or f'<span class="quiet">{nothing}</span>'
     return (
         f'<div class="example"><div class="row">{told}</div>{player}{prompt}<p class="reference">{reference}</p></div>'
     )
@@ -121,4 +122,5 @@ def _about(several: Sequence[Sample]) -> list[str]:
 
 
 def figure(value: float | None) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:.3f}".replace("-", "−")
+    """To three digits; a dash for None and NaN."""
+    return "–" if value is None or math.isnan(value) else f"{round(value, 3) + 0.0:.3f}".replace("-", "−")

@@ -154,7 +154,7 @@ def _diff(row: Row) -> str:
 
 def _about(row: Row) -> list[str]:
     told = [str(row["id"]), f"{row['seconds']:.1f} s", row.get("speaker"), row.get("group")]
-    return [escape(str(one)) for one in told if one]
+    return [escape(str(one)) for one in dict.fromkeys(told) if one]
 
 
 def _sound(run: str | None, folder: str, row: Row) -> str:

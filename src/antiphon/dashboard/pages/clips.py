@@ -18,7 +18,7 @@ from antiphon.dashboard.frame import run_url
 from antiphon.dashboard.read.evaluations import folder_of
 from antiphon.dashboard.read.rollouts import read_rows
 from antiphon.dashboard.read.runs import find
-from antiphon.errors import AntiphonError
+from antiphon.errors import AntiphonError, AudioError
 from antiphon.runs.checkpoints import step_name
 
 _HERE = Path(__file__).parents[1]
@@ -42,6 +42,8 @@ def register(root: Path) -> None:
     def shape(file: str, row: int, name: str = "", kind: str = "evals") -> Response:
         try:
             return JSONResponse(waveform(_named(root, name, kind, file, row)))
+        except AudioError as error:
+            return JSONResponse({"missing": str(error)})
         except AntiphonError as error:
             return PlainTextResponse(str(error), 404)
 

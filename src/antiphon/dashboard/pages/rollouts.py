@@ -119,12 +119,14 @@ class _Rollouts:
 
     def _step_controls(self) -> None:
         flat = "flat round dense size=sm"
-        ui.button(icon="chevron_left", on_click=lambda: self._turn_steps(-1)).props(f'{flat} aria-label="Step before"')
-        ui.button(icon="chevron_right", on_click=lambda: self._turn_steps(1)).props(f'{flat} aria-label="Next step"')
+        self.back = ui.button(icon="chevron_left", on_click=lambda: self._turn_steps(-1))
+        self.back.props(f'{flat} aria-label="Step before"')
+        self.on = ui.button(icon="chevron_right", on_click=lambda: self._turn_steps(1))
+        self.on.props(f'{flat} aria-label="Next step"')
         self.title = ui.html("", tag="h1").classes("number step")
         place = self.steps.index(self.step)
         self.slider = ui.slider(min=0, max=max(len(self.steps) - 1, 1), value=place).classes("grow steps")
-        self.slider.props('aria-label="Step"').set_enabled(len(self.steps) > 1)
+        self.slider.props('aria-label="Step"')
         self.slider.on_value_change(lambda event: self._go(self.steps[min(int(event.value or 0), len(self.steps) - 1)]))
         ui.keyboard(self._key, ignore=["input", "select", "textarea", "button"])
 
@@ -170,12 +172,14 @@ class _Rollouts:
             self.wanted = replace(self.wanted, step=self.step)
             self.steps = found
             self.slider.props["max"] = max(len(found) - 1, 1)
-            self.slider.set_enabled(len(found) > 1)
             self._say_step()
 
     def _say_step(self) -> None:
         last = f"of {self.steps[-1]:,}" if self.step != self.steps[-1] else "the last"
         self.title.set_content(f"Step {self.step:,} <small>{last}</small>")
+        self.slider.set_visibility(len(self.steps) > 1)
+        self.back.set_enabled(self.step != self.steps[0])
+        self.on.set_enabled(self.step != self.steps[-1])
 
     def _fill(self) -> None:
         self._say_step()
