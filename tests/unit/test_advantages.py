@@ -70,6 +70,13 @@ def test_reinforce_pp_normalises_over_all_groups():
     close(reinforce_pp.advantages(given, reinforce_pp.Settings()), expected)
 
 
+# 0.7 and 1/3 have no exact mean, and what rounding leaves of a constant group must not make it count.
+def test_reinforce_pp_leaves_constant_groups_out_beside_others():
+    given = outcomes([[-0.7] * 8, [1.0, 2.0] + [0.0] * 6, [1 / 3] * 8])
+    made = reinforce_pp.advantages(given, reinforce_pp.Settings())
+    assert (made != 0).any(-1).tolist() == [False, True, False]
+
+
 # Without the baseline 0, 2, 4, 10 are −4, −2, 0, 6 from their mean: variance (16 + 4 + 36) / 4 = 14.
 def test_reinforce_pp_without_a_baseline_compares_across_prompts():
     settings = reinforce_pp.Settings(group_baseline=False)

@@ -14,7 +14,12 @@ from torch import Tensor
 
 from antiphon.algorithms.grpo import loss
 from antiphon.algorithms.inputs import Outcomes
-from antiphon.algorithms.policy_gradient import PolicyGradientSettings, policy_gradient_needs, shaped_rewards
+from antiphon.algorithms.policy_gradient import (
+    PolicyGradientSettings,
+    only_where_spread,
+    policy_gradient_needs,
+    shaped_rewards,
+)
 from antiphon.algorithms.terms import group_mean
 
 needs = policy_gradient_needs
@@ -30,12 +35,11 @@ class Settings(PolicyGradientSettings):
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
-    """[P, G]: normalised over all completions of the step."""
-    values, valid = shaped_rewards(outcomes, settings), outcomes.valid
-    if settings.group_baseline:
-        values = values - group_mean(values, valid)
+    """[P, G]: normalised over all completions of the step; with the baseline exactly 0 in a constant group."""
+    rewards, valid = shaped_rewards(outcomes, settings), outcomes.valid
+    values = rewards - group_mean(rewards, valid) if settings.group_baseline else rewards
     counted = values[valid]
     if len(counted) == 0 or float(counted.max() - counted.min()) <= 1e-8:
         return torch.zeros_like(values)
-    normalised = (values - counted.mean()) / (counted.std(correction=0) + 1e-6)
-    return torch.where(valid, normalised, 0.0)
+    normalised = torch.where(valid, (values - counted.mean()) / (counted.std(correction=0) + 1e-6), 0.0)
+    return only_where_spread(normalised, rewards, valid) if settings.group_baseline else normalised
