@@ -65,7 +65,7 @@ def running(cli, model: object, name: str, *options: str) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def recogniser(cli, state) -> Iterator[Running]:
-    yield from running(cli, "builtin:student", "student", "--chunk-seconds", "4")
+    yield from running(cli, "builtin:student", "student")
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ def reader() -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def student() -> Iterator[Served]:
-    with served(builtin("student"), chunk_s=4.0) as server:
+    with served(builtin("student")) as server:
         yield server
 
 

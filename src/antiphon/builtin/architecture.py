@@ -28,7 +28,7 @@ from transformers import (
 )
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
-from antiphon.builtin.speech import Utterance
+from antiphon.builtin.speech import HEARD, Utterance
 from antiphon.data.corpora import commands, digits
 from antiphon.data.corpora.sets import SYNTHESIS_RATE
 
@@ -112,6 +112,7 @@ def build_model(size: Size, processor: Qwen3ASRProcessor) -> Qwen3ASRForConditio
     token = tokenizer.convert_tokens_to_ids
     head_dim = size.width // size.heads
     config = Qwen3ASRConfig(
+        **HEARD,
         audio_config={
             "model_type": "qwen3_asr_encoder",
             "num_mel_bins": MEL_BINS,

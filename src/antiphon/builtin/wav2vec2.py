@@ -27,7 +27,7 @@ from transformers import (
 )
 from transformers.audio_utils import hertz_to_mel, mel_to_hertz
 
-from antiphon.builtin.speech import Utterance
+from antiphon.builtin.speech import HEARD, Utterance
 from antiphon.data.corpora.sets import SYNTHESIS_RATE
 
 VOCABULARY = ["<pad>", "<s>", "</s>", "<unk>", "|", *ascii_lowercase, "'"]
@@ -74,6 +74,7 @@ def build_model(processor: Wav2Vec2Processor) -> Wav2Vec2ForCTC:
             final_dropout=0.0,
             ctc_zero_infinity=True,
             pad_token_id=VOCABULARY.index("<pad>"),
+            **HEARD,
         )
     )
     first: Any = model.wav2vec2.feature_extractor.conv_layers[0]

@@ -26,7 +26,7 @@ from transformers import (
     WhisperTokenizer,
 )
 
-from antiphon.builtin.speech import Utterance
+from antiphon.builtin.speech import HEARD, Utterance
 from antiphon.data.corpora import commands, digits
 from antiphon.data.corpora.sets import SYNTHESIS_RATE
 
@@ -81,6 +81,7 @@ def build_model(processor: WhisperProcessor) -> WhisperForConditionalGeneration:
         max_target_positions=96,
         suppress_tokens=None,
         begin_suppress_tokens=None,
+        **HEARD,
         **ends,
     )
     model = WhisperForConditionalGeneration(config)

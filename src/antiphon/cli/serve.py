@@ -55,8 +55,9 @@ def command(
     max_seconds: Annotated[float, typer.Option(min=0.1, help="Longest recording.")] = 1800.0,
     max_requests: Annotated[int, typer.Option(min=1, help="Requests at once; more are told to come again.")] = 128,
     chunk_seconds: Annotated[
-        float, typer.Option(min=1.0, help="Longer recordings are cut in their pauses, and put together again.")
-    ] = 30.0,
+        float | None,
+        typer.Option(min=1.0, help="Longer recordings are cut in their pauses; 30 where the model names no length."),
+    ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that an answer may take.")] = 120.0,
     threads: Annotated[int | None, typer.Option(min=1, help="Of the CPU, for the model.")] = None,
     device: options.DeviceOption = options.Device.auto,

@@ -20,6 +20,9 @@ from antiphon.types import Seconds
 
 STUCK: Seconds = 60.0
 """An engine that has work and has not gone on for so long is not well."""
+TOGETHER, PATIENCE = 0.25, 4
+"""Jobs that wait enter together, as prompts are heard faster so: once they are so many of those that run, or after so
+many steps."""
 _log = logging.getLogger("antiphon.serve")
 
 
@@ -34,6 +37,8 @@ class Engine:
         self._waiting: deque[Job] = deque()
         self._batch = TokenByToken(policy) if isinstance(policy, Autoregressive) else AtOnce(policy)
         self._beat = time.monotonic()
+        self._put_off = 0
+        """Steps that the first of the waiting jobs has been made to wait."""
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -105,6 +110,10 @@ class Engine:
         return False
 
     def _admit(self) -> None:
+        if len(self._waiting) < TOGETHER * len(self._batch.jobs) and self._put_off < PATIENCE:
+            self._put_off += bool(self._waiting)
+            return
+        self._put_off = 0
         chosen = self._fitting()
         if not chosen:
             return

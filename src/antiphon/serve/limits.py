@@ -21,8 +21,8 @@ class Limits:
     """For a request's body to arrive."""
     answer_s: Seconds = 120.0
     """For the answer, from then on."""
-    chunk_s: Seconds = 30.0
-    """Of speech recognised in one piece; longer recordings are cut in their pauses."""
+    chunk_s: Seconds | None = None
+    """Of speech recognised in one piece; longer recordings are cut in their pauses. None is what suits the model."""
 
     @property
     def bytes(self) -> int:

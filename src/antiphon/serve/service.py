@@ -107,18 +107,22 @@ class Service:
                 await asyncio.gather(task, gone, return_exceptions=True)
 
 
-def longest_piece(policy: Policy, wanted: Seconds) -> Seconds:
-    """`wanted`, or half of it, or a quarter … so much that the model can hear it; a classifier hears a clip whole."""
+def longest_piece(policy: Policy, wanted: Seconds | None) -> Seconds:
+    """`wanted`, or half of it, or a quarter … so much that the model can hear it; a classifier hears a clip whole.
+
+    By default the longest utterances it was trained on, if its configuration has `utterance_seconds`, or else 30 s.
+    """
     if policy.rate == 0 or isinstance(policy, Classifier):
         return math.inf
-    for seconds in (wanted / 2**halvings for halvings in range(6)):
+    longest = wanted or getattr(policy.model.config, "utterance_seconds", 30.0)
+    for seconds in (longest / 2**halvings for halvings in range(6)):
         silence = np.zeros(int(seconds * policy.rate), np.float32)
         try:
             policy.size(Prompt("silence", "asr", silence, policy.rate, INSTRUCTION))
             return seconds
         except ModelError:
             continue
-    return wanted
+    return longest
 
 
 async def _gone(request: Request) -> None:
