@@ -28,9 +28,9 @@ from antiphon.runs.lines import encode
 def dashboard(root: Path, log: Path) -> Iterator[str]:
     """The address of `antiphon dashboard` for the runs in `root`; what it prints goes to the file `log`."""
     url = f"http://127.0.0.1:{(port := free_port())}"
-    command = [sys.executable, "-c", COMMAND, "dashboard", f"--root={root}", f"--port={port}"]
+    command = [sys.executable, "-c", COMMAND, "dashboard", f"--root={root.name}", f"--port={port}"]
     with log.open("w") as printed:
-        process = subprocess.Popen(command, stdout=printed, stderr=printed, env=_environment())
+        process = subprocess.Popen(command, cwd=root.parent, stdout=printed, stderr=printed, env=_environment())
     try:
         assert until(lambda: process.poll() is not None or answers(url), 90), log.read_text()
         assert process.poll() is None, log.read_text()

@@ -29,14 +29,14 @@ def create_app(root: Path, host: str = "127.0.0.1") -> FastAPI:
         server.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
     frame.prepare(root)
     for module in pkgutil.iter_modules(pages.__path__):
-        import_module(f"{pages.__name__}.{module.name}").register(root)
+        import_module(f"{pages.__name__}.{module.name}").register(root.resolve())
     ui.run_with(server, title="antiphon", favicon=frame.ICON, dark=None, tailwind=False, show_welcome_message=False)
     return server
 
 
 def serve(root: Path, host: str, port: int, open_browser: bool) -> None:
     """Answers until interrupted."""
-    server = create_app(root.resolve(), host)
+    server = create_app(root, host)
     if open_browser:
         app.on_startup(lambda: webbrowser.open(address(host, port)))
     uvicorn.run(server, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2)

@@ -8,7 +8,8 @@ from nicegui import ui
 
 from antiphon.dashboard.charts import PALETTE
 from antiphon.dashboard.frame import frame, missing, run_url
-from antiphon.dashboard.plots import CurvesView
+from antiphon.dashboard.group import figure
+from antiphon.dashboard.plots import REFRESH, CurvesView
 from antiphon.dashboard.read.recipes import differences, read_recipe
 from antiphon.dashboard.read.runs import Row, find, read_row
 from antiphon.dashboard.widgets import badge, heading, notice, percent, settings_table, tone
@@ -35,14 +36,29 @@ def register(root: Path) -> None:
         with frame("Comparison"):
             for note in notes:
                 notice(note, "warn")
-            rows = [read_row(path) for path in paths]
-            _table(rows)
+            _states(paths)
             CurvesView([(path.name, path) for path in paths])
             _recipes(paths)
 
 
+def _states(paths: list[Path]) -> None:
+    """What each run does and measures, said anew when there is news."""
+    body, said = ui.element("div").classes("panel scroll"), []
+
+    def fill() -> None:
+        rows = [read_row(path) for path in paths]
+        if rows != said:
+            said[:] = rows
+            body.clear()
+            with body:
+                _table(rows)
+
+    fill()
+    ui.timer(REFRESH, fill, immediate=False)
+
+
 def _table(rows: list[Row]) -> None:
-    with ui.element("div").classes("panel scroll"), ui.element("table").classes("plain"):
+    with ui.element("table").classes("plain"):
         with ui.element("tr"):
             for head in ("Run", "State", "Step", "Model", "Algorithm", "Reward", "Last", "Best"):
                 _cell(head, "th")
@@ -53,11 +69,12 @@ def _table(rows: list[Row]) -> None:
                     link.style(f"--colour: {PALETTE[number % len(PALETTE)]}")
                 with ui.element("td"):
                     badge(row.state, tone(row.state))
+                measure = "WER" if row.measure == "wer" else row.measure
                 _cell("–" if row.step is None else f"{row.step:,}")
                 _cell(row.model or "–")
                 _cell(row.algorithm or "–")
-                _cell("–" if row.reward is None else f"{row.reward:.3f}")
-                _cell(percent(row.last))
+                _cell(figure(row.reward))
+                _cell(" ".join(filter(None, (percent(row.last), measure))))
                 _cell(percent(row.best))
 
 
@@ -66,7 +83,7 @@ def _cell(text: str, tag: str = "td") -> None:
 
 
 def _recipes(paths: list[Path]) -> None:
-    """The settings in which the runs differ, those of the folder and its name apart."""
+    """The settings in which the runs differ, their folders and names apart."""
     names, recipes = [], []
     for path in paths:
         try:
@@ -74,7 +91,7 @@ def _recipes(paths: list[Path]) -> None:
             names.append(path.name)
         except RunError as error:
             notice(f"{path.name}: {error}", "bad")
-    found = differences(recipes)
+    found = {key: values for key, values in differences(recipes).items() if key not in ("output", "name")}
     with ui.element("section").classes("stack"):
         heading("What differs in the recipes")
         with ui.element("div").classes("panel scroll"):

@@ -9,6 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from antiphon.dashboard.frame import frame, missing
+from antiphon.dashboard.group import figure
 from antiphon.dashboard.plots import REFRESH, CurvesView
 from antiphon.dashboard.read.cache import Cached
 from antiphon.dashboard.read.curves import interval
@@ -90,7 +91,7 @@ def _facts(path: Path, row: Row) -> dict[str, str]:
     shown = {
         "Step": None if row.step is None else f"{row.step:,}" + (f" of {row.steps:,}" if row.steps else ""),
         **_rates(path),
-        "Reward": None if row.reward is None else f"{row.reward:.4f}",
+        "Reward": None if row.reward is None else figure(row.reward),
         "Algorithm": row.algorithm,
         "Model": row.model,
         "Started": ago(row.started) if row.started else None,
@@ -124,7 +125,7 @@ def _rates(path: Path) -> dict[str, str]:
         trained = [one for one in evaluations if one.step] or evaluations
         best = min(trained, key=lambda one: sign * (one.value or 0.0))
         ends = interval(best)
-        within = f" [{' – '.join(map(percent, ends))}]" if ends else ""
+        within = f" ({' to '.join(map(percent, ends))})" if ends else ""
         label = "WER" if measure == "wer" else measure.capitalize()
         found[f"Best {label} on {name}, step {best.step}"] = percent(best.value) + within
     return found

@@ -12,6 +12,7 @@ from nicegui import ui
 
 from antiphon.dashboard.charts import PALETTE
 from antiphon.dashboard.frame import frame, run_url
+from antiphon.dashboard.group import figure
 from antiphon.dashboard.read.runs import Row, list_rows
 from antiphon.dashboard.widgets import ago, empty, percent, plural, tone
 
@@ -187,7 +188,7 @@ def _cells(row: Row) -> dict[str, Any]:
         "share": (row.step or 0) / row.steps if row.steps and (row.step or 0) < row.steps else None,
         "model": row.model or "–",
         "algorithm": row.algorithm or "–",
-        "reward": "–" if row.reward is None else f"{row.reward:.3f}",
+        "reward": figure(row.reward),
         "last": percent(row.last),
         "measure": "WER" if row.measure == "wer" else row.measure,
         "best": percent(row.best),
