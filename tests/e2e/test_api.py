@@ -7,6 +7,8 @@ here as it is, with the names of its model and recipe changed.
 import asyncio
 import base64
 import io
+import os
+from types import SimpleNamespace
 
 import httpx2
 import jiwer
@@ -14,6 +16,8 @@ import numpy as np
 import openai
 import pytest
 import soundfile
+import torch
+from serving import save_text_model, served
 
 from antiphon import (
     AudioEvalRowResult,
@@ -27,8 +31,10 @@ from antiphon import (
     list_checkpoints,
 )
 from antiphon.data.corpora.sets import builtin_set
-from antiphon.errors import AudioError, RunError
+from antiphon.errors import AudioError, ConfigError, RunError
+from antiphon.models.load import load_policy
 from antiphon.runs.scores import read_score_rows, read_scores
+from antiphon.serve.process import Instance
 
 INSTRUCTION = "<audio>\nTranscribe the speech to text. Respond with only the transcript."
 
@@ -194,9 +200,52 @@ def test_a_server_that_does_not_start_says_why(output):
     deployment.stop()
 
 
+def test_a_text_model_is_trained_and_asked(output, tmp_path):
+    class Questions(MultimodalDataset):
+        modality = "text"
+
+    rows = [{"prompt": f"Say {word}.", "label": word} for word in ("one", "two", "six", "ten")]
+    config = TrainConfig(
+        save_text_model(tmp_path / "model"),
+        Questions(rows=rows),
+        Recipe(
+            reward=lambda sample: float(len(sample.response)),
+            rollout={"prompts_per_step": 2, "group_size": 4, "max_new_tokens": 6},
+            train={"steps": 1},
+        ),
+        output=output,
+    )
+    result = config.train(quiet=True)
+    assert result.run.config.task == "text"
+    policy = load_policy(os.fspath(list_checkpoints(result)[-1]), torch.device("cpu"), torch.float32)
+    with served(policy) as server:
+        process = SimpleNamespace(poll=lambda: 0, wait=lambda patience: 0)
+        deployment = ModelDeployment(DeploymentConfig("tiny"), process, int(server.url.rpartition(":")[2]))
+        deployment._instance = Instance("tiny", "tiny", "127.0.0.1", 0, 0, 0.0, [])
+        answer = deployment.generate("Say one.", max_tokens=6)
+        assert answer == deployment.generate([{"role": "user", "content": "Say one."}], max_tokens=6)
+        assert answer != deployment.generate("Say one.", max_tokens=6, temperature=2.0, seed=3)
+        found = EvalConfig(rows, lambda deployment, row: len(deployment.generate(row["prompt"], max_tokens=2)))
+        assert found.evaluate(deployment).total == 4
+        with pytest.raises(ConfigError, match="has a conversation and audio"):
+            deployment.generate([{"role": "user", "content": "Hm?"}], audio="clip.wav")
+        deployment.stop()
+
+
+def test_a_run_is_continued_with_more_steps_and_not_with_another_model(result, output):
+    dataset = SpokenDigits()
+    more = TrainConfig("builtin:student", dataset, recipe(steps=6), eval_dataset=dataset, output=output)
+    continued = more.train(resume=result.training_run_id, quiet=True)
+    assert continued.training_run_id == result.training_run_id
+    assert [one.step for one in list_checkpoints(continued.run)] == [2, 4, 6]
+    other = TrainConfig("builtin:teacher", dataset, recipe(steps=6), output=output)
+    with pytest.raises(RunError, match="trains builtin:student; start a new run to train builtin:teacher"):
+        other.launch(resume=result.training_run_id)
+
+
 def test_runs_in_processes_of_their_own(output):
     """One that ends well, one that is stopped, and one that fails, side by side."""
-    config = TrainConfig("builtin:student", SpokenDigits(), recipe(), output=output)
+    config = TrainConfig("builtin:student", [*SpokenDigits().load()], recipe(), output=output)
     fine = config.launch()
     long = TrainConfig("builtin:student", SpokenDigits(), recipe(steps=5000), output=output).launch()
     failing = TrainConfig("builtin:student", SpokenDigits(), recipe(impossible_reward), output=output).launch()

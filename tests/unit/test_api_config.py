@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import antiphon
-from antiphon import DeploymentConfig, Recipe, TrainConfig
+from antiphon import DeploymentConfig, MultimodalDataset, Recipe, TrainConfig
 from antiphon.api.importable import require_importable
 from antiphon.api.launch import launch
 from antiphon.config import load_config
@@ -49,6 +49,18 @@ def test_settings_go_by_their_keys_nested_or_dotted():
     assert (config.data.train, config.data.eval) == (["train.jsonl"], ["dev.jsonl"])
     assert (config.optimizer.lr, config.rollout.group_size) == (1e-4, 4)
     assert config.algorithm == {"name": "grpo", "beta": 0.1}
+
+
+def test_evaluation_sets_may_be_several_of_any_kind(tmp_path):
+    rows = [{"prompt": "Why?", "label": ""}]
+    mixed = ["dev.jsonl", MultimodalDataset(rows=rows, modality="text")]
+    config = TrainConfig("builtin:student", "train.jsonl", eval_dataset=mixed, output=tmp_path).config()
+    assert config.data.eval[0] == "dev.jsonl"
+    assert config.data.eval[1].endswith("MultimodalDataset.jsonl")
+    single = TrainConfig(
+        "builtin:student", "train.jsonl", eval_dataset=[{"audio": "a.wav", "text": ""}], output=tmp_path
+    )
+    assert len(single.config().data.eval) == 1, "a list of rows is one data set"
 
 
 def test_empty_mappings_lists_and_nothing_are_values():

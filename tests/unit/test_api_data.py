@@ -1,8 +1,12 @@
 """Data sets of the Python API: data URIs, recordings in every form, classes of rows, and the files made of them."""
 
 import base64
+import importlib
 import io
 import json
+import linecache
+import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +139,25 @@ def test_what_was_prepared_is_used_again_until_something_changes(tmp_path):
     assert set_specs(Tones(always_prepare=True), tmp_path) == anew
     assert Tones.made == 4, "made each time, and found to be the same"
     assert not list((tmp_path / "datasets").glob(".*"))
+
+
+def test_what_was_prepared_is_forgotten_when_the_file_of_the_class_changes(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = """
+        from antiphon import MultimodalDataset
+        REQUEST = "{request}"
+        class Asked(MultimodalDataset):
+            modality = "text"
+            def load(self, split="all"):
+                return [{{"prompt": REQUEST, "label": ""}}]
+    """
+    for request in ("Why?", "Why not?"):
+        (tmp_path / "asked.py").write_text(textwrap.dedent(module.format(request=request)))
+        monkeypatch.delitem(sys.modules, "asked", raising=False)
+        importlib.invalidate_caches()
+        linecache.clearcache()
+        (spec,) = set_specs(importlib.import_module("asked").Asked(), tmp_path)
+        assert load_jsonl(spec)[0].columns["prompt"] == request
 
 
 def test_a_class_may_write_other_rows_for_evaluation(tmp_path):

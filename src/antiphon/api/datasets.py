@@ -42,8 +42,8 @@ class MultimodalDataset:
         hf_config: Its configuration.
         hf_split: Its split.
         n_rows: How many rows to take, the first ones; None for all.
-        always_prepare: Prepare anew for each run. Else what was prepared once is used again, until the class or its
-            attributes change.
+        always_prepare: Prepare anew for each run. Else what was prepared once is used again, until the file that
+            defines the class, or one of its attributes, changes. Rows that depend on anything more want this.
         apply_chat_template: Accepted for compatibility. A text model is always asked through its tokenizer's chat
             template, so False is refused for `modality = "text"`; a clip is never part of the text.
         input_key: Key of the request. A recogniser asks in its own way, and only shows it to rewards.
@@ -127,11 +127,12 @@ class MultimodalDataset:
             self._write_jsonl(rows, place)
 
     def fingerprint(self) -> str | None:
-        """What the prepared rows are a function of: the class's source and its attributes. None if that is unknown."""
+        """What the prepared rows are a function of: the class's file and its attributes. None if that is unknown."""
         if self.rows:
             return None
+        classes = [one for one in type(self).__mro__ if issubclass(one, MultimodalDataset)]
         try:
-            sources = [inspect.getsource(one) for one in type(self).__mro__ if issubclass(one, MultimodalDataset)]
+            sources = [Path(inspect.getfile(one)).read_text(encoding="utf-8") for one in classes]
         except (OSError, TypeError):
             return None
         attributes = {name: getattr(self, name) for name in MultimodalDataset.__annotations__} | vars(self)

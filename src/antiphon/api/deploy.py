@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 
 from antiphon.api.recordings import encoded, ending
-from antiphon.errors import MissingExtraError, RunError
+from antiphon.errors import ConfigError, MissingExtraError, RunError
 from antiphon.serve import process
 from antiphon.serve.process import Instance
 from antiphon.types import Seconds
@@ -166,9 +166,14 @@ class ModelDeployment:
 
         Raises:
             AudioError: `audio` is no recording.
+            ConfigError: `audio` is given beside a conversation, which has its recordings in its messages.
             RunError: The server refused it, or is gone.
         """
-        messages = [dict(one) for one in prompt] if not isinstance(prompt, str) else [_question(prompt, audio)]
+        if not isinstance(prompt, str) and audio is not None:
+            raise ConfigError(
+                "generate() has a conversation and audio; put the recording into its message, or ask in words"
+            )
+        messages = [_question(prompt, audio)] if isinstance(prompt, str) else [dict(one) for one in prompt]
         body = {
             "model": self.deployment_config.served_model_name,
             "messages": messages,

@@ -17,8 +17,8 @@ from antiphon.config import Config
 from antiphon.errors import ConfigError, RunError
 from antiphon.runs import atomic
 from antiphon.runs.checkpoints import Checkpoint
-from antiphon.runs.find import list_runs
 from antiphon.runs.folder import RunFolder
+from antiphon.runs.status import now
 from antiphon.types import Seconds
 
 if TYPE_CHECKING:
@@ -44,8 +44,11 @@ def launch(config: Config, reward: Any = None, resume: str | None = None) -> Lau
     require_importable(reward)
     folder = _make_folder(Path(config.output), config)
     atomic.write_text(folder / "recipe.yaml", config.to_yaml())
-    what = ["--resume", resume] if resume else [str(folder / "recipe.yaml")]
+    what = [str(folder / "recipe.yaml")]
+    if resume is not None:
+        what = [*what, "--resume", resume] if resume == "auto" else ["--resume", resume, *as_overrides(config)]
     environment = {**os.environ, _CHILD: "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    began = now()
     with (folder / "result.json").open("w") as out, (folder / "log.txt").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", _COMMAND, "train", *what, "--output", config.output, "--json"],
@@ -55,7 +58,7 @@ def launch(config: Config, reward: Any = None, resume: str | None = None) -> Lau
             env=environment,
             start_new_session=True,
         )
-    return LaunchedRun(process, folder, Path(config.output))
+    return LaunchedRun(process, folder, Path(config.output), began)
 
 
 class LaunchedRun:
@@ -75,10 +78,11 @@ class LaunchedRun:
         ```
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], folder: Path, output: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path, output: Path, began: str) -> None:
         self.log, self.pid = folder / "log.txt", process.pid
         self._process, self._folder, self._output = process, folder, output
         self._run: RunFolder | None = None
+        self._began = began
 
     def __repr__(self) -> str:
         state = "running" if not self.done() else f"ended with status {self._process.returncode}"
@@ -95,12 +99,11 @@ class LaunchedRun:
         Raises:
             RunError: The process ended before; the message has the end of its log.
         """
-        while self._run is None:
-            ended = self.done()
-            self._run = next((one for one in list_runs(self._output) if one.status.pid == self.pid), None)
-            if self._run is None and ended:
+        while not self._found():
+            if self.done() and not self._found():
                 raise self._failure()
-            time.sleep(0 if self._run else 0.1)
+            time.sleep(0.1)
+        assert self._run is not None
         return self._run
 
     @property
@@ -110,9 +113,7 @@ class LaunchedRun:
 
     def checkpoints(self) -> list[Checkpoint]:
         """The complete checkpoints so far, the newest last; none before the run has begun."""
-        if self._run is None and not any(one.status.pid == self.pid for one in list_runs(self._output)):
-            return []
-        return self.run.checkpoints.list()
+        return self.run.checkpoints.list() if self._found() else []
 
     def result(self, timeout: Seconds | None = None) -> TrainResult:
         """Wait for the end, and say what came of it.
@@ -162,10 +163,27 @@ class LaunchedRun:
                 except subprocess.TimeoutExpired:
                     continue
 
+    def _found(self) -> bool:
+        """Whether the run's folder is there: the one in which this very process wrote its status."""
+        folders = self._output.iterdir() if self._run is None and self._output.is_dir() else ()
+        for path in folders:
+            try:
+                status = RunFolder.open(path).status
+            except RunError:  # No run, or a damaged one.
+                continue
+            if status.pid == self.pid and status.updated >= self._began:
+                self._run = RunFolder(path)
+        return self._run is not None
+
     def _failure(self) -> RunError:
         tail = self.log.read_text(errors="replace").rstrip().splitlines()[-_TAIL:]
         ended = f"process {self.pid} ended with status {self._process.returncode} and no result"
         return RunError("\n  ".join([f"{ended}; its log {self.log} ends:", *tail]))
+
+
+def as_overrides(config: Config) -> list[str]:
+    """The whole recipe as a command's arguments."""
+    return [f"{key}={json.dumps(value)}" for key, value in config.model_dump(mode="json").items()]
 
 
 def _make_folder(output: Path, config: Config) -> Path:

@@ -121,8 +121,9 @@ class TrainingGroup:
         planned = [_Planned(settings, config, config.config()) for settings, config in self.configs()]
         if not all(one.recipe.data.eval and one.recipe.eval.after for one in planned):
             raise ConfigError("a sweep compares evaluations after training; give its base an eval_dataset")
+        known = list_runs(Path(self.base.output))
         for one in planned:
-            one.find()
+            one.find(known)
         todo = [one for one in planned if not one.finished]
         if parallel > 1:
             _train_beside(todo, parallel)
@@ -160,18 +161,12 @@ class _Planned:
     def resume(self) -> str | None:
         return str(self.folder.path) if self.folder else None
 
-    def find(self) -> None:
+    def find(self, known: Sequence[RunFolder]) -> None:
         """Look for a run of this very recipe, whatever became of it."""
         from antiphon.parts import pinned
 
         wanted = pinned(self.recipe)
-        for folder in list_runs(Path(self.recipe.output)):
-            try:
-                if folder.config == wanted:
-                    self.folder = folder
-                    return
-            except AntiphonError:  # A damaged run is none that could be continued.
-                continue
+        self.folder = next((folder for folder in known if _config_of(folder) == wanted), None)
 
     def train(self, quiet: bool) -> None:
         self._keep(lambda: self.config.train(self.resume, quiet))
@@ -184,7 +179,7 @@ class _Planned:
             self.folder = result().run
         except AntiphonError as error:
             self.error = str(error)
-            self.find()
+            self.find(list_runs(Path(self.recipe.output)))
 
     def row(self, metric: str) -> SweepRow:
         if self.error is not None or self.folder is None:
@@ -210,6 +205,14 @@ def _train_beside(todo: Sequence[_Planned], parallel: int) -> None:
     finally:
         for launched in running.values():
             launched.stop()
+
+
+def _config_of(folder: RunFolder) -> Config | None:
+    """None where it is damaged: such a run cannot be continued."""
+    try:
+        return folder.config
+    except AntiphonError:
+        return None
 
 
 def _word(key: str, value: Any) -> str:

@@ -15,6 +15,7 @@ from antiphon.config import Config, load_config
 from antiphon.errors import ConfigError
 from antiphon.runs.checkpoints import Checkpoint
 from antiphon.runs.find import resolve
+from antiphon.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from antiphon.api.launch import LaunchedRun
@@ -53,7 +54,8 @@ class Recipe:
         return Path(self.name) if self.name.endswith((".yaml", ".yml")) else None
 
     def __repr__(self) -> str:
-        return f"Recipe({self.name!r}, {', '.join(f'{key}={value!r}' for key, value in self.settings.items())})"
+        settings = (f"{key}={value!r}" for key, value in self.settings.items())
+        return f"Recipe({', '.join([repr(self.name), *settings])})"
 
 
 @dataclass
@@ -65,7 +67,7 @@ class TrainConfig:
         dataset: A `MultimodalDataset`, a list of rows, a split of `datasets`, a JSONL file, `builtin:NAME` or
             `hf:REPO:CONFIG:SPLIT`; None for the recipe's own.
         recipe: A `Recipe`, or its name.
-        eval_dataset: What to measure the model on before and after: as for `dataset`, or a list of names. Where it is
+        eval_dataset: What to measure the model on before and after: as for `dataset`, or a list of those. Where it is
             the very object that `dataset` is, that one's `prepare` is asked for rows of evaluation.
         output: Folder of the run folders.
         name: End of the run's id; algorithm and model by default.
@@ -127,7 +129,7 @@ class TrainConfig:
         from antiphon.experiment import train
 
         with _reporter(quiet) as reporter:
-            return train(self.config(), resume, reporter, reward=self._recipe().reward)
+            return train(self._to_run(resume), resume, reporter, reward=self._recipe().reward)
 
     def calibrate(self, steps: int = 1, quiet: bool = False) -> Calibration:
         """Roll out the first steps and score them, without learning from them: does everything fit?
@@ -159,10 +161,22 @@ class TrainConfig:
         Raises:
             ConfigError: A setting is wrong, or the reward is a function that another process cannot import.
             DataError: The data set cannot be prepared.
+            RunError: There is no run to resume, or it trains another model.
         """
         from antiphon.api.launch import launch
 
-        return launch(self.config(), self._recipe().reward, resume)
+        return launch(self._to_run(resume), self._recipe().reward, resume)
+
+    def _to_run(self, resume: str | None) -> Config:
+        """The configuration; to continue a run, it may not be about another model or other labels."""
+        from antiphon.api.launch import as_overrides
+        from antiphon.experiment import resumed_config
+        from antiphon.parts import pinned
+
+        config = self.config()
+        if resume in (None, "auto"):
+            return config
+        return resumed_config(resume, {"output": config.output}, as_overrides(pinned(config)))
 
     def _recipe(self) -> Recipe:
         return self.recipe if isinstance(self.recipe, Recipe) else Recipe(self.recipe)
@@ -176,8 +190,8 @@ class TrainConfig:
             train, evaluation = set_specs(dataset, output, with_eval=True)
         else:
             train = None if dataset is None else set_specs(dataset, output)[0]
-        names = isinstance(evaluation, list) and all(isinstance(one, str | os.PathLike) for one in evaluation)
-        listed = evaluation if names else [] if evaluation is None else [evaluation]
+        several = isinstance(evaluation, list) and not all(isinstance(one, Mapping) for one in evaluation)
+        listed = evaluation if several else [] if evaluation is None else [evaluation]
         written = isinstance(dataset, MultimodalDataset) and dataset.modality == "text"
         return {
             "data.train": train,
@@ -197,7 +211,7 @@ def list_checkpoints(run: Any, output: Name = "runs") -> list[Checkpoint]:
     """The complete checkpoints of a run, the newest last.
 
     Args:
-        run: A run's id, path or `"latest"`, what `TrainConfig.train` returned, or a launched run.
+        run: A run's id, path or `"latest"`, its folder, what `TrainConfig.train` returned, or a launched run.
         output: Folder of the run folders, where `run` is an id.
 
     Returns:
@@ -211,9 +225,9 @@ def list_checkpoints(run: Any, output: Name = "runs") -> list[Checkpoint]:
         newest = list_checkpoints(result.training_run_id)[-1]
         ```
     """
-    folder = getattr(run, "run", None)
-    if folder is None:
-        folder, _ = resolve(os.fspath(run), Path(output))
+    folder = getattr(run, "run", run)
+    if not isinstance(folder, RunFolder):
+        folder, _ = resolve(os.fspath(folder), Path(output))
     return folder.checkpoints.list()
 
 
