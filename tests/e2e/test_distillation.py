@@ -131,3 +131,16 @@ def test_a_teacher_of_other_tokens_is_compared_by_text(speech):
     assert metrics["teacher_aligned_share"] > 0.9
     with pytest.raises(ConfigError, match=r"other tokens than .*set loss: sampled"):
         calibrate(recipe(speech, "algorithm=opd", "teacher=builtin:whisper"))
+
+
+@pytest.mark.skipif("whisper" not in builtin_names(), reason="there is no built-in Whisper yet")
+def test_a_teacher_that_names_languages_hears_the_one_that_is_not_given(speech, tmp_path):
+    """Qwen3-ASR opens with the language: it judges untold clips as it judges those whose language is told."""
+    rows = [json.loads(line) for line in (speech / "dev.jsonl").read_text().splitlines()]
+    asked = ("model=builtin:whisper", "algorithm={name: opd, loss: sampled}", "teacher=builtin:teacher")
+    found = []
+    for name, language in (("told", {"language": "en"}), ("untold", {})):
+        lines = [json.dumps({"id": row["id"], "audio": str(speech / row["audio"]), **language}) for row in rows]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+        found.append(calibrate(recipe(tmp_path, f"data.train={tmp_path / name}.jsonl", *asked)).metrics["divergence"])
+    assert found[0] == pytest.approx(found[1], rel=1e-4)

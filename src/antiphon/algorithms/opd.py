@@ -1,8 +1,8 @@
 """OPD: on-policy distillation, the student learns from a teacher at every token of its own answers.
 
 forward_kl  KL(teacher ‖ student)                               (Hinton et al. 2015, 1503.02531)
-reverse_kl  KL(student ‖ teacher)                               (MiniLLM, 2306.08543; GKD, 2306.13649, eq. 3)
-js          ½ KL(teacher ‖ m) + ½ KL(student ‖ m), m their mean (GKD, 2306.13649, section 3.1)
+reverse_kl  KL(student ‖ teacher)                               (MiniLLM, 2306.08543; GKD, 2306.13649)
+js          ½ KL(teacher ‖ m) + ½ KL(student ‖ m), m their mean (GKD, eq. 1 with β = ½)
 sampled     ρ · (log p_student − log p_teacher) of the sampled token, a policy gradient whose mean is the reverse KL
 
 The first three compare distributions: on the whole vocabulary, or on the union of both sides' `top_k` tokens with

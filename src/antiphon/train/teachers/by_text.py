@@ -3,6 +3,7 @@
 Where both emit tokens, the log-ratio of each span that begins and ends a token on both sides is shared out evenly over
 the student's tokens of the span. Where one side has a log-probability for its whole answer alone, the log-ratio of the
 answer is one advantage for all of the student's actions. Framing, such as a language tag, is compared in neither case.
+A teacher that opens its answers with a language is taken to have named the data's, or else the one that it hears.
 """
 
 from __future__ import annotations
@@ -18,12 +19,17 @@ from torch import Tensor
 from antiphon.algorithms.inputs import LEAST
 from antiphon.errors import ModelError
 from antiphon.models.logits import Predictions
+from antiphon.models.policy import Sampling
 from antiphon.train.batch import Batch, padded
 from antiphon.train.scoring import rollout_logprobs
 from antiphon.train.teachers.hearing import Hearing
+from antiphon.train.teachers.same_tokens import short_answer
 from antiphon.train.teachers.spans import Reading, align, prefixes, read
 from antiphon.train.teachers.teacher import Opinion
-from antiphon.types import Completion, Group
+from antiphon.types import Completion, Group, Prompt
+
+LANGUAGE_TOKENS = 8
+"""Most tokens in which a model names a language."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +49,20 @@ class TextTeacher:
         self.name, self.policy, self.student = name, policy, student
         self.temperature, self.max_tokens = temperature, max_tokens
         self._hearing = Hearing(policy.rate)
+        self._names_languages = short_answer(policy, None) != short_answer(policy, "English")
 
     @torch.no_grad()
     def judge(self, groups: Sequence[Group], batch: Batch, sampled: bool) -> Opinion:
-        targets = [self._target(group, i) for group in groups for i in range(len(group.completions))]
+        heard = self._hearing.of_step(batch)
+        languages = self._languages(groups, heard)
+        targets = [
+            self._target(group.prompt, answer, language)
+            for group, language in zip(groups, languages, strict=True)
+            for answer in group.answers
+        ]
         spoken: list[Spoken | None] = [None] * len(targets)
         if any(target is not None for target in targets):
-            logprobs = self._logprobs(self._hearing.of_step(batch), targets)
+            logprobs = self._logprobs(heard, targets)
             answers = [answer for group in groups for answer in group.answers]
             for row, (target, answer) in enumerate(zip(targets, answers, strict=True)):
                 if target is not None:
@@ -59,10 +72,23 @@ class TextTeacher:
     def divergence(self, student: Predictions, batch: Batch, algorithm: ModuleType, settings: Any) -> Tensor:
         raise TypeError("distributions over other tokens were refused when the teacher was loaded")
 
-    def _target(self, group: Group, place: int) -> list[int] | None:
+    def _languages(self, groups: Sequence[Group], heard: Batch) -> list[str | None]:
+        """Of each prompt: as the data or the request has it, else as the teacher names it, who may name none."""
+        languages = [group.example.language or group.prompt.language for group in groups]
+        unknown = [place for place, language in enumerate(languages) if language is None]
+        if self._names_languages and unknown:
+            part = heard.groups(unknown)
+            for portion in part.within(self.max_tokens, [self.policy.size(one) for one in part.prompts]):
+                prefix = self.policy.encode([part.prompts[i] for i in portion])
+                answers = self.policy.sample(prefix, 1, Sampling(0.0, LANGUAGE_TOKENS), None)
+                for i, (begun,) in zip(portion, answers, strict=True):
+                    languages[unknown[i]] = self.policy.named_language(begun.text)
+        return languages
+
+    def _target(self, prompt: Prompt, answer: str, language: str | None) -> list[int] | None:
         """The teacher's tokens for an answer, None where it has none: no such character, no such label."""
         try:
-            return self.policy.target(group.prompt, group.answers[place], group.example.language)
+            return self.policy.target(prompt, answer, language)
         except ModelError:
             return None
 

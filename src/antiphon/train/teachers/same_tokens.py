@@ -49,10 +49,10 @@ def same_tokens(student: Any, teacher: Any) -> bool:
         return False
     if student.tokenizer.get_vocab() != teacher.tokenizer.get_vocab():
         return False
-    return all(_said(student, language) == _said(teacher, language) for language in (None, "English"))
+    return all(short_answer(student, language) == short_answer(teacher, language) for language in (None, "English"))
 
 
-def _said(policy: Policy, language: str | None) -> list[int] | None:
+def short_answer(policy: Policy, language: str | None) -> list[int] | None:
     """What a short answer is for this model, None if it may not say it."""
     try:
         return policy.target(Prompt("", "asr", None, policy.rate), "a", language)
