@@ -6,6 +6,7 @@ import io
 import json
 import socket
 import threading
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -115,6 +116,44 @@ def test_a_body_may_be_neither_too_large_nor_too_slow():
             connection.sendall(f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{".encode())
             assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
         assert client.post(CHAT, json=say("x", max_tokens=1)).status_code == 200
+
+
+def test_bodies_may_not_take_all_memory_together():
+    """Of 160 kB for all, 17 clients that are slow to send theirs hold 151."""
+    with served(text_policy(), megabytes=0.01) as server, server.client() as client, ExitStack() as slow:
+        for _ in range(17):
+            connection = slow.enter_context(connected(server))
+            connection.sendall(
+                f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\n".encode() + b" " * 8900
+            )
+        body = say("x" * 9000, max_tokens=1)
+        assert until(lambda: client.post(CHAT, json=body).status_code == 429)
+        refused = client.post(CHAT, json=body)
+        assert "hold all memory" in refused.json()["error"]["message"]
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert client.post(CHAT, json=say("x", max_tokens=1)).status_code == 200
+        slow.close()
+        assert until(lambda: client.post(CHAT, json=body).status_code != 429)
+
+
+def test_a_head_that_does_not_come_ends_its_connection(monkeypatch):
+    monkeypatch.setattr("antiphon.serve.connection.HEAD_S", 0.3)
+    with served(text_policy()) as server:
+        with connected(server) as silent:
+            assert silent.recv(100) == b""
+        with connected(server) as dribbling:
+            whole = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+            dribbling.sendall(whole)
+            assert dribbling.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+            def closed() -> bool:
+                try:
+                    dribbling.sendall(b"G")
+                    return False
+                except ConnectionError:
+                    return True
+
+            assert until(closed, 3)
 
 
 def test_a_recording_may_not_be_too_long(student):

@@ -1,0 +1,157 @@
+"""Parts of the server by themselves: stops, subtitles, the room that uploads share."""
+
+import asyncio
+import io
+import itertools
+
+import numpy as np
+import pytest
+import soundfile
+from fastapi import HTTPException
+
+from antiphon.serve.limits import Limits
+from antiphon.serve.room import Room
+from antiphon.serve.stops import cut, settled
+from antiphon.serve.subtitles import srt, vtt
+from antiphon.serve.thinking import split
+from antiphon.serve.transcription import Segment
+from antiphon.serve.upload import Uploads
+from antiphon.types import Completion
+
+
+@pytest.mark.parametrize(
+    ("text", "stops", "before"),
+    [
+        ("one two three", ["two"], "one "),
+        ("one two three", ["three", "two"], "one "),
+        ("one two three", ["one"], ""),
+        ("one two three", ["four"], None),
+        ("one two three", [], None),
+        ("aab", ["ab"], "a"),
+    ],
+)
+def test_an_answer_is_cut_before_the_first_stop(text, stops, before):
+    assert cut(text, stops) == ((text, False) if before is None else (before, True))
+
+
+@pytest.mark.parametrize(
+    ("text", "sure"),
+    [
+        ("one tw", "one "),
+        ("one ", "one "),
+        ("one t", "one "),
+        ("one two", "one two"),
+        ("one \ufffd", "one "),
+        ("t", ""),
+    ],
+)
+def test_what_may_become_a_stop_is_held_back(text, sure):
+    assert settled(text, ["two"]) == sure
+
+
+def test_of_several_stops_that_have_begun_the_longest_is_held_back():
+    assert settled("say ##", ["#!", "###"]) == "say "
+
+
+def test_parts_of_a_thought_only_grow():
+    text = "<think>Let me see.</think>Yes."
+    parts = [split(text[:end], thinks=False, ended=False) for end in range(len(text) + 1)]
+    for before, after in itertools.pairwise(parts):
+        assert all(new.startswith(old) for old, new in zip(before, after, strict=True))
+    assert split(text, thinks=False) == ("Let me see.", "Yes.")
+
+
+def segment(start: float, end: float, text: str) -> Segment:
+    return Segment(start, end, text, None, Completion((), (), text, "stop", 0))
+
+
+SEGMENTS = [segment(0.0, 1.5, "one  two"), segment(2.0, 3.0, ""), segment(3599.9996, 3661.25, "a <b> & c")]
+
+
+def test_subtitles_number_what_was_said():
+    assert srt(SEGMENTS) == (
+        "1\n00:00:00,000 --> 00:00:01,500\none two\n\n2\n01:00:00,000 --> 01:01:01,250\na <b> & c\n\n"
+    )
+
+
+def test_web_subtitles_have_no_markup():
+    assert vtt(SEGMENTS).endswith("01:00:00.000 --> 01:01:01.250\na &lt;b&gt; &amp; c\n\n")
+
+
+def test_who_finds_no_room_waits_in_order():
+    entered = []
+
+    async def visit(room: Room, name: str, amount: float, leaving: asyncio.Event) -> None:
+        async with room.take(amount):
+            entered.append(name)
+            await leaving.wait()
+
+    async def scene() -> None:
+        room, doors = Room(10), [asyncio.Event() for _ in range(4)]
+        visits = [
+            asyncio.create_task(visit(room, name, amount, door))
+            for name, amount, door in zip("abcd", (6, 6, 1, 99), doors, strict=True)
+        ]
+        await asyncio.sleep(0)
+        assert entered == ["a"]  # c would fit, but b came before.
+        doors[0].set()
+        await asyncio.gather(visits[0])
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert entered == ["a", "b", "c"]
+        visits[1].cancel()
+        doors[2].set()
+        await asyncio.wait(visits[1:3])
+        await asyncio.sleep(0)
+        assert entered == ["a", "b", "c", "d"]  # Larger than all there is, and alone.
+        doors[3].set()
+        await visits[3]
+        assert room.taken == 0
+
+    asyncio.run(scene())
+
+
+def recording(seconds: float, channels: int = 1, form: str = "FLAC") -> io.BytesIO:
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros((round(seconds * 16000), channels), np.float32), 16000, format=form)
+    file.seek(0)
+    return file
+
+
+def test_recordings_in_memory_are_bounded_together():
+    """Two of a limit of 2 s fit at once; a third is decoded and waits."""
+
+    async def scene() -> None:
+        uploads, leaving = Uploads(Limits(seconds=2.0)), asyncio.Event()
+        held = []
+
+        async def hear() -> None:
+            async with uploads.waveform(recording(2.0), "clip", 16000) as waveform:
+                held.append(len(waveform))
+                await leaving.wait()
+
+        tasks = [asyncio.create_task(hear()) for _ in range(5)]
+        for _ in range(100):
+            await asyncio.sleep(0.005)
+        assert held == [32000, 32000]
+        leaving.set()
+        await asyncio.gather(*tasks)
+        assert len(held) == 5
+
+    asyncio.run(scene())
+
+
+def test_a_compressed_bomb_is_refused_before_it_is_decoded(monkeypatch):
+    """An hour of silence in a few kilobytes; nobody reads its samples."""
+    bomb = recording(3600.0, form="FLAC")
+    assert len(bomb.getvalue()) < 1_000_000
+    monkeypatch.setattr(soundfile.SoundFile, "read", lambda *_, **__: pytest.fail("the bomb was decoded"))
+
+    async def scene() -> None:
+        with pytest.raises(HTTPException) as refused:
+            async with Uploads(Limits()).waveform(bomb, "bomb.flac", 16000):
+                pass
+        assert refused.value.status_code == 413
+        assert "bomb.flac: longer than the 1800 s" in refused.value.detail
+
+    asyncio.run(scene())
