@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from antiphon.config import load_config
-from antiphon.dashboard.charts import options, sections
+from antiphon.dashboard.charts import sections
+from antiphon.dashboard.draw import options
 from antiphon.dashboard.pages.runs import PER_PAGE, Wanted, paged
 from antiphon.dashboard.read import runs
 from antiphon.dashboard.read.cache import Cached

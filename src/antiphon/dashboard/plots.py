@@ -8,7 +8,8 @@ from typing import Any
 
 from nicegui import ui
 
-from antiphon.dashboard.charts import AXES, PALETTE, Chart, options, sections
+from antiphon.dashboard.charts import Chart, sections
+from antiphon.dashboard.draw import AXES, PALETTE, options
 from antiphon.dashboard.read.cache import stamp
 from antiphon.dashboard.read.curves import FILES, Curves
 from antiphon.dashboard.widgets import empty, heading, notice

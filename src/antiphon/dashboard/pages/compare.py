@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nicegui import ui
 
-from antiphon.dashboard.charts import PALETTE
+from antiphon.dashboard.draw import PALETTE
 from antiphon.dashboard.frame import frame, missing, run_url
 from antiphon.dashboard.group import figure
 from antiphon.dashboard.plots import REFRESH, CurvesView

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from nicegui import ui
 
-from antiphon.dashboard.charts import PALETTE
+from antiphon.dashboard.draw import PALETTE
 from antiphon.dashboard.frame import frame, run_url
 from antiphon.dashboard.group import figure
 from antiphon.dashboard.read.runs import Row, list_rows
@@ -27,7 +27,7 @@ COLUMNS = [
 ]
 _SLOTS = {
     "id": '<q-td :props="props"><a :href="props.row.url">{{ props.row.id }}</a>'
-    '<div v-if="props.row.why" class="why">{{ props.row.why }}</div></q-td>',
+    '<div v-if="props.row.why" class="why" :title="props.row.why">{{ props.row.why }}</div></q-td>',
     "model": '<q-td :props="props"><div class="model" :title="props.row.model"><bdi>{{ props.row.model }}</bdi></div>'
     "</q-td>",
     "state": '<q-td :props="props"><span :class="\'badge \' + props.row.tone">{{ props.row.state }}</span></q-td>',

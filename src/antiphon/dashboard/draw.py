@@ -1,0 +1,152 @@
+"""Charts as options for ECharts: the curves of one run or of several, smoothed, over steps, hours or samples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from antiphon.dashboard.charts import Chart
+from antiphon.dashboard.read.curves import LEAST, POINTS, Axis, Curves
+
+PALETTE = ("#2a8c83", "#d9822b", "#5b7fd1", "#c2527f", "#8a9a2b", "#8e64c0", "#3aa0c9", "#b5574a", "#6e7b85", "#c9a227")
+"""Of the runs, in order; legible on light and on dark."""
+AXES: dict[Axis, str] = {"step": "Step", "time": "Hours", "samples": "Samples"}
+GHOSTS = 3
+"""With more runs than this, smoothed curves are not shadowed by the raw ones."""
+
+_DASHES = ("solid", "dashed", "dotted", [8, 3, 2, 3])
+_MUTED = "#8b9096"
+_NUMBER = "(v) => v === 0 || Math.abs(v) >= 1e-3 ? String(Number(v.toPrecision(4))) : v.toExponential(1)"
+_PERCENT = "(v) => Number((100 * v).toPrecision(3)) + '%'"
+_TOOLTIP = """(all) => {
+  const safe = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+  const write = PERCENT ? (v) => (100 * v).toFixed(1) + "%" : NUMBER;
+  const rows = all.map((p) => {
+    const [, y, low, high] = p.value;
+    const range = low === undefined || low === high ? "" : ` <small>${write(low)} to ${write(high)}</small>`;
+    return `<tr><td>${p.marker}${safe(p.seriesName)}</td><td><b>${write(y)}</b>${range}</td></tr>`;
+  });
+  return `<div class="quiet">AXIS ${Number(all[0].value[0].toPrecision(5))}</div><table>${rows.join("")}</table>`;
+}"""
+
+
+@dataclass(frozen=True)
+class View:
+    """How a page looks at curves."""
+
+    axis: Axis
+    window: int
+    """Steps of which a point is the mean."""
+    runs: int
+    """In the same chart."""
+
+    @property
+    def points(self) -> int:
+        """Most of a line."""
+        return max(LEAST, POINTS // self.runs)
+
+    @property
+    def shaded(self) -> float:
+        """Opacity of an interval's band: ten of them must not hide each other."""
+        return 0.3 / (1 + self.runs)
+
+
+def options(chart: Chart, runs: Sequence[tuple[str, Curves]], axis: Axis, window: int) -> dict[str, Any]:
+    """The ECharts options of `chart` for runs with their names, smoothed over `window` steps."""
+    view = View(axis, window, len(runs))
+    draw = _lines if chart.set is None else _measured
+    series = [
+        one
+        for (name, curves), colour in zip(runs, PALETTE, strict=False)
+        for one in draw(chart, name, colour, curves, view)
+    ]
+    tooltip = _TOOLTIP.replace("PERCENT", "true" if chart.rate else "false")
+    tooltip = tooltip.replace("NUMBER", _NUMBER).replace("AXIS", AXES[axis])
+    end = max(curves.end(axis) for _, curves in runs)
+    label = {"color": _MUTED, "fontSize": 11, "hideOverlap": True}
+    rule = {"lineStyle": {"color": "#8883"}}
+    return {
+        "animation": False,
+        "grid": {"left": 4, "right": 14, "top": 10, "bottom": 2, "containLabel": True},
+        "tooltip": {
+            "trigger": "axis",
+            "confine": True,
+            "className": "tip",
+            "axisPointer": {"lineStyle": {"color": _MUTED}},
+            ":formatter": tooltip,
+        },
+        "xAxis": {
+            "type": "value",
+            "min": 0,
+            "max": end or "dataMax",
+            "axisLabel": {**label, "alignMaxLabel": "right"},
+            "axisLine": {"onZero": False, **rule},
+            "axisTick": {"show": False},
+            "splitLine": {"show": False},
+        },
+        "yAxis": {
+            "type": "log" if chart.log else "value",
+            "scale": True,
+            "axisLabel": {**label, ":formatter": _PERCENT if chart.rate else _NUMBER},
+            "splitLine": rule,
+        },
+        "series": series,
+    }
+
+
+def _lines(chart: Chart, run: str, colour: str, curves: Curves, view: View) -> Iterator[dict[str, Any]]:
+    """A line for each key that the run has; with smoothing, the raw one faintly behind the first of few runs."""
+    table = chart.table(curves)
+    for number, line in enumerate(chart.lines):
+        if line.key not in table.columns:
+            continue
+        points = curves.line(table, line.key, view.axis, view.window, view.points)
+        points = [point for point in points if point[1] > 0] if chart.log else points
+        names = [run] if view.runs > 1 else []
+        name = " · ".join([*names, line.name] if len(chart.lines) > 1 or not names else names)
+        if view.window > 1 and number == 0 and view.runs <= GHOSTS and not chart.log:
+            raw = curves.line(table, line.key, view.axis, 1, view.points)
+            yield _series(name, colour, raw, {"width": 1, "opacity": 0.25}) | _SILENT
+        yield _series(name, colour, points, {"width": 1.6, "type": _DASHES[number % len(_DASHES)]})
+
+
+def _measured(chart: Chart, run: str, colour: str, curves: Curves, view: View) -> Iterator[dict[str, Any]]:
+    """The interval as a band, which is a stack of nothing up to its lower end and of its width; the rate above it.
+
+    A single evaluation has no band, but a bar. Where the guard raised an alarm there is a dotted line.
+    """
+    assert chart.set is not None
+    found = curves.measured(*chart.set, view.axis)
+    stack = {"stack": run, "stackStrategy": "all"} | _SILENT
+    below = [list(point) for point in zip(found.x, found.low, strict=True)]
+    wide = [[x, high - low] for x, low, high in zip(found.x, found.low, found.high, strict=True)]
+    band = {"areaStyle": {"color": colour, "opacity": view.shaded}}
+    yield _series(run, colour, below, {"width": 0}) | stack
+    yield _series(run, colour, wide, {"width": 0}) | stack | band
+    points = [list(point) for point in zip(found.x, found.y, found.low, found.high, strict=True)]
+    bars = [[{"coord": [x, low]}, {"coord": [x, high]}] for x, _, low, high in points] if len(points) == 1 else []
+    label = {"formatter": "guard", "position": "insideEndTop", "fontSize": 10, "color": _MUTED}
+    alarms = [{"xAxis": x, "lineStyle": {"type": "dotted"}, "label": label} for x in curves.alarms(view.axis)]
+    style = {"symbol": "none", "silent": True, "animation": False}
+    mark = {"data": [*bars, *alarms], "lineStyle": {"type": "solid", "width": 1.5, "opacity": 0.6}, **style}
+    yield _series(run, colour, points, {"width": 1.6}) | {"showSymbol": True, "markLine": mark}
+
+
+_SILENT = {"silent": True, "tooltip": {"show": False}, "showSymbol": False}
+
+
+def _series(name: str, colour: str, points: list[list[float]], style: dict[str, Any]) -> dict[str, Any]:
+    """The points are text that the browser reads: NiceGUI would watch each of them for changes."""
+    return {
+        "type": "line",
+        "name": name,
+        ":data": json.dumps(points, separators=(",", ":")),
+        "color": colour,
+        "symbol": "circle",
+        "symbolSize": 5,
+        "showSymbol": len(points) < 3,
+        "lineStyle": {"color": colour, **style},
+        "emphasis": {"disabled": True},
+    }
