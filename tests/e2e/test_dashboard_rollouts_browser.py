@@ -37,6 +37,10 @@ def run(trained, tmp_path_factory) -> RunFolder:
     ]
     summary = {"set": "dev", "function": "digits", "step": LAST, "n": 2, "failed": 1, "score": 0.5}
     save_scores(run.path / "evals" / "step-000016-dev%3Adigits", summary, rows, {"audio/0.flac": clip.read_bytes()})
+    other = summary | {"step": None, "served_model_name": "whisper", "time": "2026-11-21T14:30:00+00:00"}
+    save_scores(
+        root / "evals" / "20261121-143000-whisper-dev%3Adigits", other, rows, {"audio/0.flac": clip.read_bytes()}
+    )
     return run
 
 
@@ -192,6 +196,11 @@ def test_evaluations_are_read_worst_first_searched_and_set_side_by_side(browser,
         expect(page.locator(".facts")).to_contain_text("Mean score")
         expect(entries.first).to_contain_text("ValueError: no digits in the answer")
         expect(entries.nth(1).locator("del")).to_have_text("<three>")
+        expect(entries.nth(1).locator("clip-player.ready")).to_be_visible()
+
+        page.get_by_role("link", name="antiphon").click()
+        page.get_by_role("link", name="Evaluations of other models").click()
+        expect(page.locator("h1")).to_have_text("dev:digits 2026-11-21 14:30 whisper")
         expect(entries.nth(1).locator("clip-player.ready")).to_be_visible()
 
 

@@ -38,18 +38,19 @@ class Comparison:
     sets: list[dict[str, Any]] = field(default_factory=list)
     """Of each set what `antiphon compare --json` says, the `sentence` among it."""
     error: str = ""
-    _folder: tempfile.TemporaryDirectory = field(default_factory=lambda: tempfile.TemporaryDirectory("-compare"))
+    _folder: Path | None = None
+    """Where `antiphon compare` keeps what it has recognised."""
     _process: subprocess.Popen[str] | None = None
 
     def progress(self) -> tuple[str, int]:
         """What is being done, and the clips recognised so far, of both sides together."""
-        done = {side: _recognised(Path(self._folder.name) / side / "transcripts") for side in "ab"}
-        if done["b"] is not None:
-            return f"recognising after step {self.b}", (done["a"] or 0) + done["b"]
-        if done["a"] is not None:
-            finished = self.total is not None and done["a"] >= self.total
-            return f"loading step {self.b}" if finished else f"recognising after step {self.a}", done["a"]
-        return f"loading step {self.a}", 0
+        first, second = (_recognised(self._folder / side / "transcripts") if self._folder else None for side in "ab")
+        if second is not None:
+            return f"recognising after step {self.b}", (first or 0) + second
+        if first is None:
+            return f"loading step {self.a}", 0
+        finished = self.total is not None and first >= self.total
+        return f"loading step {self.b}" if finished else f"recognising after step {self.a}", first
 
     def names(self, config: Config) -> list[str]:
         """What `antiphon compare` calls both, with `--runs`: RUN@STEP, or the model that the run started from."""
@@ -73,7 +74,8 @@ class Comparison:
             self.error, self.state = str(error), "failed"
 
     def _recognise(self, config: Config) -> None:
-        with self._folder:
+        with tempfile.TemporaryDirectory(prefix="antiphon-compare-") as folder:
+            self._folder = Path(folder)
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _COMMAND, "compare", *_arguments(self, config)],
                 cwd=_working_folder(self.run),
@@ -82,14 +84,18 @@ class Comparison:
                 stderr=subprocess.PIPE,
                 text=True,
             )
+            if self.state == "stopped":
+                self._process.terminate()
             out, err = self._process.communicate()
+            self._folder = None
             if self.state == "stopped":
                 return
             try:
                 self.sets = json.loads(out)["sets"]
                 self.state = "finished"
             except (ValueError, KeyError):
-                self.error = " ".join(err.strip().splitlines()[-3:]) or f"it ended with {self._process.returncode}"
+                told = " ".join(err.strip().splitlines()[-3:]).removeprefix("error: ")
+                self.error = told or f"it ended with status {self._process.returncode}"
                 self.state = "failed"
 
 
@@ -149,7 +155,7 @@ def _stop_all() -> None:
 def _arguments(one: Comparison, config: Config) -> list[str]:
     given: dict[str, Any] = {
         "--runs": one.run.parent,
-        "--output": one._folder.name,
+        "--output": one._folder,
         "--limit": config.eval.limit,
         "--task": config.task,
         "--language": config.language,

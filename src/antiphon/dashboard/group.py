@@ -6,10 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
+from urllib.parse import quote
 
 import numpy as np
 
 from antiphon.dashboard import tokens
+from antiphon.dashboard.frame import run_url
 from antiphon.dashboard.pages.clips import rollout_clip
 from antiphon.dashboard.read.rollouts import GroupOfStep, Sample, StepOfRun
 from antiphon.evaluate.page import word_diff
@@ -77,17 +79,18 @@ def legend(group: GroupOfStep, colour: str) -> str:
     return tokens.legend(colour, tokens.reach(group.samples))
 
 
-def samples(group: GroupOfStep, colour: str) -> str:
+def samples(run: str, group: GroupOfStep, colour: str) -> str:
     """All completions, the best first and those without a reward last; those that are the same, once."""
     largest = tokens.reach(group.samples)
     rewarded = any(one.reward is not None for one in group.samples)
+    log = f"{run_url(run, 'logs')}?q={quote(repr(group.example_id))}" if rewarded else ""
     alike: dict[tuple, list[Sample]] = {}
     for one in sorted(group.samples, key=lambda one: (one.reward is None, -(one.reward or 0.0), one.index)):
         alike.setdefault((one.text, *one.tokens, one.reward, one.truncated, *one.advantages), []).append(one)
-    return "".join(_samples(several, group.reference, rewarded, colour, largest) for several in alike.values())
+    return "".join(_samples(several, group.reference, log, colour, largest) for several in alike.values())
 
 
-def _samples(several: Sequence[Sample], reference: str, rewarded: bool, colour: str, largest: float) -> str:
+def _samples(several: Sequence[Sample], reference: str, log: str, colour: str, largest: float) -> str:
     """One entry for completions that are the same in all but their number."""
     one = several[0]
     clean = normaliser(None)
@@ -95,15 +98,16 @@ def _samples(several: Sequence[Sample], reference: str, rewarded: bool, colour: 
     diff = diff or '<span class="quiet">(empty)</span>'
     strip = tokens.strip(one, colour, largest) if one.tokens else ""
     return (
-        f'<article class="sample"><div class="earned">{_earned(one, rewarded)}</div>'
+        f'<article class="sample"><div class="earned">{_earned(one, log)}</div>'
         f'<div class="said"><p class="diff" title="{escape(one.text)}">{diff}</p>{strip}'
         f'<p class="quiet number">{" · ".join(_about(several))}</p></div></article>'
     )
 
 
-def _earned(one: Sample, rewarded: bool) -> str:
+def _earned(one: Sample, log: str) -> str:
+    """Reward and parts; where it failed, a link to the `log`, which says why. Empty where nothing is rewarded."""
     if one.reward is None:
-        return '<span class="badge bad">reward failed</span>' if rewarded else ""
+        return f'<a class="badge bad" href="{escape(log)}">reward failed</a>' if log else ""
     parts = "".join(f"<span>{escape(name)}</span><span>{figure(value)}</span>" for name, value in one.parts.items())
     return f"<b>{figure(one.reward)}</b><div class='parts'>{parts}</div>"
 

@@ -128,7 +128,7 @@ class _Rollouts:
         self.slider = ui.slider(min=0, max=max(len(self.steps) - 1, 1), value=place).classes("grow steps")
         self.slider.props('aria-label="Step"')
         self.slider.on_value_change(lambda event: self._go(self.steps[min(int(event.value or 0), len(self.steps) - 1)]))
-        ui.keyboard(self._key, ignore=["input", "select", "textarea", "button"])
+        ui.keyboard(self._key, ignore=["input", "select", "textarea"])
 
     def _filters(self) -> None:
         with ui.element("div").classes("row filters"):
@@ -172,6 +172,7 @@ class _Rollouts:
             self.wanted = replace(self.wanted, step=self.step)
             self.steps = found
             self.slider.props["max"] = max(len(found) - 1, 1)
+            self.slider.value = found.index(self.step)
             self._say_step()
 
     def _say_step(self) -> None:
@@ -222,7 +223,7 @@ class _Rollouts:
         ui.html(group.heading(self.run.name, self.step, found), sanitize=False)
         if any(one.tokens for one in found.samples):
             self._colours(found, colour)
-        ui.html(group.samples(found, colour), sanitize=False).classes("samples")
+        ui.html(group.samples(self.run.name, found, colour), sanitize=False).classes("samples")
 
     def _colours(self, found: GroupOfStep, colour: str) -> None:
         with ui.element("div").classes("row"):
