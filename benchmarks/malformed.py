@@ -112,6 +112,7 @@ def _wrong_type(rng: Rng) -> Attack:
         b"OggS" + rng.bytes(200),
         b"ID3" + rng.bytes(200),
         b"\x1aE\xdf\xa3" + rng.bytes(200),
+        b"#!AMR\n" + rng.bytes(800),
         b"\x00\x00\x00\x18ftypM4A " + rng.bytes(200),
         rng.bytes(int(rng.integers(1, 3000))),
     ]

@@ -1,14 +1,21 @@
-"""Parts of the server by themselves: stops, subtitles, the room that uploads share."""
+"""Parts of the server by themselves: stops, subtitles, the room that uploads share, the list of servers."""
 
 import asyncio
+import fcntl
 import io
 import itertools
+import json
+import os
+import threading
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 import soundfile
 from fastapi import HTTPException
 
+from antiphon.errors import ConfigError
+from antiphon.serve import process
 from antiphon.serve.limits import Limits
 from antiphon.serve.room import Room
 from antiphon.serve.stops import cut, settled
@@ -155,3 +162,36 @@ def test_a_compressed_bomb_is_refused_before_it_is_decoded(monkeypatch):
         assert "bomb.flac: longer than the 1800 s" in refused.value.detail
 
     asyncio.run(scene())
+
+
+@pytest.fixture
+def instance(tmp_path, monkeypatch) -> process.Instance:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return process.Instance("model", "name", "127.0.0.1", 8025, os.getpid(), 0.0, [])
+
+
+def test_a_server_is_listed_while_it_runs(instance):
+    with process.listed(instance):
+        assert process.running() == [instance]
+        with pytest.raises(ConfigError, match="a server has port 8025 already"), process.listed(instance):
+            pass
+    assert process.running() == []
+    assert not any(process.folder().glob("*.json"))
+
+
+def test_what_a_killed_server_left_is_in_nobodys_way(instance):
+    process.folder().mkdir(parents=True)
+    (process.folder() / "8025.json").write_text(json.dumps(asdict(instance)))
+    assert process.running() == []
+    with process.listed(instance):
+        assert process.running() == [instance]
+
+
+def test_looking_at_the_list_keeps_no_server_from_starting(instance):
+    """It takes the lock for a moment."""
+    process.folder().mkdir(parents=True)
+    with (process.folder() / "8025.json").open("a+") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        threading.Timer(0.2, fcntl.flock, (looking, fcntl.LOCK_UN)).start()
+        with process.listed(instance):
+            assert process.running() == [instance]

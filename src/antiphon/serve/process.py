@@ -11,9 +11,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
 from antiphon.errors import ConfigError, RunError
 from antiphon.types import Seconds
@@ -57,11 +58,10 @@ def listed(instance: Instance) -> Iterator[None]:
     """
     path = folder() / f"{instance.port}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError(f"a server has port {instance.port} already; choose another --port") from error
+    file = _locked(path)
+    if file is None:
+        raise ConfigError(f"a server has port {instance.port} already; choose another --port")
+    with file:
         file.truncate(0)
         file.write(json.dumps(asdict(instance)) + "\n")
         file.flush()
@@ -71,15 +71,31 @@ def listed(instance: Instance) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
+def _locked(path: Path) -> TextIO | None:
+    """The file, with its lock; None when it is held for longer than `running` looks at it."""
+    for _ in range(20):
+        file = path.open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.fileno()).st_nlink:
+                return file
+            file.close()  # A server that has just ended removed it.
+        except OSError:
+            file.close()
+            time.sleep(0.05)
+    return None
+
+
 def running() -> list[Instance]:
     """All servers of this user, by port."""
     found = []
-    for path in sorted(folder().glob("*.json")):
-        with path.open() as file:
+    for path in folder().glob("*.json"):
+        with suppress(FileNotFoundError), path.open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except OSError:
-                found.append(Instance(**json.loads(file.read())))
+                if text := file.read():  # Or else it is just being written.
+                    found.append(Instance(**json.loads(text)))
     return sorted(found, key=lambda one: one.port)
 
 
