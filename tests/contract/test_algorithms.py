@@ -6,16 +6,39 @@ import pytest
 import torch
 
 from antiphon.algorithms.inputs import Outcomes, Scores
+from antiphon.algorithms.policy_gradient import PolicyGradientSettings
 from antiphon.algorithms.terms import counts, token_weights
 from antiphon.train.objectives import algorithm_names, import_algorithm
 
 GROUPS, SIZE, LENGTH = 3, 4, 5
 ROWS = GROUPS * SIZE
+EVERYTHING = {
+    "beta": 0.1,
+    "entropy_bonus": 0.1,
+    "teacher_coefficient": 0.5,
+    "correction": "truncate",
+    "correction_level": "sequence",
+}
+"""Every term of a policy gradient at once."""
 
 
 @pytest.fixture(params=algorithm_names())
 def algorithm(request):
     return import_algorithm(request.param)
+
+
+def cases():
+    """Each algorithm with its defaults, and with every option of its loss."""
+    for name in algorithm_names():
+        module = import_algorithm(name)
+        yield pytest.param(module, module.Settings(), id=name)
+        if issubclass(module.Settings, PolicyGradientSettings):
+            yield pytest.param(module, module.Settings(**EVERYTHING), id=f"{name} with every term")
+    sampled = import_algorithm("opd")
+    yield pytest.param(sampled, sampled.Settings(loss="sampled"), id="opd of what was sampled")
+
+
+with_options = pytest.mark.parametrize(("algorithm", "settings"), list(cases()))
 
 
 def outcomes() -> Outcomes:
@@ -100,8 +123,8 @@ def test_what_is_not_valid_counts_nowhere(algorithm):
     assert torch.equal(left_out[valid], again[valid])
 
 
-def test_loss_is_a_finite_scalar_whose_gradient_stays_off_the_padding(algorithm):
-    settings = algorithm.Settings()
+@with_options
+def test_loss_is_a_finite_scalar_whose_gradient_stays_off_the_padding(algorithm, settings):
     given, mask = scores(settings, algorithm)
     loss, metrics = algorithm.loss(given, settings)
     loss.backward()
@@ -113,8 +136,8 @@ def test_loss_is_a_finite_scalar_whose_gradient_stays_off_the_padding(algorithm)
     assert all(value.shape == () and not value.requires_grad for value in metrics.values())
 
 
-def test_micro_batches_add_up_to_the_whole_batch(algorithm):
-    settings = algorithm.Settings()
+@with_options
+def test_micro_batches_add_up_to_the_whole_batch(algorithm, settings):
     given, _ = scores(settings, algorithm)
     whole = gradient(algorithm, settings, given, [given])
     cuts = (slice(0, SIZE), slice(SIZE, None))
@@ -123,8 +146,8 @@ def test_micro_batches_add_up_to_the_whole_batch(algorithm):
     torch.testing.assert_close(parts[1], whole[1])
 
 
-def test_shards_with_global_counts_add_up_to_the_whole_batch(algorithm):
-    settings = algorithm.Settings()
+@with_options
+def test_shards_with_global_counts_add_up_to_the_whole_batch(algorithm, settings):
     given, mask = scores(settings, algorithm)
     whole = gradient(algorithm, settings, given, [given])
     shards = []
@@ -136,8 +159,8 @@ def test_shards_with_global_counts_add_up_to_the_whole_batch(algorithm):
     torch.testing.assert_close(apart[1], whole[1])
 
 
-def test_the_order_of_groups_and_of_their_completions_does_not_matter(algorithm):
-    settings = algorithm.Settings()
+@with_options
+def test_the_order_of_groups_and_of_their_completions_does_not_matter(algorithm, settings):
     given, _ = scores(settings, algorithm)
     whole = gradient(algorithm, settings, given, [given])
     order = torch.tensor([8, 11, 10, 9, 3, 1, 0, 2, 4, 5, 7, 6])
@@ -146,8 +169,8 @@ def test_the_order_of_groups_and_of_their_completions_does_not_matter(algorithm)
     torch.testing.assert_close(permuted[1], whole[1])
 
 
-def test_further_padding_changes_nothing(algorithm):
-    settings = algorithm.Settings()
+@with_options
+def test_further_padding_changes_nothing(algorithm, settings):
     given, _ = scores(settings, algorithm)
     whole = gradient(algorithm, settings, given, [given])
     wider = {
