@@ -49,10 +49,11 @@ def test_what_was_cut_short_or_is_not_confident_is_dropped_and_counted():
     )
 
 
-def test_nothing_left_says_how_confident_the_best_one_was():
-    labels = Labels(model="teacher", min_confidence=0.5)
-    with pytest.raises(DataError, match=r"lower the other to 0\.300 or less"):
-        relabel([example("a"), example("b")], [heard("a", 0.3), heard("b", 0.9, "length")], labels)
+@pytest.mark.parametrize(("asked", "best", "said"), [(0.5, 0.3, "0.300"), (1.0, 0.9998, "0.999")])
+def test_nothing_left_says_what_would_leave_the_best_one(asked, best, said):
+    labels = Labels(model="teacher", min_confidence=asked)
+    with pytest.raises(DataError, match=f"lower the other to {said} or less"):
+        relabel([example("a"), example("b")], [heard("a", best), heard("b", 0.9, "length")], labels)
 
 
 def test_a_text_may_be_left_out_or_null_where_none_is_required(tmp_path):
