@@ -164,6 +164,26 @@ def test_a_compressed_bomb_is_refused_before_it_is_decoded(monkeypatch):
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("form", ["VOC", "SDS", "MAT5"])
+def test_formats_that_nobody_records_in_are_not_even_opened(form):
+    async def scene() -> None:
+        with pytest.raises(HTTPException, match="no recording") as refused:
+            async with Uploads(Limits()).waveform(recording(0.1, form=form), "old.bin", 16000):
+                pass
+        assert refused.value.status_code == 400
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("form", ["WAV", "RF64", "FLAC", "OGG", "MP3", "AIFF", "CAF", "AU", "W64"])
+def test_formats_that_people_record_in_are_heard(form):
+    async def scene() -> None:
+        async with Uploads(Limits()).waveform(recording(0.5, form=form), "clip", 8000) as waveform:
+            assert len(waveform) == 4000
+
+    asyncio.run(scene())
+
+
 @pytest.fixture
 def instance(tmp_path, monkeypatch) -> process.Instance:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

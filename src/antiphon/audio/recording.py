@@ -29,6 +29,8 @@ def read_recording(path: Path, rate: Hertz, max_seconds: Seconds) -> np.ndarray:
     """
     with path.open("rb") as file:
         head = file.read(16)
+    if head and not (_for_ffmpeg(head) or _for_libsndfile(head)):
+        raise AudioError(f"{path}: no recording (it begins {head[:8]!r}); send WAV, FLAC, MP3, OGG, WebM, MP4, AAC …")
     if _for_ffmpeg(head):
         blocks, samples = [], 0
         for block in _decoded(path, rate):
@@ -47,6 +49,14 @@ def _for_ffmpeg(head: bytes) -> bool:
     """Whether a file that begins so is of a format that libsndfile does not read."""
     adts = len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0
     return adts or head[4:8] == b"ftyp" or head.startswith((b"\x1aE\xdf\xa3", b"#!AMR", b"\x30\x26\xb2\x75"))
+
+
+def _for_libsndfile(head: bytes) -> bool:
+    """Whether it is of a format that people record in. libsndfile reads two dozen more, which few have ever tested."""
+    mp3 = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0
+    return mp3 or head.startswith(
+        (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"ID3", b"FORM", b"caff", b".snd", b"riff")
+    )
 
 
 def _decoded(path: Path, rate: Hertz) -> Iterator[np.ndarray]:
