@@ -101,8 +101,9 @@ def relabel(
     )
     if not kept:
         best = max((heard.confidence for _, heard in whole), default=0.0)
+        enough = math.floor(1000 * best) / 1000
         raise DataError(
-            f"{summary}, so none is left to learn from; raise the one, or lower the other to {math.floor(1000 * best) / 1000:.3f} or less, "
+            f"{summary}, so none is left to learn from; raise the one, or lower the other to {enough:.3f} or less, "
             "the most confident one's"
         )
     return kept, summary
