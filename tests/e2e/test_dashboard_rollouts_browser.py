@@ -239,6 +239,18 @@ def test_a_log_is_followed_and_searched(browser, server, run):
         expect(lines).to_contain_text("failed: <timeout>")
 
 
+def test_further_steps_are_offered_and_what_is_read_stays(browser, server, run):
+    rollouts = run.path / "rollouts"
+    with visit(browser, server, f"/run/{run.id}/rollouts") as page:
+        title = page.locator("h1.step")
+        expect(title).to_have_text(f"Step {LAST} the last")
+        expect(page.get_by_role("button", name="Next step")).to_be_disabled()
+        shutil.copy(rollouts / f"step-{LAST:06d}.parquet", rollouts / f"step-{LAST + 1:06d}.parquet")
+        expect(title).to_have_text(f"Step {LAST} of {LAST + 1}")
+        page.get_by_role("button", name="Next step").click()
+        expect(title).to_have_text(f"Step {LAST + 1} the last")
+
+
 @pytest.mark.parametrize(
     "path",
     [

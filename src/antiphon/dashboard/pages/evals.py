@@ -117,6 +117,11 @@ class _Evaluations:
     def against(self) -> Evaluated | None:
         return None if self.wanted.against is None else self.others.get(self.wanted.against)
 
+    @property
+    def kind(self) -> str:
+        """What the filters and orders are of."""
+        return "compared" if self.against else self.chosen.kind
+
     def _look_for_more(self) -> None:
         found, _ = list_evaluations(self.home)
         if found and found != self.all:
@@ -206,12 +211,11 @@ class _Evaluations:
         ui.timer(0, test, once=True)
 
     def _filters(self) -> None:
-        kind = "compared" if self.against else self.chosen.kind
         with ui.element("div").classes("row filters"):
             field = ui.input(placeholder="Search words, id, speaker", value=self.wanted.q)
             field.on_value_change(lambda event: self._want(q=event.value or ""))
             field.props('dense outlined clearable debounce=250 aria-label="Search"').classes("search")
-            for key, options in (("only", SHOWN[kind]), ("sort", ORDERS[kind])):
+            for key, options in (("only", SHOWN[self.kind]), ("sort", ORDERS[self.kind])):
                 value = getattr(self.wanted, key)
                 select = ui.select(options, value=value if value in options else "")
                 select.on_value_change(lambda event, key=key: self._want(**{key: event.value}))
@@ -238,13 +242,14 @@ class _Evaluations:
 
     def _found(self) -> Sequence[Any]:
         """The rows, or pairs of rows, that pass the filters, in order."""
-        wanted, words = self.wanted, self.wanted.q.casefold()
+        words = self.wanted.q.casefold()
+        only = self.wanted.only if self.wanted.only in SHOWN[self.kind] else ""
+        sort = self.wanted.sort if self.wanted.sort in ORDERS[self.kind] else ""
         if self.against:
-            pairs = [one for one in self.pairs if _passes(one, wanted.only) and words in _text(one.after, one.before)]
-            sign = 1 if wanted.sort == "better" else -1
-            return sorted(pairs, key=lambda one: sign * one.change)
-        rows = [row for row in self.rows if _is(row, wanted.only) and words in _text(row)]
-        return sorted(rows, key=_KEYS[wanted.sort]) if wanted.sort in _KEYS else _worst(rows)
+            pairs = [one for one in self.pairs if _passes(one, only) and words in _text(one.after, one.before)]
+            return sorted(pairs, key=lambda one: one.change if sort == "better" else -one.change)
+        rows = [row for row in self.rows if _is(row, only) and words in _text(row)]
+        return sorted(rows, key=_KEYS[sort]) if sort else _worst(rows)
 
     def _entry(self) -> Callable[[Any], str]:
         run, one, against = self.run, self.chosen, self.against

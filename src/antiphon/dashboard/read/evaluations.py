@@ -139,7 +139,7 @@ def _read_rows(path: Path) -> list[Row]:
         rows = table.to_pylist()
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
         raise RunError(f"evals/{path.parent.name}/{path.name} cannot be read: {reason(error)}") from error
-    return [{**row, "place": place} for place, row in enumerate(rows)]
+    return [{"speaker": None, **row, "place": place} for place, row in enumerate(rows)]
 
 
 def _require_columns(table: pa.Table) -> None:
