@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, File, Form, HTTPException, Request, UploadFile
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 
+from antiphon.serve.body import ParsedRoute
 from antiphon.serve.chat import Chat, sse
 from antiphon.serve.errors import body_of, status_of
 from antiphon.serve.schemas import ChatRequest, answers
@@ -19,7 +20,7 @@ from antiphon.serve.state import Served
 from antiphon.serve.subtitles import srt, vtt
 from antiphon.serve.transcription import Transcription, Wish
 
-router = APIRouter()
+router = APIRouter(route_class=ParsedRoute)
 _log = logging.getLogger("antiphon.serve")
 PATHS = {"/v1/audio/transcriptions", "/asr", "/v1/chat/completions"}
 MaxNewTokens = Annotated[int, Form(ge=1, le=4096, description="Longest transcript of each piece, in tokens.")]
