@@ -160,7 +160,10 @@ async def hangs_on_two(sample: Sample) -> float:
 def test_a_call_that_takes_too_long_has_failed() -> None:
     values, (message,) = scores(hangs_on_two, RewardLimits(timeout_s=0.02, on_failure="drop"))
     assert values == [1.0, None, 1.0]
-    assert "failed on sample 'a' (completion 1): TimeoutError: no answer within 0.02 s (reward_limits.time" in message
+    assert (
+        "failed on sample 'a' (completion 1): TimeoutError: no answer within 0.02 s (reward_limits.timeout_s); make it"
+        in message
+    )
     with pytest.raises(RewardError, match=r"in each of 2 tries: TimeoutError: no answer within 0\.02 s"):
         scores(hangs_on_two, RewardLimits(timeout_s=0.02, retries=1))
 

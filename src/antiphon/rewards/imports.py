@@ -84,9 +84,10 @@ def _suggestion(module: ModuleType, name: str) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """One line: the kind of error, what it says, and the last line of code it passed through."""
+    """One line: the kind of error, what it says, and the last line of others' code that it passed through."""
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    frames = traceback.extract_tb(error.__traceback__)
+    own = Path(__file__).parents[1]
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if own not in Path(one.filename).parents]
     if isinstance(error, SyntaxError) or not frames:
         return said
     return f"{said} [{Path(frames[-1].filename).name}, line {frames[-1].lineno}]"

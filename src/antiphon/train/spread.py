@@ -31,6 +31,6 @@ class SpreadWatch:
         return (
             f"in the last {STEPS} steps the completions of almost every group earned the same, so the rewards teach "
             "next to nothing; use data on which answers differ (harder where all are right, easier where all are "
-            "wrong), raise rollout.temperature or rollout.group_size, set algorithm.dynamic_sampling, or use a reward "
-            "with finer steps"
+            "wrong), raise rollout.temperature or rollout.group_size, set algorithm.dynamic_sampling (policy gradients "
+            "have it), or use a reward with finer steps"
         )
