@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import io
 import json
 import socket
 import threading
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -211,3 +214,27 @@ def test_a_step_that_fails_fails_its_requests_and_no_others(monkeypatch):
             assert failed.status_code == 500
             assert "division" not in failed.text
         assert client.post(CHAT, json=say("x", max_tokens=2)).status_code == 200
+
+
+def test_the_load_benchmark_finds_what_is_lost_and_what_differs(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    load = importlib.import_module("serve_load")
+    monkeypatch.setattr(load, "prepare_cpu", lambda threads: None)
+    options = ["--engine", "--clients", "4", "--clips", "4", "--seconds", "0.5", "--rounds", "1", "--json"]
+    load.main(options)
+    found = json.loads(capsys.readouterr().out)
+    assert found["ratio"] > 0
+    for side in ("one", "4"):
+        assert (found[side]["lost"], found[side]["different"]) == (0, 0)
+        assert 0 < found[side]["p50_ms"] <= found[side]["p95_ms"] <= found[side]["p99_ms"]
+
+    async def forgetful(client: int, clip: int) -> str:
+        await asyncio.sleep(0)
+        if clip == 1:
+            raise ConnectionError
+        return "different"
+
+    turns = load.Turns()
+    asyncio.run(load.turn(forgetful, 2, 0.01, ["said", "said"], turns))
+    assert turns.lost
+    assert turns.different == len(turns.times) > 0
