@@ -98,6 +98,7 @@ DAMAGE = {
     "status is deep": ("status.json", DEEP),
     "status lacks its steps": ("status.json", b'{"state": "running", "step": 3}'),
     "step is text": ("status.json", b'{"state": "running", "step": "3", "steps": 8, "started": "2026"}'),
+    "state is unknown": ("status.json", b'{"state": "resting", "step": 3, "steps": 8, "started": "2026"}'),
     "state is a list": ("status.json", b'{"state": [], "step": 3, "steps": 8, "started": "2026"}'),
     "no such process": ("status.json", b'{"state": "running", "step": 3, "steps": 8, "started": "2026", "pid": 1e99}'),
     "status is gone": ("status.json", None),
@@ -110,6 +111,19 @@ DAMAGE = {
     "metrics are text": ("metrics.jsonl", b"step 1\nstep 2\n"),
     "metrics are deep": ("metrics.jsonl", DEEP + b"\n"),
     "summary is torn": ("evals/step-000004-noisy/summary.json", b'{"set": "noisy", "st'),
+    "summary's set is no text": (
+        "evals/step-000004-noisy/summary.json",
+        b'{"set": "\\ud800", "step": 4, "wer": 0.2, "ci": null}',
+    ),
+    "summary's step is endless": ("evals/step-000004-noisy/summary.json", b'{"set": "a", "step": 1e999, "wer": 0.2}'),
+    "summary's step is huge": (
+        "evals/step-000004-noisy/summary.json",
+        b'{"set": "a", "step": ' + b"9" * 400 + b', "wer": 0.2}',
+    ),
+    "summary's rate is huge": (
+        "evals/step-000004-noisy/summary.json",
+        b'{"set": "a", "step": 4, "wer": ' + b"9" * 400 + b"}",
+    ),
     "summary is deep": ("evals/step-000004-noisy/summary.json", DEEP),
     "summary is gone": ("evals/step-000004-noisy/summary.json", None),
     "summary's rate is text": (
@@ -152,6 +166,22 @@ def test_damage_is_named_and_hides_nothing_else(run, name, content):
 def test_lines_of_any_kind_are_drawn_as_far_as_they_can_be(run, name, content):
     damage(run / name, content)
     read_row(run)
+    draw(run)
+
+
+def test_text_that_no_page_can_hold_is_replaced(run):
+    """JSON can name half a character, and a folder's name need not be text; NiceGUI's pages are UTF-8."""
+    status = json.loads((run / "status.json").read_bytes())
+    (run / "status.json").write_text(json.dumps({**status, "error": "\ud800", "host": "\udfff"}))
+    write_text(run / "config.yaml", 'model: "\\ud800"\nalgorithm: {name: grpo}\n')
+    (run / "metrics.jsonl").write_bytes(b'{"step": 1, "\\ud800": 2.0, "reward/\\udc00": 1.0}\n')
+    unnamed = run.rename(run.parent / os.fsdecode(b"\xff"))
+    assert list_rows(run.parent) == []
+    unnamed.rename(run)
+    (row,) = list_rows(run.parent)
+    assert (row.model, row.why, row.host) == ("?", "?", "?")
+    assert read_recipe(run / "config.yaml")["model"] == "?"
+    assert set(read_table(run / "metrics.jsonl").columns) == {"?", "reward/?"}
     draw(run)
 
 
@@ -372,7 +402,7 @@ def draw(run: Path) -> None:
     for axis in ("step", "time", "samples"):
         for charts in sections([curves]).values():
             drawn = [options(chart, [("run", curves)], axis, 5) for chart in charts]
-            json.dumps(drawn, allow_nan=False)
+            json.dumps(drawn, ensure_ascii=False, allow_nan=False).encode()
             points = [json.loads(series[":data"]) for one in drawn for series in one["series"]]
             assert np.isfinite([value for line in points for point in line for value in point]).all()
 

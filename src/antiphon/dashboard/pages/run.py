@@ -14,6 +14,7 @@ from antiphon.dashboard.plots import REFRESH, CurvesView
 from antiphon.dashboard.read.cache import Cached
 from antiphon.dashboard.read.curves import interval
 from antiphon.dashboard.read.evaluations import Evaluated, list_evaluations
+from antiphon.dashboard.read.reasons import clean
 from antiphon.dashboard.read.recipes import default_recipe, differences, read_recipe
 from antiphon.dashboard.read.runs import Row, find, read_row
 from antiphon.dashboard.read.tables import read_table
@@ -135,8 +136,10 @@ def _machine(path: Path, row: Row) -> dict[str, str | None]:
     try:
         environment = _environment(path / "environment.json")
         git, gpus = environment.get("git") or {}, environment.get("gpus") or []
-        commit = str(git["commit"])[:8] + (" modified" if git.get("modified") else "") if git.get("commit") else None
-        device = ", ".join(map(str, gpus)) or f"{environment.get('cpus')} CPU cores"
+        commit = (
+            clean(str(git["commit"])[:8]) + (" modified" if git.get("modified") else "") if git.get("commit") else None
+        )
+        device = clean(", ".join(map(str, gpus))) or f"{environment.get('cpus')} CPU cores"
     except (OSError, ValueError, AttributeError, TypeError):
         return {"Machine": row.host}
     return {"Machine": f"{row.host or ''} · {device}".strip(" ·"), "Commit": commit}

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, Field, ValidationError
 
 from antiphon.dashboard.read.cache import Cached
-from antiphon.dashboard.read.reasons import reason
+from antiphon.dashboard.read.reasons import clean, reason
 from antiphon.errors import RunError
 
 Row = dict[str, Any]
@@ -123,7 +123,9 @@ def _read_one(folder: Path) -> Evaluated:
 
 
 def _checked(one: Evaluated) -> Evaluated:
-    """Raises `ValueError` where a figure is none."""
+    """Raises `ValueError` where a figure is none, or a page cannot hold the name."""
+    if clean(one.set) != one.set or not 0 <= one.step < 1 << 53:
+        raise ValueError("its set or its step is none")
     try:
         _Figures.model_validate(one.summary, strict=True)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Why something cannot be read, in a few words."""
+"""Why something cannot be read, in a few words; and words that a page can show."""
 
 from __future__ import annotations
 
@@ -18,3 +18,8 @@ def reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"it has no {error.args[0]!r}"
     return str(error) or type(error).__name__
+
+
+def clean(text: str) -> str:
+    """`text` without lone surrogates, which JSON's escapes can name and no page can hold."""
+    return text.encode("utf-8", "replace").decode()

@@ -10,7 +10,7 @@ from typing import Any
 
 from antiphon.config import load_config, yaml
 from antiphon.dashboard.read.cache import Cached
-from antiphon.dashboard.read.reasons import reason
+from antiphon.dashboard.read.reasons import clean, reason
 from antiphon.errors import AntiphonError, RunError
 
 
@@ -45,4 +45,5 @@ def _flat(value: Any, prefix: str) -> Iterator[tuple[str, str]]:
         for key, below in value.items():
             yield from _flat(below, f"{prefix}.{key}" if prefix else str(key))
     else:
-        yield prefix, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        yield clean(prefix), clean(text)

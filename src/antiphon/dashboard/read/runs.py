@@ -11,18 +11,18 @@ import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from antiphon.config import yaml
 from antiphon.dashboard.read.cache import Cached
 from antiphon.dashboard.read.evaluations import list_evaluations
-from antiphon.dashboard.read.reasons import reason
+from antiphon.dashboard.read.reasons import clean, reason
 from antiphon.dashboard.read.tables import number
 from antiphon.errors import AntiphonError, RunError
 from antiphon.runs import best
-from antiphon.runs.status import Status
+from antiphon.runs.status import State, Status
 
 STALE_AFTER = 900.0
 """Seconds without a sign of life after which a run that says it trains is called stale."""
@@ -66,11 +66,16 @@ class Row:
 def list_rows(root: Path) -> list[Row]:
     """Every run in `root`, the one started last first; a folder with none of a run's files is no run."""
     try:
-        folders = [path for path in root.iterdir() if path.name[0] != "." and path.is_dir()]
+        folders = [path for path in root.iterdir() if _has_a_name(path.name) and path.is_dir()]
     except OSError:
         return []
     rows = [read_row(path) for path in folders if is_run(path)]
     return sorted(rows, key=lambda row: (row.started or "", row.id), reverse=True)
+
+
+def _has_a_name(name: str) -> bool:
+    """Not hidden, and fit for an address: bytes that are no text are not."""
+    return name[0] != "." and clean(name) == name
 
 
 def is_run(path: Path) -> bool:
@@ -82,7 +87,7 @@ def find(root: Path, name: str) -> Path:
 
     Raises `RunError` where there is none; nothing outside of `root` is ever looked at.
     """
-    if not name or name[0] == "." or "/" in name or "\\" in name or "\0" in name or not is_run(root / name):
+    if not name or not _has_a_name(name) or "/" in name or "\\" in name or "\0" in name or not is_run(root / name):
         raise RunError(f"there is no run {name!r} in {root}; it may have been moved or removed")
     return root / name
 
@@ -113,17 +118,17 @@ def read_row(path: Path) -> Row:
         state=_state(path, status),
         step=status.step if status else last.get("step"),
         steps=status.steps if status else None,
-        model=model,
-        algorithm=algorithm,
+        model=clean(model) if model else None,
+        algorithm=clean(algorithm) if algorithm else None,
         started=status.started if status else None,
         updated=status.updated if status else None,
-        host=status.host if status else None,
+        host=clean(status.host) if status else None,
         measure=measure if rates else None,
         best=of_best(rates.values(), default=None),
         last=rates[max(rates)] if rates else None,
         reward=None if np.isnan(reward) else reward,
-        why=(status.error or status.reason) if status else None,
-        damage=(*damage, *damaged),
+        why=clean(status.error or status.reason or "") or None if status else None,
+        damage=tuple(map(clean, (*damage, *damaged))),
     )
 
 
@@ -155,7 +160,8 @@ def _read_status(path: Path) -> Status:
         raise RunError(f"{path.name} cannot be read: {reason(error)}") from error
     kinds = {"step": int, "steps": int, "pid": int, "error": str | None, "reason": str | None}
     for key, value in vars(status).items():
-        if not isinstance(value, kinds.get(key, str)) or (type(value) is int and not 0 <= value < 1 << 31):
+        odd = value not in get_args(State) if key == "state" else type(value) is int and not 0 <= value < 1 << 31
+        if not isinstance(value, kinds.get(key, str)) or odd:
             raise RunError(f"{path.name} cannot be read: its {key!r} is {value!r}")
     return status
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from antiphon.dashboard.read.cache import Stamp, stamp
+from antiphon.dashboard.read.reasons import clean
 
 KEEP = 64
 """Files whose columns are held; of those looked at longest ago nothing is left."""
@@ -74,7 +75,9 @@ class _Growing:
     def table(self, name: str) -> Table:
         several = f", and {self.bad - 1} more" if self.bad > 1 else ""
         damage = f"{name}, line {self.first_bad} is left out: it is no JSON object with a step{several}"
-        return Table(self.steps, dict(self.columns), damage if self.bad else None)
+        return Table(
+            self.steps, {clean(key): column for key, column in self.columns.items()}, damage if self.bad else None
+        )
 
 
 def _decode(lines: list[str]) -> list[Any]:
