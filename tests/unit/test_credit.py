@@ -81,6 +81,13 @@ def test_a_contraction_is_several_words_of_one_stretch():
     assert values[:3] == pytest.approx([values[0]] * 3)
 
 
+def test_words_that_the_normaliser_joins_are_one():
+    # "it 's" is "it is" and "1,000" is "1000": c = (−1/3, −1/3, −1/3, 0, 0), mean −1/5.
+    assert credit(("it", " 's", " cold", None), "it's cold") == [0, 0, 0, 0]
+    values = credit(("1", ",", "000", " men", None), "2000 men")
+    assert values == pytest.approx([-2 / 15, -2 / 15, -2 / 15, 1 / 5, 1 / 5])
+
+
 def test_a_digit_is_the_word_it_stands_for():
     assert credit(("seven", " 2", None), "seven two") == [0, 0, 0]
     assert credit(("seven", " 2", None), "seven three")[1] < 0
