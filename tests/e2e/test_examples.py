@@ -16,7 +16,7 @@ def printed(name: str, folder: Path) -> str:
     ended = subprocess.run(
         [sys.executable, REPOSITORY / "examples" / name],
         cwd=folder,
-        env={**os.environ, "XDG_STATE_HOME": str(folder)},
+        env={**os.environ, "XDG_STATE_HOME": str(folder), "OMP_NUM_THREADS": "1"},  # The cores may be shared.
         capture_output=True,
         text=True,
         timeout=280,
