@@ -104,6 +104,7 @@ DAMAGE = {
     "status is gone": ("status.json", None),
     "recipe is gone": ("config.yaml", None),
     "recipe is junk": ("config.yaml", bytes(range(256)) * 40),
+    "recipe is deep": ("config.yaml", b"model: " + DEEP),
     "recipe is torn": ("config.yaml", b"model: builtin:student\nalgorithm: {name: gr"),
     "recipe is a list": ("config.yaml", b"- model\n- algorithm\n"),
     "recipe lacks the algorithm": ("config.yaml", b"model: builtin:student\n"),

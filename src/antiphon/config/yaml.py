@@ -58,6 +58,8 @@ def parse(text: str, where: str) -> Any:
         mark = error.problem_mark or error.context_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ConfigError(f"malformed YAML in {where}{place}: {error.problem or error.context}") from error
+    except RecursionError as error:
+        raise ConfigError(f"malformed YAML in {where}: it is nested too deeply") from error
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"malformed YAML in {where}: {' '.join(str(error).split())}") from error
 

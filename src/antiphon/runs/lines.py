@@ -61,6 +61,6 @@ def _decode(line: bytes, path: Path, number: int) -> dict[str, Any]:
         if isinstance(value, dict):
             return value
         reason = "not a JSON object"
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         reason = str(error)
     raise RunError(f"{path}, line {number} is damaged ({reason}); remove the line or the run folder")

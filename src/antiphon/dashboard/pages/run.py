@@ -140,7 +140,7 @@ def _machine(path: Path, row: Row) -> dict[str, str | None]:
             clean(str(git["commit"])[:8]) + (" modified" if git.get("modified") else "") if git.get("commit") else None
         )
         device = clean(", ".join(map(str, gpus))) or f"{environment.get('cpus')} CPU cores"
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return {"Machine": row.host}
     return {"Machine": f"{row.host or ''} · {device}".strip(" ·"), "Commit": commit}
 

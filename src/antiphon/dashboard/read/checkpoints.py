@@ -9,7 +9,6 @@ from typing import Any
 
 from antiphon.config import Config
 from antiphon.dashboard.read.cache import Cached
-from antiphon.errors import RunError
 from antiphon.runs import best, lines
 from antiphon.runs.checkpoints import Checkpoint, Checkpoints
 
@@ -63,7 +62,7 @@ def _read_guard(path: Path) -> dict[int, int]:
     """Groups that were worse, by step; none where the file is damaged."""
     try:
         return {line["step"]: int(line["worse"]) for line in lines.read(path)}
-    except (RunError, KeyError, TypeError, ValueError):
+    except (OSError, KeyError, TypeError, ValueError, OverflowError):
         return {}
 
 
