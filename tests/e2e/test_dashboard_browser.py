@@ -56,7 +56,7 @@ def runs(root, browser, server) -> None:
         expect(page.get_by_text("No runs yet")).to_be_visible()
         expect(page.get_by_text(f"antiphon train --output {root}")).to_be_visible()
         make_runs(root)
-        expect(page.locator(".runs tbody tr")).to_have_count(7, timeout=20000)
+        expect(page.locator(".runs tbody tr")).to_have_count(8, timeout=20000)
 
 
 def make_runs(root: Path) -> None:
@@ -70,6 +70,11 @@ def make_runs(root: Path) -> None:
     junk = Path(shutil.copytree(low.path, root / "20261101-120000-junk"))
     for name in ("status.json", "config.yaml", "metrics.jsonl"):
         (junk / name).write_bytes(bytes(range(256)) * 9)
+    rubble = Path(shutil.copytree(low.path, root / "20261101-110000-rubble"))
+    (rubble / "rollouts" / "step-000001.parquet").touch()
+    for file in rubble.rglob("*"):
+        if file.is_file():
+            file.write_bytes(bytes(range(256)) * 9)
     torn = Path(shutil.copytree(low.path, root / "20261101-130000-torn"))
     (torn / "config.yaml").unlink()
     (torn / "metrics.jsonl").write_bytes((low.path / "metrics.jsonl").read_bytes()[:7000] + b"\n")
@@ -82,15 +87,15 @@ def names(page: Page) -> list[str]:
 
 def test_runs_are_filtered_and_sorted(browser, server):
     with visit(browser, server, viewport={"width": 1280, "height": 470}) as page:
-        expect(page.locator(".runs tbody tr")).to_have_count(7)
+        expect(page.locator(".runs tbody tr")).to_have_count(8)
         shoot(page, "dashboard-runs")
         page.get_by_role("textbox", name="Search").fill("dapo")
         expect(page.locator(".runs tbody tr")).to_have_count(1)
-        expect(page.get_by_text("1 of 7 runs")).to_be_visible()
+        expect(page.get_by_text("1 of 8 runs")).to_be_visible()
         assert names(page) == ["noisy-dapo"]
         expect(page).to_have_url(f"{server}/?q=dapo")
         page.get_by_role("textbox", name="Search").fill("")
-        expect(page.locator(".runs tbody tr")).to_have_count(7)
+        expect(page.locator(".runs tbody tr")).to_have_count(8)
 
         page.get_by_role("columnheader", name="Best").click()
         expect(page).to_have_url(f"{server}/?sort=best&down=False")
@@ -202,6 +207,12 @@ def test_damaged_runs_are_shown_as_such(browser, server):
     status, text = get(f"{server}/compare?runs=20261101-120000-junk,20261101-130000-torn,gone")
     assert status == 200
     assert "there is no run &#39;gone&#39;" in text or "there is no run 'gone'" in text
+
+
+@pytest.mark.parametrize("tab", ["", "/rollouts", "/evals", "/checkpoints", "/logs"])
+@pytest.mark.parametrize("run", ["20261101-110000-rubble", "20261101-120000-junk", "20261101-130000-torn"])
+def test_every_page_of_a_damaged_run_answers(server, run, tab):
+    assert get(f"{server}/run/{run}{tab}")[0] == 200
 
 
 def test_light_dark_and_narrow(browser, server):
