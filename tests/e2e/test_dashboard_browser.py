@@ -86,7 +86,7 @@ def names(page: Page) -> list[str]:
 
 
 def test_runs_are_filtered_and_sorted(browser, server):
-    with visit(browser, server, viewport={"width": 1280, "height": 470}) as page:
+    with visit(browser, server, viewport={"width": 1280, "height": 520}) as page:
         expect(page.locator(".runs tbody tr")).to_have_count(8)
         shoot(page, "dashboard-runs")
         page.get_by_role("textbox", name="Search").fill("dapo")
