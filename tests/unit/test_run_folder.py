@@ -111,6 +111,13 @@ def test_state_changes_keep_what_they_do_not_name(run):
     assert run.status.updated > started
 
 
+def test_an_error_that_is_no_text_is_recorded_all_the_same(run):
+    run.log("cannot read caf\udce9.wav")
+    run.update("failed", error="cannot read caf\udce9.wav")
+    assert run.status.error == "cannot read caf\udce9.wav"
+    assert "caf\\udce9.wav" in (run.path / "log.txt").read_text()
+
+
 def test_a_running_run_without_its_process_was_killed(run):
     run.update("running", step=3)
     assert run.status.seen_state == "running"

@@ -54,8 +54,11 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces `path` by `text` in UTF-8 in one step. Raises `RunError` when it cannot be written."""
-    write_bytes(path, text.encode())
+    """Replaces `path` by `text` in UTF-8 in one step, what UTF-8 has no bytes for escaped.
+
+    Raises `RunError` when it cannot be written.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -155,7 +155,7 @@ class RunFolder:
     def log(self, message: str) -> None:
         """Adds a line to `log.txt`, after the present time."""
         path = self.path / "log.txt"
-        with atomic.naming(path), path.open("a", encoding="utf-8") as file:
+        with atomic.naming(path), path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{now()} {message}\n")
 
     def write_rollouts(self, step: int, rows: Sequence[RolloutRow]) -> None:
