@@ -40,6 +40,11 @@ def test_dapo_punishes_lengths_near_the_limit():
     close(dapo.overlong(given, dapo.Settings(overlong_share=0.5)), [[0.4, 0.6, 0.8, 1]])
 
 
+def test_dapo_punishes_no_length_where_there_is_no_limit():
+    given = outcomes([[0.0] * 4], lengths=torch.tensor([[7, 8, 9, 100]]), max_new_tokens=None)
+    assert not dapo.overlong(given, dapo.Settings()).any()
+
+
 def test_dapo_compares_rewards_after_that():
     # 0, 0, −1/2, −1: mean −3/8, deviations 3/8, 3/8, −1/8, −5/8, variance (9 + 9 + 1 + 25) / 64 / 4 = 11/64.
     given = outcomes([[0.0] * 4], lengths=torch.tensor([[7, 8, 9, 10]]), max_new_tokens=10)

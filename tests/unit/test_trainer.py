@@ -4,12 +4,15 @@ import copy
 
 import numpy as np
 import pytest
+import tiny_ctc
 import torch
+from helpers import audible, noise_prompts
 
-from antiphon.algorithms import grpo, raft
+from antiphon.algorithms import dapo, grpo, raft
 from antiphon.builtin.architecture import Size, build_model, build_processor
 from antiphon.config import Config, load_config
 from antiphon.models.audio_lm import AudioPrefixLM
+from antiphon.models.ctc import CTC
 from antiphon.models.policy import Sampling, uniforms_for
 from antiphon.train.objectives import Objective
 from antiphon.train.trainer import Trainer
@@ -226,3 +229,20 @@ def test_the_same_step_twice_is_the_same_bit_for_bit(initial, sampled):
     one, other = trainer(initial), trainer(initial)
     assert one.step(groups, 0)[1] == other.step(groups, 0)[1]
     assert torch.equal(weights(one), weights(other))
+
+
+def test_labellings_that_nothing_cuts_are_not_punished_for_their_length(tmp_path):
+    """CTC has no longest completion, so that DAPO leaves equal rewards equal, whatever `rollout.max_new_tokens` is."""
+    model, processor = tiny_ctc.wav2vec2_layer(tmp_path)
+    policy, prompts = CTC(audible(model), processor), noise_prompts((0.6, 0.8))
+    uniforms = np.concatenate([uniforms_for(0, 0, prompt.id, range(3), NEW_TOKENS) for prompt in prompts])
+    with torch.no_grad():
+        rows = policy.sample(policy.encode(prompts), 3, Sampling(1.0, NEW_TOKENS), uniforms)
+    groups = [Group(Example(p.id, "asr", None, ""), p, row) for p, row in zip(prompts, rows, strict=True)]
+    lengths = {len(completion.token_ids) for group in groups for completion in group.completions}
+    assert len(lengths) > 1
+    objective = Objective("dapo", dapo, dapo.Settings(overlong_share=1.0))
+    learner = Trainer(policy, [objective], config(f"rollout.max_new_tokens={max(lengths)}"))
+    advantages, metrics = learner.step(rewarded(groups, CONSTANT[:2]), 0)
+    assert not advantages.any()
+    assert metrics["learnt_share"] == 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -40,7 +41,9 @@ def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
 
 
 def overlong(outcomes: Outcomes, settings: Settings) -> Tensor:
-    """What completions [P, G] lose for their length (eq. 13)."""
+    """What completions [P, G] lose for their length (eq. 13): nothing where there is no longest."""
+    if outcomes.max_new_tokens is None:
+        return torch.zeros_like(outcomes.rewards)
     buffer = settings.overlong_share * outcomes.max_new_tokens
     excess = outcomes.lengths - (outcomes.max_new_tokens - buffer)
     return settings.overlong_penalty * (excess / buffer).clamp(0, 1)

@@ -56,7 +56,8 @@ class Outcomes:
     """[P, G] bool, True for the first of equal completions in its group."""
     lengths: Tensor
     """[P, G] tokens."""
-    max_new_tokens: int
+    max_new_tokens: int | None
+    """The longest completion; None where the whole answer is one action, which nothing cuts short."""
     greedy_rewards: Tensor | None = None
     """[P]"""
     reference_kl: Tensor | None = None

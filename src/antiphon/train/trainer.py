@@ -129,7 +129,7 @@ class Trainer:
             valid=valid,
             first=batch.first.view(shape),
             lengths=batch.token_mask.sum(-1).view(shape),
-            max_new_tokens=self.config.rollout.max_new_tokens,
+            max_new_tokens=self.config.rollout.max_new_tokens if self.policy.token_level else None,
             greedy_rewards=greedy,
             reference_kl=divergence,
         )
