@@ -1,13 +1,18 @@
-"""The engine: one thread owns the model and answers jobs side by side. Nothing else touches the model."""
+"""The engine: one thread owns the model and answers jobs side by side. Nothing else touches the model.
+
+Another one prepares them: it extracts features and tokenises while the first decodes.
+"""
 
 from __future__ import annotations
 
+import copy
 import logging
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -33,30 +38,37 @@ class Engine:
         """`max_tokens` positions and `max_rows` answers are held at once; a larger job has the engine to itself."""
         self.policy, self.max_tokens, self.max_rows = policy, max_tokens, max_rows
         self.steps = 0
+        self._ears = _ears(policy)
         self._arrivals: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._prepared: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._new: set[Job] = set()
+        """Those in the two queues, or between them."""
         self._waiting: deque[Job] = deque()
         self._batch = TokenByToken(policy) if isinstance(policy, Autoregressive) else AtOnce(policy)
         self._beat = time.monotonic()
         self._put_off = 0
         """Steps that the first of the waiting jobs has been made to wait."""
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=run, daemon=True) for run in (self._prepare, self._run)]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, job: Job) -> None:
         if not (self.waiting or self._batch.jobs):
             self._beat = time.monotonic()
+        self._new.add(job)
         self._arrivals.put(job)
 
     def stop(self) -> None:
         """Answer what has been submitted, then end."""
         self._arrivals.put(None)
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     @property
     def waiting(self) -> int:
         """Jobs that have not begun."""
-        return self._arrivals.qsize() + len(self._waiting)
+        return len(self._new) + len(self._waiting)
 
     @property
     def running(self) -> int:
@@ -66,14 +78,31 @@ class Engine:
     @property
     def trouble(self) -> str | None:
         """What is wrong with the engine, if anything is."""
-        if not self._thread.is_alive():
+        if not all(thread.is_alive() for thread in self._threads):
             return "the engine has stopped"
         since = time.monotonic() - self._beat
         if since > STUCK and (self.waiting or self._batch.jobs):
             return f"the engine has not gone on for {since:.0f} s"
         return None
 
+    def _prepare(self) -> None:
+        """What the one thread does: hand on, in order of arrival, the jobs that the model can be asked."""
+        while (job := self._arrivals.get()) is not None:
+            try:
+                job.size = 0 if job.cancelled else job.question.size(self._ears)
+                self._batch.shorten(job.rows, 0)
+                self._prepared.put(job)
+                continue
+            except AntiphonError as error:
+                job.end(RefusedError(str(error)))
+            except Exception as error:
+                _log.exception("a question could not be prepared")
+                job.end(error)
+            self._new.discard(job)
+        self._prepared.put(None)
+
     def _run(self) -> None:
+        """What the other does: decode them."""
         while True:
             self._receive()
             self._beat = time.monotonic()
@@ -86,28 +115,16 @@ class Engine:
             self._step()
 
     def _receive(self) -> None:
-        """Take in what has arrived; with nothing to do, wait for it."""
+        """Take in what is prepared; with nothing to do, wait for it."""
         wait = not (self._waiting or self._batch.jobs or self._stopping)
-        while wait or not self._arrivals.empty():
-            job = self._arrivals.get()
+        while wait or not self._prepared.empty():
+            job = self._prepared.get()
             wait = False
             if job is None:
                 self._stopping = True
-            elif self._looked_at(job):
+            else:
                 self._waiting.append(job)
-
-    def _looked_at(self, job: Job) -> bool:
-        """Whether the model can be asked this; it is told what is wrong otherwise."""
-        try:
-            job.size = 0 if job.cancelled else job.question.size(self.policy)
-            self._batch.shorten(job.rows, 0)
-            return True
-        except AntiphonError as error:
-            job.end(RefusedError(str(error)))
-        except Exception as error:
-            _log.exception("a question could not be prepared")
-            job.end(error)
-        return False
+                self._new.discard(job)
 
     def _admit(self) -> None:
         if len(self._waiting) < TOGETHER * len(self._batch.jobs) and self._put_off < PATIENCE:
@@ -165,3 +182,14 @@ class Engine:
     def _fail(self, jobs: Sequence[Job], error: Exception) -> None:
         for job in jobs:
             job.end(error)
+
+
+def _ears(policy: Policy) -> Policy:
+    """`policy` with a processor of its own, for another thread: fast tokenizers are not for two at once.
+
+    What it prepares, the policy finds in the cache of prompts that they share.
+    """
+    ears: Any = copy.copy(policy)
+    if hasattr(ears, "processor"):
+        ears.processor = copy.deepcopy(ears.processor)
+    return ears
