@@ -26,7 +26,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from multiprocessing import cpu_count, get_context
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,16 @@ SETS = {name: f"builtin:commands-{name}" for name in TEST_SETS}
 HARD = [name for name in TEST_SETS if name != "clean"]
 TEACHER = "builtin:teacher"
 ROWS = ("Base", "Base+SFT", "Base+OPD", "Base+TD", "Base+TD+OPD", "Teacher")
+SFT, OPD = {"algorithm": "sft"}, {"algorithm": "opd", "teacher": TEACHER}
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "Base+SFT": ("transcribed", SFT),
+    "Base+OPD": ("untranscribed", OPD),
+    "Base+TD": ("untranscribed", {**SFT, "labels": {"model": TEACHER, "min_confidence": 0.5}}),
+    "Base+TD+OPD": ("untranscribed", OPD),
+}
+"""Of each trained row, the list of clips and the keys in which it differs."""
+CHAINS = (("Base+TD", "Base+TD+OPD"), ("Base+OPD",), ("Base+SFT",))
+"""Rows of which each starts from the one before."""
 PAIRS = (
     ("Base+OPD", "Base"),
     ("Base+TD", "Base+OPD"),
@@ -140,24 +152,27 @@ def checkpoint(run: RunFolder) -> str:
     return str(latest.path)
 
 
-def train_rows(output: Path, size: Size, seed: int) -> dict[str, RunFolder]:
-    """The four trained rows of one seed."""
-    clips = output / "clips"
-    sft = {"algorithm": "sft"}
-    opd = {"algorithm": "opd", "teacher": TEACHER}
-    td = {"algorithm": "sft", "labels": {"model": TEACHER, "min_confidence": 0.5}}
+def train_rows(output: Path, size: Size, seed: int, chain: Sequence[str]) -> dict[str, RunFolder]:
+    """The rows of a `chain` for one seed, each from the one before."""
+    runs: dict[str, RunFolder] = {}
+    model = "builtin:student"
+    for row in chain:
+        data, method = METHODS[row]
+        config = recipe(output / f"{row}-seed{seed}", size, seed, model, output / "clips" / f"{data}.jsonl", method)
+        runs[row] = trained(config)
+        model = checkpoint(runs[row])
+    return runs
 
-    def run(row: str, data: str, method: dict[str, Any], model: str = "builtin:student") -> RunFolder:
-        folder = output / f"{row}-seed{seed}"
-        return trained(recipe(folder, size, seed, model, clips / f"{data}.jsonl", method))
 
-    adapted = run("Base+TD", "untranscribed", td)
-    return {
-        "Base+SFT": run("Base+SFT", "transcribed", sft),
-        "Base+OPD": run("Base+OPD", "untranscribed", opd),
-        "Base+TD": adapted,
-        "Base+TD+OPD": run("Base+TD+OPD", "untranscribed", opd, checkpoint(adapted)),
-    }
+def train_all(output: Path, size: Size, seeds: int, jobs: int) -> None:
+    """Every row of every seed, `jobs` at a time and on a thread each: small models gain little from a second one."""
+    work = [(seed, chain) for chain in CHAINS for seed in range(seeds)]  # The longest first.
+    with ProcessPoolExecutor(jobs, get_context("spawn"), prepare_cpu, (1,)) as pool:
+        trainings = {pool.submit(train_rows, output, size, seed, chain): (seed, chain) for seed, chain in work}
+        for done in as_completed(trainings):
+            done.result()
+            seed, chain = trainings[done]
+            print(f"seed {seed}  {', '.join(chain)}", flush=True)
 
 
 def evaluate_builtin(folder: Path, model: str, size: Size) -> dict[str, Rows]:
@@ -183,10 +198,10 @@ def collect(output: Path, size: Size, seeds: int) -> dict[str, dict[str, list[Ro
         for name, rows in evaluate_builtin(output / row, model, size).items():
             found[row][name].append(rows)
     for seed in range(seeds):
-        for row, run in train_rows(output, size, seed).items():
-            for name in SETS:
-                found[row][name].append(run.eval_rows(f"commands-{name}", size.steps))
-            print(f"seed {seed}  {row}", flush=True)
+        for chain in CHAINS:
+            for row, run in train_rows(output, size, seed, chain).items():
+                for name in SETS:
+                    found[row][name].append(run.eval_rows(f"commands-{name}", size.steps))
     return found
 
 
@@ -258,13 +273,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each row")
     parser.add_argument("--output", type=Path, default=Path("runs/opd-table"), help="folder for clips, runs and table")
-    parser.add_argument("--threads", type=int, help="CPU threads; PyTorch's own choice by default")
+    parser.add_argument(
+        "--jobs", type=int, default=cpu_count(), help="trainings at a time, as many as cores by default"
+    )
     parser.add_argument("--quick", action="store_true", help="two steps on eight clips, to see that it works")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     given = parser.parse_args(arguments)
     size, output = (QUICK, given.output / "quick") if given.quick else (Size(), given.output)
-    prepare_cpu(given.threads)
+    prepare_cpu(1)
     write_clips(output / "clips", size)
+    train_all(output, size, given.seeds, given.jobs)
     found = collect(output, size, given.seeds)
     rows = {row: {name: cell(seeds) for name, seeds in of_row.items()} for row, of_row in found.items()}
     comparisons = [compare(found, a, b) for a, b in PAIRS]
