@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from antiphon.algorithms.inputs import Needs
@@ -39,23 +39,24 @@ class Collector:
         """
         seconds: dict[str, float] = defaultdict(float)
         per_step = self.stream.per_step
-        kept, tried = self._roll_out(step, 0, seconds), per_step
+        kept = self._roll_out(step, 0, (), seconds)
         for attempt in range(1, self.needs.dynamic_sampling + 1):
             if sum(_spread(group) for group in kept) >= per_step:
                 break
-            seen = {group.example.id for group in kept}
-            more = [one for one in self._roll_out(step, attempt, seconds) if one.example.id not in seen]
-            kept, tried = kept + more, tried + per_step
+            kept += self._roll_out(step, attempt, {group.example.id for group in kept}, seconds)
         metrics = {}
         if self.needs.dynamic_sampling:
-            metrics["prompts_rolled_out"] = float(tried)
+            metrics["prompts_rolled_out"] = float(len(kept))
             kept.sort(key=lambda group: not _spread(group))
         return kept[:per_step], metrics, dict(seconds)
 
-    def _roll_out(self, step: int, attempt: int, seconds: dict[str, float]) -> list[Group]:
+    def _roll_out(self, step: int, attempt: int, seen: Collection[str], seconds: dict[str, float]) -> list[Group]:
+        """The groups of one attempt, but for examples already `seen`: their completions would be the same."""
+        examples = self.stream.examples(step, attempt, seen)
+        if not examples:
+            return []
         marks = [time.perf_counter()]
-        examples = self.stream.examples(step, attempt)
-        prompts = self.stream.prompts(step, attempt)
+        prompts = self.stream.prompts(step, attempt, seen)
         marks.append(time.perf_counter())
         completions = self.engine.rollout(prompts, self.group_size, self.sampling, self.seed, step)
         groups = [self._group(*one) for one in zip(examples, prompts, completions, strict=True)]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from antiphon.train.batch import Batch, make_batch
-from antiphon.types import Completion, Example, Group, Prompt
+from antiphon.types import Completion, Example, Group, Prompt, Reward
 
 CPU = torch.device("cpu")
 FIELDS = ("tokens", "token_mask", "mask", "engine_logprobs", "teacher_logprobs")
@@ -44,6 +44,12 @@ def test_token_id_zero_is_a_token_where_the_mask_says_so():
 def test_equal_completions_of_a_group_are_told_from_the_first():
     batch = make_batch([group("a", (7,), (5, 2), (7,)), group("b", (7,), (7,), (5, 2))], CPU)
     assert batch.first.tolist() == [True, True, False, True, False, True]
+
+
+def test_a_completion_whose_reward_was_dropped_takes_no_equal_one_along():
+    dropped = group("a", (7,), (7,), (7,))
+    dropped.rewards = [None, Reward(1.0), Reward(1.0)]
+    assert make_batch([dropped], CPU).first.tolist() == [True, True, False]
 
 
 def test_portions_hold_whole_groups_of_similar_length_within_the_budget():

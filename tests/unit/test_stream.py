@@ -94,6 +94,14 @@ def test_the_next_steps_prompts_are_made_meanwhile_and_only_once():
     assert made == [name for step in range(3) for name in ids(stream, step)][: len(made)]
 
 
+def test_a_step_that_is_the_whole_set_is_not_held_twice():
+    made: list[str] = []
+    stream = PromptStream(dataset(4), None, seed=0, prompt=lambda one: made.append(one.id) or make_prompt(one))
+    stream.prompts(0)
+    stream.close()
+    assert made == ids(stream, 0)
+
+
 def test_a_clip_that_cannot_be_read_stops_its_own_step():
     stream = PromptStream(dataset(10), 3, seed=0, prompt=lambda example: refuse(example, bad))
     bad = ids(stream, 1)[1]

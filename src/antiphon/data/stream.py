@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -35,22 +35,29 @@ class PromptStream:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prompts")
         self._ahead: tuple[int, Future[list[Prompt]]] | None = None
 
-    def examples(self, step: int, attempt: int = 0) -> list[Example]:
-        """The examples of a step (0-based), all distinct. Further attempts at a step have shuffles of their own."""
+    def examples(self, step: int, attempt: int = 0, without: Collection[str] = ()) -> list[Example]:
+        """The examples of a step (0-based), all distinct, less those whose ids are in `without`.
+
+        Further attempts at a step have shuffles of their own.
+        """
         steps_per_epoch = len(self._examples) // self.per_step
         epoch, place = divmod(step, steps_per_epoch)
         key = [self._seed, epoch, attempt] if attempt else [self._seed, epoch]
         order = np.random.default_rng(key).permutation(len(self._examples))
         chosen = order[place * self.per_step : (place + 1) * self.per_step]
-        return [self._examples[i] for i in chosen]
+        return [example for i in chosen if (example := self._examples[i]).id not in without]
 
-    def prompts(self, step: int, attempt: int = 0) -> list[Prompt]:
-        """The prompts of `examples(step, attempt)`; starts on those of the step after."""
+    def prompts(self, step: int, attempt: int = 0, without: Collection[str] = ()) -> list[Prompt]:
+        """The prompts of `examples(step, attempt, without)`; a first attempt starts on those of the step after.
+
+        Where a step is the whole set, it does not: two of it would have to be held.
+        """
         if attempt:
-            return [self._prompt(example) for example in self.examples(step, attempt)]
+            return [self._prompt(example) for example in self.examples(step, attempt, without)]
         ready = self._ahead is not None and self._ahead[0] == step
         prompts = self._ahead[1].result() if ready and self._ahead else self._make(step)
-        self._ahead = (step + 1, self._thread.submit(self._make, step + 1))
+        if self.per_step < len(self._examples):
+            self._ahead = (step + 1, self._thread.submit(self._make, step + 1))
         return prompts
 
     def _make(self, step: int) -> list[Prompt]:

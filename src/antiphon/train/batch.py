@@ -101,15 +101,21 @@ def make_batch(groups: Sequence[Group], device: torch.device) -> Batch:
     completions = [completion for group in groups for completion in group.completions]
     tokens, token_mask = padded([completion.token_ids for completion in completions], torch.long)
     logprobs, mask = padded([completion.logprobs for completion in completions], torch.float32)
-    first = torch.tensor([new for group in groups for new in _first(group.completions)])
+    first = torch.tensor([new for group in groups for new in _first(group)])
     tensors = (one.to(device) for one in (tokens, token_mask, mask, logprobs, first))
     rows = torch.arange(len(completions), device=device)
     return Batch([group.prompt for group in groups], *tensors, rows=rows)
 
 
-def _first(completions: Sequence[Completion]) -> list[bool]:
-    ids = [completion.token_ids for completion in completions]
-    return [one not in ids[:i] for i, one in enumerate(ids)]
+def _first(group: Group) -> list[bool]:
+    """Of each completion, whether it is new; one whose reward was dropped makes no later one old."""
+    known: set[tuple[int, ...]] = set()
+    new = []
+    for completion, reward in zip(group.completions, group.rewards or [None] * len(group.completions), strict=True):
+        new.append(completion.token_ids not in known)
+        if reward is not None or not group.rewards:
+            known.add(tuple(completion.token_ids))
+    return new
 
 
 def padded(rows: Sequence[Sequence[float]], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
