@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from antiphon.types import Completion, Group, Prompt
+from antiphon.types import Group, Prompt
 
 
 @dataclass(frozen=True)
