@@ -1,7 +1,7 @@
 """What mkdocs does to the pages of docs/: tutorials of examples/ become pages, and links out of docs/ stay inside.
 
-A tutorial is a script whose docstring opens it and whose comments between blank lines are its prose. A link to one, which
-works in the repository, leads to its page; what other links out of docs/ name stands there as text.
+A tutorial is a script whose docstring opens it and whose comments between blank lines are its prose. A link to one,
+which works in the repository, leads to its page; what other links out of docs/ name stands there as text.
 """
 
 from __future__ import annotations
