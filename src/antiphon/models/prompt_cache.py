@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -20,23 +21,35 @@ class PromptCache(Generic[T]):
     """Values by prompt *object*: the same example augmented anew is another prompt.
 
     A value goes when its prompt does, and the oldest values go when all together are larger than `budget` bytes.
+    Threads may share it.
     """
 
     def __init__(self, budget: int = BUDGET) -> None:
         self._budget = budget
+        self._bytes = 0
         self._values: OrderedDict[int, tuple[weakref.ref[Prompt], T]] = OrderedDict()
+        self._lock = threading.RLock()
 
     def get(self, prompt: Prompt) -> T | None:
         found = self._values.get(id(prompt))
         return None if found is None else found[1]
 
     def put(self, prompt: Prompt, value: T) -> T:
-        values, key = self._values, id(prompt)
-        # The id may be another's only after this prompt is gone, and its value with it.
-        values[key] = weakref.ref(prompt, lambda _: values.pop(key, None)), value
-        while len(values) > 1 and sum(bytes_of(one) for _, one in list(values.values())) > self._budget:
-            values.popitem(last=False)
+        key = id(prompt)
+        with self._lock:
+            self._forget(key)
+            # The id may be another's only after this prompt is gone, and its value with it.
+            self._values[key] = weakref.ref(prompt, lambda _: self._forget(key)), value
+            self._bytes += bytes_of(value)
+            while self._bytes > self._budget and len(self._values) > 1:
+                self._forget(next(iter(self._values)))
         return value
+
+    def _forget(self, key: int) -> None:
+        with self._lock:
+            found = self._values.pop(key, None)
+            if found is not None:
+                self._bytes -= bytes_of(found[1])
 
 
 def bytes_of(value: Tensor | Mapping[str, Tensor]) -> int:
