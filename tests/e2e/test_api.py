@@ -8,6 +8,7 @@ import asyncio
 import base64
 import io
 import os
+import signal
 from types import SimpleNamespace
 
 import httpx2
@@ -247,7 +248,9 @@ def test_runs_in_processes_of_their_own(output):
     """One that ends well, one that is stopped, and one that fails, side by side."""
     config = TrainConfig("builtin:student", [*SpokenDigits().load()], recipe(), output=output)
     fine = config.launch()
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # As in a shell's background jobs.
     long = TrainConfig("builtin:student", SpokenDigits(), recipe(steps=5000), output=output).launch()
+    signal.signal(signal.SIGINT, handler)
     failing = TrainConfig("builtin:student", SpokenDigits(), recipe(impossible_reward), output=output).launch()
     assert not fine.done()
     assert failing.checkpoints() == []

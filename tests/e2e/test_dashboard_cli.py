@@ -10,6 +10,8 @@ from conftest import COMMAND
 from dashboard import answers
 from serving import free_port, until
 
+import antiphon.dashboard
+
 
 def test_it_refuses_what_is_no_folder(cli, tmp_path):
     (tmp_path / "runs").write_text("")
@@ -29,6 +31,7 @@ def test_it_refuses_a_port_that_is_taken(cli, tmp_path):
 
 @pytest.mark.parametrize("package", ["nicegui", "uvicorn"])
 def test_without_its_packages_it_names_the_extra(cli, tmp_path, monkeypatch, package):
+    monkeypatch.setattr(antiphon, "dashboard", antiphon.dashboard)  # Put back after it was imported anew.
     for name in [name for name in sys.modules if name.startswith("antiphon.dashboard")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)

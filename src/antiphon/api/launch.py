@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 
 _CHILD = "ANTIPHON_LAUNCHED"
 """In the environment of a launched run, so that what it imports launches no further one."""
-_COMMAND = "from antiphon.cli.main import main; main()"
+_COMMAND = """
+import signal
+from antiphon.cli.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
+"""`antiphon`, which `stop` can interrupt even when a shell's background job started it: those ignore SIGINT."""
 _TAIL = 15
 """Lines of a log that an error quotes."""
 
