@@ -6,23 +6,44 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from conftest import REPOSITORY
 
 
-def printed(name: str, folder: Path) -> str:
-    """What a tutorial prints, run from its top to its bottom in a process of its own."""
-    ended = subprocess.run(
-        [sys.executable, REPOSITORY / "examples" / name],
-        cwd=folder,
-        env={**os.environ, "XDG_STATE_HOME": str(folder), "OMP_NUM_THREADS": "1"},  # The cores may be shared.
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    return ended.stdout
+@pytest.fixture(scope="module")
+def running(tmp_path_factory) -> Iterator[dict[str, Process]]:
+    """All of them, side by side, each from its top to its bottom in a process and a folder of its own."""
+    started = {}
+    for script in sorted((REPOSITORY / "examples").glob("*.py")):
+        folder = tmp_path_factory.mktemp(script.stem)
+        process = subprocess.Popen(
+            [sys.executable, script],
+            cwd=folder,
+            env={**os.environ, "XDG_STATE_HOME": str(folder), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=(folder / "stderr").open("w"),
+            text=True,
+        )
+        started[script.name] = Process(process, folder)
+    yield started
+    for one in started.values():
+        one.process.kill()
+
+
+@dataclass(frozen=True)
+class Process:
+    process: subprocess.Popen[str]
+    folder: Path
+
+    def printed(self) -> str:
+        """What it prints to its end."""
+        text, _ = self.process.communicate(timeout=280)
+        assert self.process.returncode == 0, (self.folder / "stderr").read_text()[-3000:]
+        return text
 
 
 def rates(pattern: str, text: str) -> dict[str, float]:
@@ -30,19 +51,20 @@ def rates(pattern: str, text: str) -> dict[str, float]:
     return {name.strip(): float(rate) for name, rate in re.findall(pattern, text, flags=re.MULTILINE)}
 
 
-def test_grpo_on_a_recogniser(tmp_path):
-    text = printed("asr_grpo.py", tmp_path)
+def test_grpo_on_a_recogniser(running):
+    tutorial = running["asr_grpo.py"]
+    text = tutorial.printed()
     wer = rates(r"^(before|after) .* WER ([\d.]+)$", text)
     assert wer["after"] < wer["before"] - 0.05
     run_id = re.search(r"^training run id: (\S+)$", text, flags=re.MULTILINE)
     assert run_id
-    assert (tmp_path / "runs" / run_id[1] / "checkpoints" / "step-000060" / "config.json").is_file()
+    assert (tutorial.folder / "runs" / run_id[1] / "checkpoints" / "step-000060" / "config.json").is_file()
     assert text.count("  said    ") == 3
     assert Path(re.findall(r"^rows and clips: (.*)$", text, flags=re.MULTILINE)[0], "scores.json").is_file()
 
 
-def test_distillation_in_one_process(tmp_path):
-    text = printed("opd_walkthrough.py", tmp_path)
+def test_distillation_in_one_process(running):
+    text = running["opd_walkthrough.py"].printed()
     assert "calibration: teacher_aligned_share 1.000" in text
     first, last = map(float, re.findall(r"divergence ([\d.]+) → ([\d.]+)$", text, flags=re.MULTILINE)[0])
     assert last < first / 2
@@ -50,8 +72,8 @@ def test_distillation_in_one_process(tmp_path):
     assert wer["teacher"] < wer["student after"] < wer["student before"] - 0.05
 
 
-def test_raft_on_an_encoder_decoder_and_on_ctc(tmp_path):
-    for part in printed("raft_whisper_wav2vec2.py", tmp_path).split("builtin:w")[1:]:
+def test_raft_on_an_encoder_decoder_and_on_ctc(running):
+    for part in running["raft_whisper_wav2vec2.py"].printed().split("builtin:w")[1:]:
         wer = [float(rate) for rate in re.findall(r"([\d.]+)%$", part, flags=re.MULTILINE)]
         assert len(wer) == 5, "at the start, and after each of four cycles"
         assert min(wer[1:]) < wer[0] - 3
