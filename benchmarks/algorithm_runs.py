@@ -19,8 +19,8 @@ from antiphon.data.corpora.sets import SYNTHESIS_RATE, builtin_set
 from antiphon.data.source import load_set
 from antiphon.evaluate.decode import decoder
 from antiphon.evaluate.recognise import evaluate
-from antiphon.experiment import train
 from antiphon.models.load import load_policy
+from antiphon.run.train import train
 from antiphon.runs.folder import RunFolder
 from antiphon.tasks.load import prompter
 from antiphon.train.objectives import combined_needs, load_objectives

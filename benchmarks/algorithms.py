@@ -23,7 +23,7 @@ from algorithm_report import say, summarise, write_report
 from algorithm_runs import QUICK, ROWS, STUDENT, Record, Work, made_by, run_row, run_student, speak
 from transformers.utils.logging import disable_progress_bar
 
-from antiphon.device import prepare_cpu
+from antiphon.distributed.device import prepare_cpu
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "algorithms-benchmark.md"
 

@@ -24,7 +24,7 @@ import torch
 import uvicorn
 from malformed import Attack, attacks, clip, upload
 
-from antiphon.device import prepare_cpu
+from antiphon.distributed.device import prepare_cpu
 from antiphon.models.load import load_policy
 from antiphon.serve.app import create_app
 from antiphon.serve.connection import configured

@@ -21,7 +21,7 @@ import torch
 import torch._dynamo  # Checkpointing loads it at its first use; a training process has it anyway.
 from torch import Tensor
 
-from antiphon.device import prepare_cpu, resolve_device, resolve_dtype
+from antiphon.distributed.device import prepare_cpu, resolve_device, resolve_dtype
 from antiphon.errors import ConfigError
 from antiphon.models.logits import Predictions
 

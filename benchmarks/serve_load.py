@@ -31,7 +31,7 @@ import soundfile
 import torch
 
 from antiphon.data.corpora.sets import builtin_set
-from antiphon.device import prepare_cpu
+from antiphon.distributed.device import prepare_cpu
 from antiphon.models.decoding import Row
 from antiphon.models.load import load_policy
 from antiphon.models.policy import Sampling

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from antiphon.device import prepare_cpu, resolve_device, resolve_dtype
+from antiphon.distributed.device import prepare_cpu, resolve_device, resolve_dtype
 from antiphon.errors import ConfigError
 
 OURS, STANDARD = "ours", "standard"

@@ -31,12 +31,12 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM, TrainerCallback
 
-from antiphon.collect import Collector
 from antiphon.config import Config
 from antiphon.data.stream import PromptStream
 from antiphon.models.policy import Sampling
 from antiphon.models.text_lm import TextLM
 from antiphon.rewards.sample import Sample, Scored
+from antiphon.rollout.collect import Collector
 from antiphon.rollout.engine import InProcessEngine
 from antiphon.tasks.text import prompt
 from antiphon.train.objectives import load_objectives

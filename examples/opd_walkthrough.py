@@ -14,7 +14,7 @@ rooms. For real models, change the two names below and the data set's.
 import antiphon
 from antiphon.config import load_config
 from antiphon.data.source import load_set
-from antiphon.device import resolve_device, resolve_dtype
+from antiphon.distributed.device import resolve_device, resolve_dtype
 from antiphon.evaluate.decode import decoder
 from antiphon.evaluate.recognise import evaluate
 from antiphon.models.load import load_policy

@@ -20,7 +20,7 @@ import torch
 import transformers
 from torch import nn
 
-from antiphon.models.parts import parts
+from antiphon.models.submodules import parts
 
 PAGE = Path(__file__).parents[1] / "docs" / "memory.md"
 MARKS = ("<!-- table, by scripts/memory_table.py -->\n", "<!-- end of table -->")

@@ -10,7 +10,7 @@ import torch
 
 from antiphon.config import load_config
 from antiphon.data.corpora.sets import CORPORA, TEST_SETS, builtin_set
-from antiphon.device import prepare_cpu
+from antiphon.distributed.device import prepare_cpu
 from antiphon.evaluate.recognise import evaluate
 from antiphon.models.load import load_policy
 from antiphon.rollout.engine import InProcessEngine

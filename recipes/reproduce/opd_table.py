@@ -38,12 +38,12 @@ import soundfile
 from antiphon.config import Config, load_config
 from antiphon.data.corpora.sets import CONDITIONS, SYNTHESIS_RATE, TEST_SETS, make_example
 from antiphon.data.source import load_set
-from antiphon.device import prepare_cpu, resolve_device, resolve_dtype
+from antiphon.distributed.device import prepare_cpu, resolve_device, resolve_dtype
 from antiphon.evaluate.bootstrap import bootstrap_ci, paired_bootstrap
 from antiphon.evaluate.decode import decoder
 from antiphon.evaluate.recognise import evaluate
-from antiphon.experiment import train
 from antiphon.models.load import load_policy
+from antiphon.run.train import train
 from antiphon.runs import atomic, evals
 from antiphon.runs.find import list_runs
 from antiphon.runs.folder import RunFolder

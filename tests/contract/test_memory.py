@@ -10,8 +10,8 @@ from helpers import relative_difference, take_gradients
 
 from antiphon.errors import ConfigError, ModelError
 from antiphon.models.feature_cache import cache_features
-from antiphon.models.parts import freeze, parts
 from antiphon.models.recompute import recompute_activations
+from antiphon.models.submodules import freeze, parts
 
 
 @pytest.fixture(scope="module", params=subjects.SUBJECTS)

@@ -16,7 +16,7 @@ import soundfile
 from antiphon.cli.main import main
 from antiphon.config import Config, load_config
 from antiphon.data.corpora.sets import builtin_set
-from antiphon.experiment import TrainResult, train
+from antiphon.run.train import TrainResult, train
 
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = "from antiphon.cli.main import main; main()"

@@ -11,8 +11,8 @@ from antiphon import DeploymentConfig, MultimodalDataset, Recipe, TrainConfig, T
 from antiphon.api.recordings import as_uri
 from antiphon.api.sweep import SweepResult, SweepRow
 from antiphon.errors import ConfigError
-from antiphon.experiment import TrainResult
 from antiphon.rewards.load import load_reward
+from antiphon.run.train import TrainResult
 from antiphon.runs.folder import RunFolder
 from antiphon.train.objectives import load_objectives
 

@@ -11,8 +11,8 @@ from tiny_classifier import LABELS, wav2vec2_group
 
 from antiphon.config import load_config
 from antiphon.errors import ConfigError
-from antiphon.experiment import train
 from antiphon.models.classifier import Classifier
+from antiphon.run.train import train
 
 
 @pytest.fixture(scope="module")

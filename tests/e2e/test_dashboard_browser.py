@@ -17,9 +17,9 @@ from dashboard import dashboard, get, make_run, visit
 from playwright.sync_api import Browser, Page, expect
 
 from antiphon.config import load_config
-from antiphon.experiment import train
-from antiphon.loop import Step
-from antiphon.reporter import Silent
+from antiphon.run.loop import Step
+from antiphon.run.reporter import Silent
+from antiphon.run.train import train
 
 pytestmark = [needs_chromium, pytest.mark.usefixtures("runs")]
 

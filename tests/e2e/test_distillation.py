@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.calibration import calibrate
 from antiphon.config import Config, load_config
 from antiphon.errors import ConfigError, ModelError
-from antiphon.experiment import train
 from antiphon.models.load import CHECKPOINTS, builtin_names
+from antiphon.run.calibration import calibrate
+from antiphon.run.train import train
 
 SMALL = (
     "model=builtin:student",

@@ -18,10 +18,11 @@ import typer
 from doc_blocks import DOCUMENTS, ROOT, Block, blocks
 from serving import free_port
 
-from antiphon import calibration, experiment
 from antiphon.cli.main import app, main
 from antiphon.config import Config, load_config, yaml
 from antiphon.rewards.load import load_reward
+from antiphon.run import calibration
+from antiphon.run import train as training
 from antiphon.train.objectives import load_objectives
 
 BLOCKS = [block for document in DOCUMENTS for block in blocks(document)]
@@ -75,7 +76,7 @@ def test_a_command_in_the_documents_is_valid(block, words, workplace, monkeypatc
     if words[1] != "train" or "--resume" in words:
         return
     configs: list[Config] = []
-    monkeypatch.setattr(experiment, "train", lambda config, *_: configs.append(config) or sys.exit())
+    monkeypatch.setattr(training, "train", lambda config, *_: configs.append(config) or sys.exit())
     monkeypatch.setattr(calibration, "calibrate", lambda config, *_: configs.append(config) or sys.exit())
     (workplace / "recipes").symlink_to(ROOT / "recipes")
     (workplace / "recipe.yaml").touch()

@@ -11,8 +11,8 @@ from conftest import write_rows
 
 from antiphon.data.corpora.sets import builtin_set
 from antiphon.errors import ConfigError
-from antiphon.experiment import train
 from antiphon.models.load import locate, pin
+from antiphon.run.train import train
 
 REWARD = """
 def for_anna_alone(sample):

@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 from antiphon.config import load_config
 from antiphon.data.corpora.sets import builtin_set
 from antiphon.errors import ConfigError, ModelError, RunError
-from antiphon.experiment import resumed_config, train
 from antiphon.models import lora
 from antiphon.models.audio_lm import AudioPrefixLM
 from antiphon.models.load import load_policy
-from antiphon.models.parts import parts
 from antiphon.models.policy import Policy
+from antiphon.models.submodules import parts
+from antiphon.run.train import resumed_config, train
 from antiphon.runs import RunFolder
 from antiphon.tasks import asr
 

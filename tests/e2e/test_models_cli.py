@@ -11,10 +11,10 @@ from conftest import REPOSITORY
 
 from antiphon.cli.models import OPEN, families
 from antiphon.errors import ModelError
-from antiphon.experiment import resumed_config, train
 from antiphon.models import load
 from antiphon.models.load import load_policy
-from antiphon.reporter import Silent
+from antiphon.run.reporter import Silent
+from antiphon.run.train import resumed_config, train
 
 FIELDS = {"family", "architectures", "model_types", "task", "token_losses", "feature_cache", "parity", "bound"}
 QUICK = ("eval.before=false", "eval.after=false")

@@ -5,7 +5,7 @@ import pytest
 from conftest import REPOSITORY
 
 from antiphon.config import load_config
-from antiphon.experiment import train
+from antiphon.run.train import train
 
 OVERRIDES = [
     "device=cpu",

@@ -17,8 +17,8 @@ import pytest
 from conftest import COMMAND
 
 from antiphon.errors import AntiphonError, RunError
-from antiphon.experiment import TrainResult, resumed_config, train
-from antiphon.reporter import Silent
+from antiphon.run.reporter import Silent
+from antiphon.run.train import TrainResult, resumed_config, train
 from antiphon.runs import RunFolder
 
 SCHEDULED = ("optimizer.schedule=cosine", "optimizer.warmup_steps=2", "eval.every=3")

@@ -19,7 +19,7 @@ from conftest import COMMAND, REPOSITORY
 
 from antiphon.audio.decode import read_audio
 from antiphon.config import load_config
-from antiphon.device import resolve_device
+from antiphon.distributed.device import resolve_device
 from antiphon.models.load import load_policy
 from antiphon.models.policy import Sampling
 from antiphon.types import Prompt
@@ -210,7 +210,7 @@ def test_a_run_is_a_model_for_eval_and_transcribe(trained, speech, cli, form):
 
 
 def test_a_run_can_be_the_start_of_another(trained, small):
-    from antiphon.experiment import train
+    from antiphon.run.train import train
 
     config = small(f"model={trained.run.path}@12", "train.steps=1", "eval.before=false", "eval.after=false")
     result = train(config)

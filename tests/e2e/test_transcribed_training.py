@@ -10,7 +10,7 @@ import pytest
 
 from antiphon.config import load_config
 from antiphon.errors import DataError, RunError
-from antiphon.experiment import resumed_config, train
+from antiphon.run.train import resumed_config, train
 
 TD = ["algorithm=sft", "rollout.group_size=1", "labels.model=builtin:teacher", "eval.before=false", "eval.after=false"]
 
@@ -48,7 +48,7 @@ def test_a_run_stopped_half_way_ends_the_same_without_a_second_transcription(
     overrides = [f"data.train={untranscribed}", f"output={tmp_path}/runs", "train.steps=4", "name=td"]
     half = train(load_config(None, [*recipe, *TD, *overrides])).run
     kept = (half.path / "transcripts.jsonl").read_bytes()
-    monkeypatch.setattr("antiphon.parts.transcribe", None)
+    monkeypatch.setattr("antiphon.run.components.transcribe", None)
     flags = {"output": f"{tmp_path}/runs"}
     resumed = train(resumed_config(f"{half.id}@2", flags, []), resume=f"{half.id}@2").run
     assert (resumed.path / "transcripts.jsonl").read_bytes() == kept

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from antiphon.errors import RewardError
-from antiphon.experiment import train
+from antiphon.run.train import train
 from antiphon.runs import RunFolder
 
 REWARDS = """

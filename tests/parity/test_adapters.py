@@ -12,7 +12,7 @@ from tiny_audio import bytes_tokenizer
 from antiphon.models import lora
 from antiphon.models.ctc import CTC
 from antiphon.models.load import load_policy
-from antiphon.models.parts import linear_layers
+from antiphon.models.submodules import linear_layers
 from antiphon.models.text_lm import TextLM
 
 CPU = torch.device("cpu")

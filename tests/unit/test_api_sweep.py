@@ -8,7 +8,7 @@ from antiphon import Recipe, TrainConfig, TrainingGroup
 from antiphon.api import sweep
 from antiphon.api.sweep import SweepResult, SweepRow
 from antiphon.errors import ConfigError, RunError
-from antiphon.experiment import TrainResult
+from antiphon.run.train import TrainResult
 from antiphon.runs.folder import RunFolder
 
 GRID = {"optimizer.lr": [1e-4, 3e-4], "seed": [1, 2]}

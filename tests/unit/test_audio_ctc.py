@@ -11,7 +11,7 @@ from antiphon.data.corpora.sets import builtin_set
 from antiphon.errors import ConfigError
 from antiphon.models.audio_ctc import AudioCTC
 from antiphon.models.load import load_policy
-from antiphon.models.parts import freeze, parts
+from antiphon.models.submodules import freeze, parts
 from antiphon.rollout.labels import LabelEngine
 from antiphon.tasks import asr
 from antiphon.train.objectives import load_objectives

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from antiphon.algorithms.inputs import Needs
-from antiphon.collect import Collector
 from antiphon.models.policy import Sampling
+from antiphon.rollout.collect import Collector
 from antiphon.types import Completion, Example, Prompt, Reward
 
 

@@ -22,7 +22,7 @@ from antiphon.runs.status import now
 from antiphon.types import Seconds
 
 if TYPE_CHECKING:
-    from antiphon.experiment import TrainResult
+    from antiphon.run.train import TrainResult
 
 _CHILD = "ANTIPHON_LAUNCHED"
 """In the environment of a launched run, so that what it imports launches no further one."""
@@ -135,7 +135,7 @@ class LaunchedRun:
             RunError: It failed or was stopped; the message has the end of its log.
         """
         from antiphon.evaluate.watch import Stop
-        from antiphon.experiment import TrainResult
+        from antiphon.run.train import TrainResult
 
         try:
             self._process.wait(timeout)

@@ -20,7 +20,7 @@ from antiphon.runs.folder import RunFolder
 from antiphon.types import Seconds
 
 if TYPE_CHECKING:
-    from antiphon.experiment import TrainResult
+    from antiphon.run.train import TrainResult
 
 POLL: Seconds = 0.5
 
@@ -163,7 +163,7 @@ class _Planned:
 
     def find(self, known: Sequence[RunFolder]) -> None:
         """Look for a run of this very recipe, whatever became of it."""
-        from antiphon.parts import pinned
+        from antiphon.run.components import pinned
 
         wanted = pinned(self.recipe)
         self.folder = next((folder for folder in known if _config_of(folder) == wanted), None)

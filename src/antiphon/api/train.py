@@ -19,9 +19,9 @@ from antiphon.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from antiphon.api.launch import LaunchedRun
-    from antiphon.calibration import Calibration
-    from antiphon.experiment import TrainResult
-    from antiphon.reporter import Reporter
+    from antiphon.run.calibration import Calibration
+    from antiphon.run.reporter import Reporter
+    from antiphon.run.train import TrainResult
 
 Name = str | os.PathLike[str]
 
@@ -126,7 +126,7 @@ class TrainConfig:
         Raises:
             AntiphonError: Settings, data, model or reward do not fit, or the run failed.
         """
-        from antiphon.experiment import train
+        from antiphon.run.train import train
 
         with _reporter(quiet) as reporter:
             return train(self._to_run(resume), resume, reporter, reward=self._recipe().reward)
@@ -144,7 +144,7 @@ class TrainConfig:
         Raises:
             AntiphonError: Settings, data, model, reward or teacher do not fit.
         """
-        from antiphon.calibration import calibrate
+        from antiphon.run.calibration import calibrate
 
         with _reporter(quiet) as reporter:
             return calibrate(self.config(), steps, reporter, self._recipe().reward)
@@ -170,8 +170,8 @@ class TrainConfig:
     def _to_run(self, resume: str | None) -> Config:
         """The configuration; to continue a run, it may not be about another model or other labels."""
         from antiphon.api.launch import as_overrides
-        from antiphon.experiment import resumed_config
-        from antiphon.parts import pinned
+        from antiphon.run.components import pinned
+        from antiphon.run.train import resumed_config
 
         config = self.config()
         if resume in (None, "auto"):
@@ -202,7 +202,7 @@ class TrainConfig:
 
 def _reporter(quiet: bool) -> AbstractContextManager[Reporter]:
     from antiphon.cli.progress import Terminal
-    from antiphon.reporter import Silent
+    from antiphon.run.reporter import Silent
 
     return nullcontext(Silent()) if quiet else Terminal()
 

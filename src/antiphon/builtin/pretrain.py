@@ -22,7 +22,7 @@ from torch import nn
 
 from antiphon.builtin import architecture, wav2vec2, whisper
 from antiphon.builtin.speech import BATCH, batches, make_pool
-from antiphon.device import prepare_cpu
+from antiphon.distributed.device import prepare_cpu
 
 CTC_WEIGHT = 0.5
 TEXT_MLP_WIDTH = 476

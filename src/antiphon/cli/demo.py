@@ -13,7 +13,7 @@ from antiphon.cli.output import print_json, tables
 from antiphon.cli.progress import Terminal, with_interval
 
 if TYPE_CHECKING:
-    from antiphon.experiment import TrainResult
+    from antiphon.run.train import TrainResult
 
 TRAIN_SET = "builtin:commands-train-noisy"
 EVAL_SET = "builtin:commands-noisy"
@@ -60,7 +60,7 @@ def command(
     heard in training.
     """
     from antiphon.config import load_config
-    from antiphon.experiment import train
+    from antiphon.run.train import train
 
     flags = {**SETTINGS, "train.steps": steps, "seed": seed, "output": output}
     flags |= {"device": device.value, "dtype": dtype.value}

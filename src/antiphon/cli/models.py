@@ -153,7 +153,7 @@ def check_command(
 
     A text model answers the words of the speech set instead of hearing it.
     """
-    from antiphon.device import prepare_cpu, resolve_device, resolve_dtype
+    from antiphon.distributed.device import prepare_cpu, resolve_device, resolve_dtype
     from antiphon.models.load import load_policy
     from antiphon.models.policy import Sampling
     from antiphon.rollout.engine import InProcessEngine

@@ -110,7 +110,7 @@ class Loaded:
 
 def load(model: str, device: Device, dtype: DType, batch_size: int, beam: int | None, runs: str) -> Loaded:
     """Load `model` for inference."""
-    from antiphon.device import prepare_cpu, resolve_device, resolve_dtype
+    from antiphon.distributed.device import prepare_cpu, resolve_device, resolve_dtype
     from antiphon.evaluate.decode import decoder
     from antiphon.models.load import load_policy
 

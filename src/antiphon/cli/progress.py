@@ -12,8 +12,8 @@ from rich.progress import TimeRemainingColumn as Remaining
 from antiphon.cli.output import console
 
 if TYPE_CHECKING:
-    from antiphon.loop import Step
     from antiphon.rollout.gate import GateReport
+    from antiphon.run.loop import Step
 
 
 def percent(rate: float | None) -> str:

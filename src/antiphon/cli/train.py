@@ -15,8 +15,8 @@ from antiphon.cli.progress import Terminal, measure_name, with_interval
 from antiphon.errors import ConfigError
 
 if TYPE_CHECKING:
-    from antiphon.calibration import Calibration
-    from antiphon.experiment import TrainResult
+    from antiphon.run.calibration import Calibration
+    from antiphon.run.train import TrainResult
 
 EPILOG = """\
 Examples:
@@ -62,9 +62,9 @@ def command(
     as_json: options.Json = False,
 ) -> None:
     """Train a model on what it says itself, and measure it before and after."""
-    from antiphon.calibration import calibrate as run_calibration
     from antiphon.config import load_config
-    from antiphon.experiment import resumed_config, train
+    from antiphon.run.calibration import calibrate as run_calibration
+    from antiphon.run.train import resumed_config, train
     from antiphon.train.objectives import recipe_defaults
 
     recipe, overrides = _split(arguments or [])

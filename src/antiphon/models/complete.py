@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from antiphon.errors import ModelError
-from antiphon.models.parts import token_embeddings
+from antiphon.models.submodules import token_embeddings
 
 _OPTIONAL = re.compile(r"(^|\.)masked_spec_embed$")
 """Weights of pre-training alone: checkpoints leave them out, and no policy reads them."""

@@ -25,8 +25,8 @@ from antiphon.models.clip_model import FBANK, WAVEFORM, ClipInput, ClipModel, re
 from antiphon.models.ctc_beam import Labels, prefix_beam_search
 from antiphon.models.draw import filtered, inverse_cdf_sample
 from antiphon.models.feature_cache import FeatureCache
-from antiphon.models.parts import parts
 from antiphon.models.policy import Sampling
+from antiphon.models.submodules import parts
 from antiphon.types import Completion, Prompt
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from antiphon.errors import ConfigError, ModelError
-from antiphon.models.parts import parts
+from antiphon.models.submodules import parts
 
 Features = tuple[Tensor, ...]
 _HEARING = ("audio_encoder", "projector")

@@ -10,7 +10,7 @@ import torch
 
 from antiphon.config import Config
 from antiphon.config.schema import Labels
-from antiphon.device import resolve_dtype
+from antiphon.distributed.device import resolve_dtype
 from antiphon.errors import DataError
 from antiphon.models.load import load_policy
 from antiphon.models.policy import Policy

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import uvicorn
 
-from antiphon.device import prepare_cpu, resolve_device, resolve_dtype
+from antiphon.distributed.device import prepare_cpu, resolve_device, resolve_dtype
 from antiphon.models.load import load_policy
 from antiphon.serve.app import create_app
 from antiphon.serve.connection import configured

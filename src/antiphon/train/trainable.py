@@ -7,7 +7,7 @@ from typing import Any
 from antiphon.config import Config
 from antiphon.errors import ConfigError
 from antiphon.models import lora
-from antiphon.models.parts import freeze, linear_layers
+from antiphon.models.submodules import freeze, linear_layers
 
 
 def make_trainable(model: Any, config: Config) -> None:

@@ -15,7 +15,7 @@ from transformers import (
 
 from antiphon.config import load_config
 from antiphon.errors import ConfigError
-from antiphon.models.parts import freeze, linear_layers, parts
+from antiphon.models.submodules import freeze, linear_layers, parts
 from antiphon.train.optimizer import MasterAdamW
 from antiphon.train.trainable import make_trainable
 

@@ -10,23 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from antiphon.config import Config, load_config
-from antiphon.device import prepare_cpu, release_memory
+from antiphon.distributed.device import prepare_cpu, release_memory
 from antiphon.errors import ConfigError, RunError
 from antiphon.evaluate.groups import grouped
 from antiphon.evaluate.metrics import main_measure
 from antiphon.evaluate.recognise import evaluate
 from antiphon.evaluate.watch import Stop, watch
-from antiphon.loop import Step, run_loop
 from antiphon.models.autoregressive import Autoregressive
 from antiphon.models.pieces import Pieces
 from antiphon.models.policy import Sampling
-from antiphon.parts import Parts, pinned
-from antiphon.recorder import record_eval, record_step
-from antiphon.report import plot_run
-from antiphon.reporter import Reporter, Silent
 from antiphon.rewards.load import RewardSpec, in_recipe
 from antiphon.rollout.engine import InProcessEngine
 from antiphon.rollout.gate import run_gate
+from antiphon.run.components import Components, pinned
+from antiphon.run.loop import Step, run_loop
+from antiphon.run.plots import plot_run
+from antiphon.run.recorder import record_eval, record_step
+from antiphon.run.reporter import Reporter, Silent
 from antiphon.runs.find import list_runs, resolve
 from antiphon.runs.folder import RunFolder
 from antiphon.train.checkpoint import load_checkpoint, save_checkpoint
@@ -92,7 +92,7 @@ def train(
     release_memory()  # Of earlier runs in this process.
     found = _find_resumable(config, resume)
     if found is None:
-        parts = Parts(config, config.model, reporter, reward)
+        parts = Components(config, config.model, reporter, reward)
         run, done = RunFolder.create(config, command or sys.argv), 0
         parts.write_transcripts(run)
     else:
@@ -100,7 +100,7 @@ def train(
         run.require_free()
         whole = done and not config.lora
         weights = str(run.checkpoints.at(done).path) if whole else config.model
-        parts = Parts(config, weights, reporter, reward, run.transcripts())
+        parts = Components(config, weights, reporter, reward, run.transcripts())
         if done:
             load_checkpoint(run.checkpoints.at(done).path, parts.trainer)
         run.claim()
@@ -156,7 +156,7 @@ class _Stopped(Exception):
 class _Experiment:
     """One run: its folder, its parts, and what happens when."""
 
-    def __init__(self, run: RunFolder, parts: Parts, done: int, reporter: Reporter) -> None:
+    def __init__(self, run: RunFolder, parts: Components, done: int, reporter: Reporter) -> None:
         self.run, self.parts, self.done, self.reporter = run, parts, done, reporter
         self.config = parts.config
         parts.collector.log = run.log

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from antiphon.collect import Collector
 from antiphon.config import Config
 from antiphon.config.schema import Labels, Rollout
 from antiphon.data.source import load_set, mixed, named_sets
 from antiphon.data.stream import PromptStream
-from antiphon.device import resolve_device, resolve_dtype
+from antiphon.distributed.device import resolve_device, resolve_dtype
 from antiphon.errors import ConfigError
 from antiphon.evaluate.decode import decoder
 from antiphon.evaluate.groups import group_names
@@ -23,12 +22,13 @@ from antiphon.models.lora import without_adapter
 from antiphon.models.policy import Policy, Sampling
 from antiphon.models.prompt_cache import share_prepared
 from antiphon.models.recompute import recompute_activations
-from antiphon.reporter import Reporter
 from antiphon.rewards.load import RewardSpec, load_reward
+from antiphon.rollout.collect import Collector
 from antiphon.rollout.engine import Engine, InProcessEngine
 from antiphon.rollout.enumerate import EveryLabelEngine
 from antiphon.rollout.labels import LabelEngine
 from antiphon.rollout.transcripts import Transcript, relabel, transcribe
+from antiphon.run.reporter import Reporter
 from antiphon.runs.folder import RunFolder
 from antiphon.tasks.load import prompter
 from antiphon.train.credit import AlignmentCredit
@@ -50,7 +50,7 @@ def pinned(config: Config) -> Config:
     return config.model_copy(update={"model": model, "teacher": teachers, "labels": labels})
 
 
-class Parts:
+class Components:
     """Everything a run works with, loaded and checked before its folder is made."""
 
     def __init__(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from antiphon.loop import Step
 from antiphon.rollout.gate import GateReport
+from antiphon.run.loop import Step
 
 
 class Reporter(Protocol):

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from antiphon.config import Config
-from antiphon.device import prepare_cpu
-from antiphon.loop import calibrate_step
-from antiphon.parts import Parts, pinned
-from antiphon.recorder import step_metrics
-from antiphon.reporter import Reporter, Silent
+from antiphon.distributed.device import prepare_cpu
 from antiphon.rewards.load import RewardSpec
+from antiphon.run.components import Components, pinned
+from antiphon.run.loop import calibrate_step
+from antiphon.run.recorder import step_metrics
+from antiphon.run.reporter import Reporter, Silent
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ def calibrate(
 ) -> Calibration:
     """Load a recipe's parts, roll out its first `steps` and score them: no update, and no run folder.
 
-    `reward` stands in place of the recipe's, as in `antiphon.experiment.train`.
+    `reward` stands in place of the recipe's, as in `antiphon.run.train.train`.
 
     Raises what `train` would: for settings, data and models that do not fit, and where too little is aligned.
     """
     reporter = reporter or Silent()
     config = pinned(config)
     prepare_cpu(config.threads)
-    parts = Parts(config, config.model, reporter, reward)
+    parts = Components(config, config.model, reporter, reward)
     reporter.phase("calibrating", steps)
     measured: dict[str, list[float]] = defaultdict(list)
     timed: dict[str, list[float]] = defaultdict(list)

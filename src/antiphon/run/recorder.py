@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from antiphon.device import memory_gb
-from antiphon.loop import Step
+from antiphon.distributed.device import memory_gb
 from antiphon.models.pieces import Pieces
+from antiphon.run.loop import Step
 from antiphon.runs.folder import RunFolder
 from antiphon.runs.rollouts import RolloutRow
 from antiphon.types import Example, Group, Hertz

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from antiphon.collect import Collector
+from antiphon.rollout.collect import Collector
 from antiphon.train.trainer import Trainer
 from antiphon.types import Group
 

@@ -1,0 +1,1 @@
+"""Where computation happens: devices, and the processes of a run."""

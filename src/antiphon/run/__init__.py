@@ -1,0 +1,1 @@
+"""One training run: its components, the loop, and what follows each step."""
