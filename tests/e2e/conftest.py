@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from antiphon.data.corpora.sets import builtin_set
 from antiphon.run.train import TrainResult, train
 
 REPOSITORY = Path(__file__).parents[2]
-COMMAND = "from antiphon.cli.main import main; main()"
-"""What the `antiphon` script does, for tests that need a process of their own."""
+COMMAND = [sys.executable, "-m", "antiphon"]
+"""The command line, for tests that need a process of their own."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from antiphon.runs.lines import encode
 def dashboard(root: Path, log: Path) -> Iterator[str]:
     """The address of `antiphon dashboard` for the runs in `root`; what it prints goes to the file `log`."""
     url = f"http://127.0.0.1:{(port := free_port())}"
-    command = [sys.executable, "-c", COMMAND, "dashboard", f"--root={root.name}", f"--port={port}"]
+    command = [*COMMAND, "dashboard", f"--root={root.name}", f"--port={port}"]
     with log.open("w") as printed:
         process = subprocess.Popen(command, cwd=root.parent, stdout=printed, stderr=printed, env=_environment())
     try:

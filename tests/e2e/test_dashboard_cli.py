@@ -42,7 +42,7 @@ def test_without_its_packages_it_names_the_extra(cli, tmp_path, monkeypatch, pac
 
 def test_it_ends_quietly_when_interrupted(tmp_path):
     port = free_port()
-    command = [sys.executable, "-c", COMMAND, "dashboard", f"--root={tmp_path}", f"--port={port}"]
+    command = [*COMMAND, "dashboard", f"--root={tmp_path}", f"--port={port}"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert until(lambda: answers(f"http://127.0.0.1:{port}"), 90)
     process.send_signal(signal.SIGINT)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -193,7 +192,7 @@ def test_a_normaliser_of_the_users_own(cli, sets, tmp_path):
 def test_an_evaluation_killed_in_the_middle_is_taken_up_by_the_same_command(cli, tmp_path):
     rows = ["--data", "builtin:digits-noisy", "--limit", "40"]
     command = ["eval", "builtin:student", *rows, "--batch-size", "2", "--output", str(tmp_path / "killed")]
-    run = subprocess.Popen([sys.executable, "-c", COMMAND, *command], stderr=subprocess.DEVNULL)
+    run = subprocess.Popen([*COMMAND, *command], stderr=subprocess.DEVNULL)
     kept = tmp_path / "killed" / "transcripts" / "digits-noisy.jsonl"
     deadline = time.monotonic() + 120
     while not (kept.exists() and kept.read_bytes().count(b"\n") > 1):

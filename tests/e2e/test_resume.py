@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -51,7 +50,7 @@ def train_and_kill(config, after: int) -> RunFolder:
     output = Path(config.output)
     recipe = output.parent / "recipe.yaml"
     recipe.write_text(config.to_yaml())
-    process = subprocess.Popen([sys.executable, "-c", COMMAND, "train", str(recipe)], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*COMMAND, "train", str(recipe)], stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 120
         while not any(lines(path) >= after for path in output.glob("*/metrics.jsonl")):

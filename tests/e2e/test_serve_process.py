@@ -11,7 +11,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +49,7 @@ def server(tmp_path_factory) -> Iterator[Server]:
     words = ["builtin:student", "--served-model-name", "latest", "--port", str(port), "--threads", "1"]
     environment = {**os.environ, "XDG_STATE_HOME": str(folder)}
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-c", COMMAND, "serve", *words], env=environment, stderr=log)
+        process = subprocess.Popen([*COMMAND, "serve", *words], env=environment, stderr=log)
     state = folder / "antiphon" / "serve" / f"{port}.json"
     try:
         assert until(state.exists, 120)

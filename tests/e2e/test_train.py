@@ -6,7 +6,6 @@ import json
 import math
 import re
 import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -45,9 +44,7 @@ def test_reward_rises_and_errors_fall(trained):
 
 def test_the_json_of_a_process_is_the_only_line_on_stdout_and_its_contract_holds(recipe, speech, tmp_path):
     arguments = [*recipe, "data.eval=[builtin:digits-clean, " + f"{speech}/dev.jsonl]", "train.steps=2", "--json"]
-    done = subprocess.run(
-        [sys.executable, "-c", COMMAND, "train", *arguments], capture_output=True, text=True, cwd=tmp_path, check=True
-    )
+    done = subprocess.run([*COMMAND, "train", *arguments], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout.count("\n") == 1
     payload = json.loads(done.stdout)
     run = tmp_path / "runs" / payload["run"]

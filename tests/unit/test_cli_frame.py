@@ -157,3 +157,8 @@ def test_checkpoints_show_their_size_and_evaluations(tmp_path, capsys):
 def test_an_unknown_run_is_an_error(tmp_path, capsys):
     assert run_main("checkpoints", "nope", "--output", str(tmp_path)) == 2
     assert "error: no run 'nope'" in capsys.readouterr().err
+
+
+def test_python_dash_m_is_the_command():
+    shown = subprocess.run([sys.executable, "-m", "antiphon", "--help"], capture_output=True, text=True, check=True)
+    assert "Usage: antiphon" in shown.stdout

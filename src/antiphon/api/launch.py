@@ -17,6 +17,7 @@ from antiphon.config import Config
 from antiphon.errors import ConfigError, RunError
 from antiphon.runs import atomic
 from antiphon.runs.checkpoints import Checkpoint
+from antiphon.runs.environment import LAUNCHED
 from antiphon.runs.folder import RunFolder
 from antiphon.runs.status import now
 from antiphon.types import Seconds
@@ -24,15 +25,6 @@ from antiphon.types import Seconds
 if TYPE_CHECKING:
     from antiphon.run.train import TrainResult
 
-_CHILD = "ANTIPHON_LAUNCHED"
-"""In the environment of a launched run, so that what it imports launches no further one."""
-_COMMAND = """
-import signal
-from antiphon.cli.main import main
-signal.signal(signal.SIGINT, signal.default_int_handler)
-main()
-"""
-"""`antiphon`, which `stop` can interrupt even when a shell's background job started it: those ignore SIGINT."""
 _TAIL = 15
 """Lines of a log that an error quotes."""
 
@@ -42,7 +34,7 @@ def launch(config: Config, reward: Any = None, resume: str | None = None) -> Lau
 
     Raises `ConfigError` where the process could not import the reward, or this one is a launched run itself.
     """
-    if os.environ.get(_CHILD):
+    if os.environ.get(LAUNCHED):
         raise ConfigError(
             "launch() was called by a file that a launched run imports for its reward; put the call under "
             'if __name__ == "__main__":, or the reward into a file of its own'
@@ -53,11 +45,11 @@ def launch(config: Config, reward: Any = None, resume: str | None = None) -> Lau
     what = [str(folder / "recipe.yaml")]
     if resume is not None:
         what = [*what, "--resume", resume] if resume == "auto" else ["--resume", resume, *as_overrides(config)]
-    environment = {**os.environ, _CHILD: "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {**os.environ, LAUNCHED: "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     began = now()
     with (folder / "result.json").open("w") as out, (folder / "log.txt").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", _COMMAND, "train", *what, "--output", config.output, "--json"],
+            [sys.executable, "-m", "antiphon", "train", *what, "--output", config.output, "--json"],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=log,

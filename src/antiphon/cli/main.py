@@ -61,7 +61,7 @@ def _options(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line. Exit status: 0 done, 2 an error that the message explains, 130 interrupted."""
     try:
-        app(arguments)
+        app(arguments, prog_name="antiphon")
     except AntiphonError as error:
         if os.environ.get(_DEBUG) == "1":
             raise

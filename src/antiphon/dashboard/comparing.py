@@ -20,8 +20,6 @@ from antiphon.errors import AntiphonError
 from antiphon.evaluate import compare as evaluate
 from antiphon.evaluate.results import Evaluation
 
-_COMMAND = "from antiphon.cli.main import main; main()"
-
 
 @dataclass
 class Comparison:
@@ -77,7 +75,7 @@ class Comparison:
         with tempfile.TemporaryDirectory(prefix="antiphon-compare-") as folder:
             self._folder = Path(folder)
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _COMMAND, "compare", *_arguments(self, config)],
+                [sys.executable, "-m", "antiphon", "compare", *_arguments(self, config)],
                 cwd=_working_folder(self.run),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

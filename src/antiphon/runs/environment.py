@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from importlib.metadata import distributions
 from typing import Any
 
+LAUNCHED = "ANTIPHON_LAUNCHED"
+"""The environment variable that marks a process that `TrainConfig.launch` started."""
+
 
 def describe(command: Sequence[str]) -> dict[str, Any]:
     """The content of `environment.json`; `command` is the command line as it was given."""

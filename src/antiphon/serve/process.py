@@ -129,10 +129,9 @@ def start(arguments: Sequence[str], port: int) -> subprocess.Popen[bytes]:
     """The process of `antiphon serve` with `arguments`, in the background, its output in the log."""
     log = log_path(port)
     log.parent.mkdir(parents=True, exist_ok=True)
-    code = "from antiphon.cli.main import main; main()"
     with log.open("w") as file:
         return subprocess.Popen(
-            [sys.executable, "-c", code, "serve", *arguments],
+            [sys.executable, "-m", "antiphon", "serve", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
