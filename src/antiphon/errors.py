@@ -5,6 +5,9 @@ Every message names the thing at fault (row, key, file), the cause, and the reme
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Callable, Iterable
+
 
 class AntiphonError(Exception):
     """Base of every error antiphon raises on purpose; the command line prints it without a traceback."""
@@ -39,3 +42,20 @@ class MissingExtraError(AntiphonError, ImportError):
 
     def __init__(self, feature: str, package: str, extra: str) -> None:
         super().__init__(f"{feature} needs the package {package!r}; install it with: pip install 'antiphon[{extra}]'")
+
+
+def did_you_mean(
+    name: str,
+    known: Iterable[str],
+    otherwise: str | None = None,
+    cutoff: float = 0.6,
+    show: Callable[[str], str] = repr,
+) -> str:
+    """The end of a message about an unknown `name`: the nearest of `known`, or `otherwise` where none is near.
+
+    `otherwise` lists all of `known` by default. `cutoff` is the least likeness, from 0 to 1; `show` writes a name.
+    """
+    names = list(known)
+    if near := difflib.get_close_matches(name, names, n=1, cutoff=cutoff):
+        return f"did you mean {show(near[0])}?"
+    return f"there are: {', '.join(names) or 'none'}" if otherwise is None else otherwise

@@ -86,7 +86,7 @@ def test_normalising_twice_changes_nothing_more() -> None:
 def test_unknown_normaliser_is_answered_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"^unknown normaliser 'wisper'; did you mean 'whisper'\?$"):
         normaliser("en", "wisper")
-    with pytest.raises(ConfigError, match=r"^unknown normaliser 'x'; choose one of default, whisper, none\.$"):
+    with pytest.raises(ConfigError, match=r"^unknown normaliser 'x'; there are: default, whisper, none$"):
         normaliser("en", "x")
 
 

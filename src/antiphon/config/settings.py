@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from antiphon.errors import ConfigError
+from antiphon.errors import ConfigError, did_you_mean
 
 Path = tuple[str | int, ...]
 
@@ -79,9 +78,9 @@ def _suggest(path: Path, model_cls: type[BaseModel], prefix: str) -> str:
     elsewhere = [key for key in keys if key[:-1] != path[:-1]]
     for candidates, cutoff in ((neighbours, 0.6), (elsewhere, 0.8)):
         names = {str(key[-1]): key for key in reversed(candidates)}
-        close = difflib.get_close_matches(wanted, names, n=1, cutoff=cutoff)
-        if close:
-            return f"did you mean {_under(prefix, names[close[0]])!r}?"
+        hint = did_you_mean(wanted, names, "", cutoff, lambda one: repr(_under(prefix, names[one])))  # noqa: B023
+        if hint:
+            return hint
     return "valid keys here: " + ", ".join(str(key[-1]) for key in neighbours)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -13,7 +12,7 @@ from typing import Any
 
 from antiphon.audio.decode import FileClip
 from antiphon.audio.embedded import SCHEME, Embedded, from_uri
-from antiphon.errors import ConfigError, DataError
+from antiphon.errors import ConfigError, DataError, did_you_mean
 from antiphon.types import Example, Seconds
 
 FIELDS = ("audio", "text", "id", "task", "begin_time", "end_time", "language", "speaker")
@@ -136,12 +135,8 @@ def _field_keys(columns: Mapping[str, str]) -> dict[str, str]:
 
 def _unknown(what: str, value: object, known: Collection[str]) -> str:
     shown = str(value).encode("utf-8", "backslashreplace").decode()
-    near = difflib.get_close_matches(shown, list(known), n=1)
-    return (
-        f'unknown {what} "{shown}"; '
-        + (f'did you mean "{near[0]}"? ' if near else "")
-        + (f"(known: {', '.join(sorted(known))})")
-    )
+    hint = did_you_mean(shown, known, "", show='"{}"'.format)
+    return " ".join(filter(None, (f'unknown {what} "{shown}";', hint, f"(known: {', '.join(sorted(known))})")))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

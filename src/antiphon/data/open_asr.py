@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 
 from antiphon.data.hub import HubSet, load_hub
-from antiphon.errors import ConfigError
+from antiphon.errors import ConfigError, did_you_mean
 from antiphon.text.normalise import normaliser
 from antiphon.types import Example
 
@@ -44,9 +43,7 @@ def load(spec: str, columns: Mapping[str, str], limit: int | None) -> list[Examp
     """
     name, _, copy = spec.removeprefix(OPEN_ASR).partition(":")
     if name not in SETS:
-        near = difflib.get_close_matches(name, SETS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(SETS)}"
-        raise ConfigError(f"the Open ASR Leaderboard has no set {name!r}; {hint}")
+        raise ConfigError(f"the Open ASR Leaderboard has no set {name!r}; {did_you_mean(name, SETS)}")
     clean = normaliser("en", NORMALISER)
     examples = load_hub(HubSet(copy or REPO, *SETS[name]), columns, limit)
     return [replace(one, language="en") for one in examples if clean(one.text).strip() not in UNSCORED]

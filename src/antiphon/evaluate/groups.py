@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from antiphon.errors import ConfigError
+from antiphon.errors import ConfigError, did_you_mean
 from antiphon.evaluate.metrics import Utterance, summarise
 from antiphon.types import Example
 
@@ -22,8 +21,7 @@ def group_names(examples: Sequence[Example], column: str, set_name: str) -> dict
     values = {example.id: _columns(example).get(column) for example in examples}
     if all(value is None for value in values.values()):
         there = sorted({name for one in examples for name, value in _columns(one).items() if value is not None})
-        close = difflib.get_close_matches(column, there, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(there) or 'none'}"
+        hint = did_you_mean(column, there)
         raise ConfigError(f"no row of {set_name} has the column {column!r} to group by; {hint}")
     return {id: UNNAMED if value is None else str(value) for id, value in values.items()}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from antiphon.errors import AntiphonError, ModelError
+from antiphon.errors import AntiphonError, ModelError, did_you_mean
 from antiphon.models import audio_lm, classifier, ctc, encoder_decoder, lora, remote_lm, text_lm
 from antiphon.models.complete import require_vocabulary, require_weights
 from antiphon.models.policy import Policy
@@ -72,8 +71,7 @@ def locate(spec: str, output: str | Path = "runs") -> str:
     if spec.startswith(BUILTIN):
         name = spec.removeprefix(BUILTIN)
         if name not in builtin_names():
-            close = difflib.get_close_matches(name, builtin_names(), n=1)
-            hint = f"did you mean {BUILTIN}{close[0]}?" if close else f"there are: {', '.join(builtin_names())}"
+            hint = did_you_mean(name, builtin_names(), show=lambda near: BUILTIN + near)
             raise ModelError(f"there is no built-in model {name!r}; {hint}")
         return str(CHECKPOINTS / name)
     found = find_run(spec, Path(output))
@@ -82,8 +80,7 @@ def locate(spec: str, output: str | Path = "runs") -> str:
         return str(run.checkpoints.at(step).path)
     if not Path(spec).is_dir() and not _HUB_ID.fullmatch(spec):
         names = [run.id for run in list_runs(Path(output))] + [BUILTIN + name for name in builtin_names()]
-        close = difflib.get_close_matches(spec.partition("@")[0], names, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]!r}?" if close else FORMS
+        hint = did_you_mean(spec.partition("@")[0], names, FORMS, cutoff=0.5)
         raise ModelError(f"no model {spec!r}: no folder, no run in {output} and no hub id (OWNER/NAME); {hint}")
     return spec
 

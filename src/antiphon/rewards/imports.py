@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import inspect
@@ -13,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from antiphon.errors import ConfigError
+from antiphon.errors import ConfigError, did_you_mean
 
 
 def import_function(spec: str, what: str = "reward") -> Callable[..., Any]:
@@ -77,10 +76,8 @@ def _import_module(place: str, called: str) -> ModuleType:
 
 def _suggestion(module: ModuleType, name: str) -> str:
     functions = [key for key, value in vars(module).items() if inspect.isfunction(value)]
-    nearest = difflib.get_close_matches(name, functions, n=1)
-    if nearest:
-        return f"did you mean {nearest[0]!r}?"
-    return f"it has: {', '.join(functions)}" if functions else "it has no functions; write one"
+    there = f"it has: {', '.join(functions)}" if functions else "it has no functions; write one"
+    return did_you_mean(name, functions, there)
 
 
 def describe(error: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import math
 import pkgutil
@@ -12,7 +11,7 @@ from typing import Any
 import antiphon.rewards
 from antiphon.config import validate_settings
 from antiphon.config.schema import RewardLimits
-from antiphon.errors import ConfigError
+from antiphon.errors import ConfigError, did_you_mean
 from antiphon.rewards.imports import import_function, name_of
 from antiphon.rewards.sample import RewardFunction
 from antiphon.rewards.user import as_reward
@@ -77,8 +76,7 @@ def _load(spec: Mapping[str, Any], key: str, limits: RewardLimits) -> RewardFunc
     module = _builtin(name) if name in _modules() else None
     if module is None:
         builtin = [one for one in _modules() if _builtin(one)]
-        nearest = difflib.get_close_matches(name, builtin, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(builtin)}"
+        hint = did_you_mean(name, builtin)
         raise ConfigError(f"unknown reward {name!r} in '{key}'; {hint} (your own is written file.py:function)")
     checked = validate_settings(module.Settings, settings, where="", prefix=key)
     return as_reward(module.build(checked), name, limits)

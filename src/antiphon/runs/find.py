@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
-from antiphon.errors import RunError
+from antiphon.errors import RunError, did_you_mean
 from antiphon.runs.folder import RunFolder
 
 LATEST = "latest"
@@ -53,8 +52,7 @@ def resolve(spec: str, output: Path) -> tuple[RunFolder, int | None]:
     ids = [run.id for run in list_runs(output)]
     if not ids:
         raise RunError(f"no run {spec!r}: there are no runs in {output}; give another folder with --output")
-    close = difflib.get_close_matches(spec.rpartition("@")[0] or spec, ids, n=1, cutoff=0.4)
-    remedy = f"did you mean {close[0]!r}?" if close else f"the latest is {ids[0]!r}"
+    remedy = did_you_mean(spec.rpartition("@")[0] or spec, ids, f"the latest is {ids[0]!r}", cutoff=0.4)
     raise RunError(f"no run {spec!r} in {output}; {remedy}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.metadata
 import re
 import unicodedata
@@ -13,7 +12,7 @@ from typing import Literal, get_args
 from whisper_normalizer.basic import BasicTextNormalizer
 from whisper_normalizer.english import EnglishTextNormalizer
 
-from antiphon.errors import ConfigError, DataError
+from antiphon.errors import ConfigError, DataError, did_you_mean
 
 NormaliserName = Literal["default", "whisper", "none"]
 Normalise = Callable[[str], str]
@@ -64,9 +63,7 @@ def normaliser(language: str | None, name: str = "default") -> Normalise:
     `DataError` for a number of thousands of digits.
     """
     if name not in get_args(NormaliserName):
-        nearest = difflib.get_close_matches(name, get_args(NormaliserName), n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"choose one of {', '.join(get_args(NormaliserName))}."
-        raise ConfigError(f"unknown normaliser {name!r}; {hint}")
+        raise ConfigError(f"unknown normaliser {name!r}; {did_you_mean(name, get_args(NormaliserName))}")
     return _build(_base_language(language), name)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 import sys
@@ -16,7 +15,7 @@ from torch import Tensor
 from antiphon import algorithms
 from antiphon.algorithms.inputs import Needs, Outcomes, Scores
 from antiphon.config import validate_settings
-from antiphon.errors import ConfigError
+from antiphon.errors import ConfigError, did_you_mean
 
 _SHARED = ("inputs", "terms", "policy_gradient")
 """Modules of the package that are no algorithm."""
@@ -71,11 +70,9 @@ def import_algorithm(name: str) -> ModuleType:
             raise ModuleNotFoundError(f"no module named antiphon.algorithms.{name}")
         module = importlib.import_module(name if own else f"antiphon.algorithms.{name}")
     except ModuleNotFoundError as error:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
         raise ConfigError(
-            f"unknown algorithm {name!r} ({error}); {hint}there is: {', '.join(known)}, or an import path such as "
-            "package.module, looked for in the working folder too"
+            f"unknown algorithm {name!r} ({error}); {did_you_mean(name, known)} (your own is written as "
+            "package.module, looked for in the working folder too)"
         ) from error
     missing = [one for one in _PROTOCOL if not hasattr(module, one)]
     if missing:
