@@ -6,7 +6,9 @@ Every message names the thing at fault (row, key, file), the cause, and the reme
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 
 class AntiphonError(Exception):
@@ -59,3 +61,13 @@ def did_you_mean(
     if near := difflib.get_close_matches(name, names, n=1, cutoff=cutoff):
         return f"did you mean {show(near[0])}?"
     return f"there are: {', '.join(names) or 'none'}" if otherwise is None else otherwise
+
+
+def describe(error: BaseException) -> str:
+    """One line: the kind of error, what it says, and the last line of the user's or a library's code it came from."""
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    ours = Path(__file__).parent
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if ours not in Path(one.filename).parents]
+    if isinstance(error, SyntaxError) or not frames:
+        return said
+    return f"{said} [{Path(frames[-1].filename).name}, line {frames[-1].lineno}]"

@@ -8,7 +8,7 @@ import torch
 from antiphon.algorithms.inputs import Outcomes, Scores
 from antiphon.algorithms.policy_gradient import PolicyGradientSettings
 from antiphon.algorithms.terms import counts, token_weights
-from antiphon.train.objectives import algorithm_names, import_algorithm
+from antiphon.train.objectives import ALGORITHM
 
 GROUPS, SIZE, LENGTH = 3, 4, 5
 ROWS = GROUPS * SIZE
@@ -22,19 +22,19 @@ EVERYTHING = {
 """Every term of a policy gradient at once."""
 
 
-@pytest.fixture(params=algorithm_names())
+@pytest.fixture(params=ALGORITHM.names())
 def algorithm(request):
-    return import_algorithm(request.param)
+    return ALGORITHM.load(request.param)
 
 
 def cases():
     """Each algorithm with its defaults, and with every option of its loss."""
-    for name in algorithm_names():
-        module = import_algorithm(name)
+    for name in ALGORITHM.names():
+        module = ALGORITHM.load(name)
         yield pytest.param(module, module.Settings(), id=name)
         if issubclass(module.Settings, PolicyGradientSettings):
             yield pytest.param(module, module.Settings(**EVERYTHING), id=f"{name} with every term")
-    sampled = import_algorithm("opd")
+    sampled = ALGORITHM.load("opd")
     yield pytest.param(sampled, sampled.Settings(loss="sampled"), id="opd of what was sampled")
 
 

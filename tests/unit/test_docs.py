@@ -13,7 +13,7 @@ from antiphon.config import Config, yaml
 from antiphon.config.schema import Labels, Lora, TeacherConfig
 from antiphon.data.corpora.sets import CONDITIONS, CORPORA
 from antiphon.rewards import exact, format, hallucination, keywords, language, omni, wer
-from antiphon.train.objectives import algorithm_names, import_algorithm
+from antiphon.train.objectives import ALGORITHM
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -85,10 +85,10 @@ def test_no_row_describes_a_key_that_is_gone():
             assert set(rows("recipes.md", heading)) == {key for key, _ in keys(model, prefix)}, heading
 
 
-@pytest.mark.parametrize("name", algorithm_names())
+@pytest.mark.parametrize("name", ALGORITHM.names())
 def test_every_option_of_an_algorithm_is_described_with_its_default(name):
     """On the algorithm's own page, or in the section on what policy gradients share."""
-    settings = import_algorithm(name).Settings
+    settings = ALGORITHM.load(name).Settings
     shared = rows("algorithms/index.md", "## Policy gradient") if issubclass(settings, PolicyGradientSettings) else {}
     own = rows(f"algorithms/{name}.md", "## Settings")
     options = {key: default for key, default in keys(settings, "algorithm.") if key != "algorithm.name"}
@@ -113,7 +113,7 @@ def test_the_readme_lists_every_command():
     assert listed == names
 
 
-@pytest.mark.parametrize("name", algorithm_names())
+@pytest.mark.parametrize("name", ALGORITHM.names())
 def test_what_an_algorithm_reached_is_what_the_comparison_says(name):
     page = " ".join((ROOT / "docs" / "algorithms" / f"{name}.md").read_text(encoding="utf-8").split())
     reached, *_ = rows("algorithms-benchmark.md")[name]

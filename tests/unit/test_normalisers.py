@@ -68,5 +68,5 @@ def test_a_function_that_fails_is_named(rules, body, error, message):
 
 
 def test_a_file_that_is_not_there_is_said_to_be_a_normalisers():
-    with pytest.raises(ConfigError, match=r"the normaliser 'nowhere.py:clean': there is no file nowhere.py"):
+    with pytest.raises(ConfigError, match=r"the normalizer 'nowhere.py:clean': there is no file nowhere.py"):
         load_normaliser("nowhere.py:clean")

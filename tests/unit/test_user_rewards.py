@@ -337,18 +337,18 @@ def test_a_function_that_cannot_be_used_is_explained(spec, code: str, name: str,
         ("nowhere.py:f", "the reward 'nowhere.py:f': there is no file nowhere.py (looked for "),
         (
             "nowhere.py",
-            "the reward 'nowhere.py' names no function; write file.py:function or module:function",
+            "the reward 'nowhere.py': there is no file nowhere.py (looked for ",
         ),
         ("no_such_package.x:f", "the module 'no_such_package.x' cannot be imported: ModuleNotFoundError"),
         ("math:sqr", "the reward 'math:sqr': math has no 'sqr'"),
         (
             "were",
-            "unknown reward 'were' in 'reward'; did you mean 'wer'? (your own is written file.py:function)",
+            "unknown reward 'were' in 'reward'; did you mean 'wer'? (your own is written file.py:function or ",
         ),
         (
             "sample",
             "unknown reward 'sample' in 'reward'; there are: exact, format, hallucination, keywords, language, omni, "
-            "wer (your own is written file.py:function)",
+            "wer (your own is written file.py:function or ",
         ),
         (["wer", "xyz"], "unknown reward 'xyz' in 'reward[1]'; there are: exact, "),
         ([], "'reward' is an empty list; name at least one reward, such as wer"),
@@ -358,7 +358,7 @@ def test_a_function_that_cannot_be_used_is_explained(spec, code: str, name: str,
         ([{"name": "wer", "cpa": 1}], "unknown key 'reward[0].cpa'; did you mean 'reward[0].cap'?"),
         (
             {"name": "math:sqrt", "cap": 1},
-            "'reward' gives settings to 'math:sqrt' (cap); only built-in ones take any: write them",
+            "'reward' gives settings to 'math:sqrt' (cap); a function takes none: write them in it",
         ),
     ],
 )

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from antiphon.errors import ConfigError, DataError
-from antiphon.rewards.imports import describe, import_function
+from antiphon.config.plugins import Kind, is_path
+from antiphon.errors import ConfigError, DataError, describe
 from antiphon.text.normalise import Normalise, normaliser, versioned
+
+NORMALIZER = Kind("normalizer", function=True)
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,10 @@ def load_normaliser(spec: str = "default") -> Normaliser:
     version is a digest of its source file. Raises `ConfigError` when there is no such normaliser; what the function
     raises comes as `DataError` with the text.
     """
-    if ":" not in spec:
+    if not is_path(spec):
         normaliser(None, spec)
         return Normaliser(versioned(spec), lambda language: normaliser(language, spec))
-    function = import_function(spec, "normaliser")
+    function = NORMALIZER.load(spec)
     return Normaliser(f"{spec} ({_digest(function)})", lambda language: _checked(function, spec, language))
 
 

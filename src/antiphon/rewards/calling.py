@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from antiphon.config.schema import RewardLimits
-from antiphon.errors import RewardError
-from antiphon.rewards.imports import describe
+from antiphon.errors import RewardError, describe
 from antiphon.rewards.sample import Failure, Sample
 from antiphon.types import Reward
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-import pkgutil
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
-import antiphon.rewards
 from antiphon.config import validate_settings
+from antiphon.config.plugins import Kind, name_of
 from antiphon.config.schema import RewardLimits
-from antiphon.errors import ConfigError, did_you_mean
-from antiphon.rewards.imports import import_function, name_of
+from antiphon.errors import ConfigError
 from antiphon.rewards.sample import RewardFunction
 from antiphon.rewards.user import as_reward
 from antiphon.rewards.weighted import WeightedSum
+
+REWARD = Kind("reward", "antiphon.rewards", offers=("Settings", "build"), function=True)
 
 Spec = str | Callable[..., Any] | Mapping[str, Any]
 RewardSpec = Spec | Sequence[Spec]
@@ -26,7 +26,8 @@ def load_reward(spec: RewardSpec, limits: RewardLimits | None = None) -> RewardF
 
     `"wer"`: a module of `antiphon.rewards`, with default settings; `{"name": "wer", "cap": 2}` with its own.
     `"file.py:function"` or `"package.module:function"`: the user's, in one of the forms of `as_reward`; or the
-    function itself, alone or as `{"name": function, …}`.
+    function itself, alone or as `{"name": function, …}`. `"file.py"` or `"package.module"`: a module of the user's
+    that has `Settings` and `build`, as the built-in ones have.
     A list of those, or a `weight` in a mapping, gives their weighted sum (see `WeightedSum`); a weight of 0
     logs a reward without counting it.
 
@@ -65,28 +66,13 @@ def _load(spec: Mapping[str, Any], key: str, limits: RewardLimits) -> RewardFunc
     name = settings.pop("name", None)
     if not name or not (isinstance(name, str) or callable(name)):
         raise ConfigError(f"'{key}' has no name; write one, such as {{name: wer}} or {{name: file.py:function}}")
-    if callable(name) or ":" in name or name.endswith(".py"):
-        function, name = (name, name_of(name)) if callable(name) else (import_function(name), name)
+    part, name = (name, name_of(name)) if callable(name) else (REWARD.load(name, key), name)
+    if not isinstance(part, ModuleType):
         if settings:
             raise ConfigError(
-                f"'{key}' gives settings to {name!r} ({', '.join(settings)}); only built-in ones take any: "
-                "write them in the function"
+                f"'{key}' gives settings to {name!r} ({', '.join(settings)}); a function takes none: "
+                "write them in it, or name a module that has Settings and build"
             )
-        return as_reward(function, name, limits)
-    module = _builtin(name) if name in _modules() else None
-    if module is None:
-        builtin = [one for one in _modules() if _builtin(one)]
-        hint = did_you_mean(name, builtin)
-        raise ConfigError(f"unknown reward {name!r} in '{key}'; {hint} (your own is written file.py:function)")
-    checked = validate_settings(module.Settings, settings, where="", prefix=key)
-    return as_reward(module.build(checked), name, limits)
-
-
-def _modules() -> list[str]:
-    return [module.name for module in pkgutil.iter_modules(antiphon.rewards.__path__)]
-
-
-def _builtin(name: str) -> Any:
-    """The module of a built-in reward; None where the module is no reward (it has no `build`)."""
-    module = importlib.import_module(f"antiphon.rewards.{name}")
-    return module if hasattr(module, "build") else None
+        return as_reward(part, name, limits)
+    checked = validate_settings(part.Settings, settings, where="", prefix=key)
+    return as_reward(part.build(checked), name, limits)
