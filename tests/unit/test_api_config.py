@@ -3,13 +3,15 @@
 import functools
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import antiphon
 from antiphon import DeploymentConfig, MultimodalDataset, Recipe, TrainConfig
 from antiphon.api.importable import require_importable
-from antiphon.api.launch import launch
+from antiphon.api.launch import as_overrides, launch
 from antiphon.config import load_config
 from antiphon.errors import ConfigError
 from antiphon.runs.checkpoints import Checkpoint
@@ -100,7 +102,10 @@ def test_rewards_are_named_in_the_recipe():
         (TrainConfig("a", recipe=Recipe(optimiser={"lr": 1e-4})), "unknown key 'optimiser'.* did you mean 'optimizer'"),
         (TrainConfig("a", recipe=Recipe(optimizer={"lr": "high"})), "'optimizer.lr' .* must be a number"),
         (TrainConfig("a", recipe=Recipe(model="b")), "'model' is set by TrainConfig and by its recipe"),
-        (TrainConfig("a", recipe=Recipe(seed=object())), "the setting 'seed' is a object, which a recipe cannot hold"),
+        (
+            TrainConfig("a", recipe=Recipe(seed=object())),
+            "the setting 'seed' is of type object, which",
+        ),
         (TrainConfig("a", recipe="grpoo"), "did you mean 'grpo'"),
         (TrainConfig("a", recipe="nowhere.yaml"), "cannot read the recipe nowhere.yaml"),
     ],
@@ -178,3 +183,23 @@ def test_a_launched_run_launches_none(monkeypatch):
     monkeypatch.setenv("ANTIPHON_LAUNCHED", "1")
     with pytest.raises(ConfigError, match="called by a file that a launched run imports"):
         launch(load_config())
+
+
+ODD = ["emoji 😀", "007", "no", "1e3", "null", "a: b # c", "line\u2028break\x7f\n\ttab", "'\"\\", " ends ", ""]
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_values_arrive_as_they_are(text):
+    nested = {"name": "opd", "alias": {text or "empty": [text, None, 1e-6, True, {}]}}
+    recipe = Recipe("grpo", context=text, optimizer={"lr": 1e-6}, data={"limit": None}, reward=nested)
+    config = TrainConfig("builtin:student", Path("train.jsonl"), recipe).config()
+    assert (config.context, config.optimizer.lr, config.data.limit) == (text, 1e-6, None)
+    assert (config.reward, config.data.train) == (nested, ["train.jsonl"])
+    assert load_config(None, as_overrides(config)) == config, "a launched run resumes with the same"
+
+
+def test_tuples_and_numbers_of_numpy_become_plain():
+    recipe = Recipe("grpo", freeze=("audio_encoder",), optimizer={"lr": np.float64(1e-4)})
+    config = TrainConfig("builtin:student", "train.jsonl", recipe).config()
+    assert config.freeze == ["audio_encoder"]
+    assert type(config.optimizer.lr) is float

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from antiphon.api.importable import require_importable
-from antiphon.config import Config
+from antiphon.config import Config, yaml
 from antiphon.errors import ConfigError, RunError
 from antiphon.runs import atomic
 from antiphon.runs.checkpoints import Checkpoint
@@ -181,7 +181,7 @@ class LaunchedRun:
 
 def as_overrides(config: Config) -> list[str]:
     """The whole recipe as a command's arguments."""
-    return [f"{key}={json.dumps(value)}" for key, value in config.model_dump(mode="json").items()]
+    return [f"{key}={yaml.dump_inline(value)}" for key, value in config.model_dump(mode="json").items()]
 
 
 def _make_folder(output: Path, config: Config) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -108,8 +107,7 @@ class TrainConfig:
             from antiphon.rewards.load import in_recipe
 
             settings["reward"] = in_recipe(recipe.reward)
-        overrides = [_override(key, value) for key, value in (settings | recipe.settings).items()]
-        return load_config(recipe.file, overrides, defaults=recipe_defaults)
+        return load_config(recipe.file, settings | recipe.settings, defaults=recipe_defaults)
 
     def train(self, resume: str | None = None, quiet: bool = False) -> TrainResult:
         """Train in this process, to the end.
@@ -169,14 +167,13 @@ class TrainConfig:
 
     def _to_run(self, resume: str | None) -> Config:
         """The configuration; to continue a run, it may not be about another model or other labels."""
-        from antiphon.api.launch import as_overrides
         from antiphon.run.components import pinned
         from antiphon.run.train import resumed_config
 
         config = self.config()
         if resume in (None, "auto"):
             return config
-        return resumed_config(resume, {"output": config.output}, as_overrides(pinned(config)))
+        return resumed_config(resume, {"output": config.output}, pinned(config).model_dump(mode="json"))
 
     def _recipe(self) -> Recipe:
         return self.recipe if isinstance(self.recipe, Recipe) else Recipe(self.recipe)
@@ -238,10 +235,3 @@ def _dotted(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str,
             yield from _dotted(value, f"{above}{name}.")
         else:
             yield f"{above}{name}", value
-
-
-def _override(key: str, value: Any) -> str:
-    try:
-        return f"{key}={json.dumps(value, default=os.fspath)}"
-    except TypeError as error:
-        raise ConfigError(f"the setting {key!r} is a {type(value).__name__}, which a recipe cannot hold") from error

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from antiphon.config import yaml
 from antiphon.config.schema import Config
 from antiphon.config.settings import Path as KeyPath
-from antiphon.config.settings import dotted, validate_settings
+from antiphon.config.settings import dotted, plain, validate_settings
 from antiphon.errors import ConfigError
 
 _FLAG_KEYS = {"data": "data.train", "cycles": "train.steps"}
@@ -19,16 +19,16 @@ _SHORTHANDS = {"algorithm": "grpo", "reward": "wer"}
 
 def load_config(
     recipe: Path | None = None,
-    overrides: Sequence[str] = (),
+    overrides: Sequence[str] | Mapping[str, Any] = (),
     flags: Mapping[str, Any] | None = None,
     defaults: Callable[[Any], Mapping[str, Any]] | None = None,
 ) -> Config:
     """The configuration of a run.
 
     `recipe` is a YAML file; `flags` are command-line options by name (`{"model": "builtin:student"}`, where
-    `data` means `data.train` and None means not given); `overrides` are `dotted.key=value`, values in YAML.
-    An override replaces what stood at its key. `defaults` makes dotted keys and values, for what nothing else set, of
-    the recipe's algorithm as it was written.
+    `data` means `data.train` and None means not given); `overrides` are `dotted.key=value`, values in YAML, or values
+    by their dotted keys. An override replaces what stood at its key. `defaults` makes dotted keys and values, for
+    what nothing else set, of the recipe's algorithm as it was written.
 
     Raises `ConfigError` naming the key, where it came from and the nearest valid name.
     """
@@ -38,16 +38,25 @@ def load_config(
     for name, value in (flags or {}).items():
         if value is not None:
             layers.set(_FLAG_KEYS.get(name, name), value, f"--{name}")
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"the override {override!r} is not KEY=VALUE; write it like train.steps=100")
-        origin = f"the override {override!r}"
-        layers.set(key.strip(), yaml.parse(text, origin), origin)
+    for key, value, origin in _overrides(overrides):
+        layers.set(key, value, origin)
     for key, value in (defaults(layers.values.get("algorithm")) if defaults else {}).items():
         if not layers.has(key):
             layers.set(key, value, "the algorithm's defaults")
     return validate_settings(Config, layers.values, layers.origin)
+
+
+def _overrides(given: Sequence[str] | Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    """Key, value and origin of each."""
+    if isinstance(given, Mapping):
+        yield from ((key, plain(value, key), f"the argument {key!r}") for key, value in given.items())
+        return
+    for override in given:
+        key, equals, text = override.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"the override {override!r} is not KEY=VALUE; write it like train.steps=100")
+        origin = f"the override {override!r}"
+        yield key.strip(), yaml.parse(text, origin), origin
 
 
 class _Layers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, get_args
 
@@ -42,6 +43,26 @@ def validate_settings(
         find = where if callable(where) else lambda _: where
         lines = [_say(problem, model_cls, find, prefix) for problem in error.errors(include_url=False)]
         raise ConfigError("\n".join(lines)) from None
+
+
+def plain(value: Any, key: str) -> Any:
+    """`value` of the setting `key` as a recipe has it: paths become text, tuples lists, mappings dicts.
+
+    Raises `ConfigError` for a type that a recipe cannot hold.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)  # The characters alone of a subclass, such as an enumeration.
+    if isinstance(value, int | float):
+        return int(value) if isinstance(value, int) else float(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return {name: plain(below, f"{key}.{name}") for name, below in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one, f"{key}[{place}]") for place, one in enumerate(value)]
+    raise ConfigError(f"the setting {key!r} is of type {type(value).__name__}, which a recipe cannot hold")
 
 
 def dotted(path: Path) -> str:

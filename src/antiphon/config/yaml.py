@@ -6,6 +6,7 @@ Here the scalars are those of the YAML 1.2 core schema.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -67,3 +68,11 @@ def parse(text: str, where: str) -> Any:
 def dump(value: Any) -> str:
     """`value` as a YAML document that `parse` reads back unchanged, keys in the order given."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def dump_inline(value: Any) -> str:
+    """`value` as it stands in a `key=value` override; `parse` reads it back unchanged."""
+    text = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=math.inf, default_flow_style=True
+    )
+    return text.removesuffix("\n").removesuffix("\n...")

@@ -274,7 +274,7 @@ class _Experiment:
         return watch(self.run, step, self.reporter.note)
 
 
-def resumed_config(resume: str, flags: Mapping[str, Any], overrides: Sequence[str]) -> Config:
+def resumed_config(resume: str, flags: Mapping[str, Any], overrides: Sequence[str] | Mapping[str, Any]) -> Config:
     """The recipe of the run to resume, with flags and overrides such as `train.steps=200` laid over it.
 
     Raises `RunError` when there is no such run, or when another model or other labels are asked for.
