@@ -16,7 +16,7 @@ from antiphon.models.load import load_policy
 from antiphon.run.reporter import Silent
 from antiphon.run.train import resumed_config, train
 
-FIELDS = {"family", "architectures", "model_types", "task", "token_losses", "feature_cache", "parity", "bound"}
+FIELDS = {"family", "architectures", "model_types", "task", "token_losses", "feature_cache", "bound"}
 QUICK = ("eval.before=false", "eval.after=false")
 
 
@@ -42,12 +42,10 @@ class Gates(Silent):
         self.seen.append((step, report.passed))
 
 
-def test_the_table_lists_every_model_type_that_loads_and_tests_that_exist(cli):
+def test_the_table_lists_every_model_type_that_loads(cli):
     rows = cli("models", "--json").json["families"]
     for row in rows:
         assert set(row) == FIELDS
-        assert row["parity"]
-        assert all((REPOSITORY / path).is_file() for path in row["parity"])
     assert {one for row in rows for one in row["model_types"]} == {one for head in load._HEADS for one in head.types}
     credit = {row["family"]: row["token_losses"] for row in rows}
     assert credit["audio-prefix LM"]
@@ -59,6 +57,7 @@ def test_the_table_lists_every_model_type_that_loads_and_tests_that_exist(cli):
 def test_people_see_every_family_and_its_model_types(cli):
     shown = cli("models")
     assert shown.status == 0
+    assert ".py" not in shown.out, "an installed package has no tests"
     for row in families():
         assert row.family in shown.out
         for name in () if row.family in OPEN else row.model_types:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from antiphon.cli import options
@@ -111,7 +110,7 @@ def _show(comparisons: Sequence[Comparison]) -> None:
     for one in comparisons:
         low, high = one.bootstrap["ci"]
         table.add_row(
-            escape(one.set),
+            one.set,
             percent(one.rate_a),
             percent(one.rate_b),
             f"{100 * one.bootstrap['delta']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
@@ -122,4 +121,4 @@ def _show(comparisons: Sequence[Comparison]) -> None:
     tables.print(table)
     tables.print()
     for one in comparisons:
-        tables.print(escape(one.sentence), highlight=False, soft_wrap=True)
+        tables.print(one.sentence, highlight=False, soft_wrap=True)

@@ -44,5 +44,5 @@ def command(
         raise RunError(f"{root} is no folder; name the one that holds the run folders with --root")
     require_free(host, port)
     what = f"The runs in {root} are shown at {address(host, port)} (end it with Ctrl+C)"
-    console.print(what, highlight=False, markup=False, soft_wrap=True)
+    console.print(what, highlight=False, soft_wrap=True)
     serve(root, host, port, open_browser)

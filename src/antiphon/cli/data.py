@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from antiphon.cli import options
-from antiphon.cli.output import print_json
+from antiphon.cli.output import print_json, tables
 from antiphon.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -100,23 +98,21 @@ def parse_columns(options: list[str] | None) -> dict[str, str]:
 
 
 def _print_report(report: Report) -> None:
-    out = Console()
     table = _table(report.file, "", "")
     table.add_row("rows", f"{report.rows} ({report.good} good, {len(report.bad)} bad)")
     table.add_row("audio", _hours(report.hours))
     table.add_row("seconds per clip", _spread(report.durations))
     for name in ("rates", "channels", "formats", "languages", "speakers"):
         if counts := getattr(report, name):
-            table.add_row(name, escape(_counts(counts)))
+            table.add_row(name, _counts(counts))
     table.add_row("empty texts", str(report.empty_texts))
     if report.over_long is not None:
         table.add_row(f"longer than {report.max_seconds:g} s", str(report.over_long))
-    out.print(table)
-    _print_bad(out, report.bad)
+    tables.print(table)
+    _print_bad(report.bad)
 
 
 def _print_stats(found: Stats) -> None:
-    out = Console()
     table = _table(found.file, "", "")
     table.add_row("utterances", f"{found.utterances} ({found.empty_texts} with empty text)")
     table.add_row("audio", _hours(found.hours))
@@ -124,14 +120,14 @@ def _print_stats(found: Stats) -> None:
     table.add_row("words", f"{found.words}, {found.vocabulary} distinct, {found.words_per_second:.2f} a second")
     table.add_row("words per utterance", _spread(found.words_per_utterance))
     table.add_row("characters per utterance", _spread(found.chars_per_utterance))
-    table.add_row("most common words", escape(_counts(found.common_words)))
-    out.print(table)
-    _print_shares(out, "speaker", found.speakers)
-    _print_shares(out, "language", found.languages)
-    _print_bad(out, found.bad)
+    table.add_row("most common words", _counts(found.common_words))
+    tables.print(table)
+    _print_shares("speaker", found.speakers)
+    _print_shares("language", found.languages)
+    _print_bad(found.bad)
 
 
-def _print_shares(out: Console, kind: str, shares: dict[str, Share]) -> None:
+def _print_shares(kind: str, shares: dict[str, Share]) -> None:
     from antiphon.data.stats import NOT_GIVEN
 
     if list(shares) in ([], [NOT_GIVEN]):
@@ -139,26 +135,26 @@ def _print_shares(out: Console, kind: str, shares: dict[str, Share]) -> None:
     table = _table("", kind, "utterances", "audio", "words", "words/s")
     for name, share in shares.items():
         table.add_row(
-            escape(name),
+            name,
             str(share.utterances),
             _hours(share.hours),
             str(share.words),
             f"{share.words_per_second:.2f}",
         )
-    out.print(table)
+    tables.print(table)
 
 
-def _print_bad(out: Console, bad: list[BadRow]) -> None:
+def _print_bad(bad: list[BadRow]) -> None:
     if not bad:
         return
     table = _table(f"{len(bad)} bad row(s)", "line", "id", "reason")
     for row in bad:
-        table.add_row(str(row.line), escape(row.id or ""), escape(row.reason))
-    out.print(table)
+        table.add_row(str(row.line), row.id or "", row.reason)
+    tables.print(table)
 
 
 def _table(title: str, *headers: str) -> Table:
-    table = Table(*headers, title=escape(title) or None, title_justify="left", show_header=any(headers))
+    table = Table(*headers, title=title or None, title_justify="left", show_header=any(headers))
     table.columns[-1].overflow = "fold"
     return table
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from antiphon.cli import options
@@ -90,9 +89,9 @@ def _show(result: TrainResult, before: dict[str, Any], after: dict[str, Any]) ->
     table.add_row("after", with_interval(after))
     tables.print(table)
     for reference, heard_before, heard_after in _transcripts(result):
-        tables.print(f"\n  said    {escape(reference)}", highlight=False)
-        tables.print(f"  before  {escape(heard_before)}", highlight=False)
-        tables.print(f"  after   {escape(heard_after)}", highlight=False)
+        tables.print(f"\n  said    {reference}", highlight=False)
+        tables.print(f"  before  {heard_before}", highlight=False)
+        tables.print(f"  after   {heard_after}", highlight=False)
     path = result.run.path
     tables.print(f"\n{result.steps} steps in {result.seconds:.0f} s. Plot: {path}/plots/training.png")
     tables.print("\nNext:", highlight=False)

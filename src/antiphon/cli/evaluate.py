@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from antiphon.cli import options
@@ -147,10 +146,10 @@ def _show(evaluation: Evaluation, output: Path | None) -> None:
     for name, one in results.items():
         rates = [percent(one.get(columns[other])) for other in others]
         speed = "–" if one["rtfx"] is None else f"{one['rtfx']:.0f}"
-        table.add_row(escape(name), with_interval(one), *rates, str(one["n"]), speed)
+        table.add_row(name, with_interval(one), *rates, str(one["n"]), speed)
         for group, figures in one.get("groups", {}).items():
             rates = [percent(figures.get(columns[other])) for other in others]
-            table.add_row(f"  {escape(group)}", with_interval(figures), *rates, str(figures["n"]), "")
+            table.add_row(f"  {group}", with_interval(figures), *rates, str(figures["n"]), "")
     tables.print(table)
     _show_conditions(results)
     for name, one in results.items():
@@ -167,8 +166,7 @@ def _show_conditions(results: dict[str, dict[str, Any]]) -> None:
     one = next(iter(results.values()))
     units = sorted({one["ci_unit"] for one in results.values()})
     tables.print(
-        f"\nintervals over {'s or '.join(units)}s; RTFx with {speed_conditions(one)}; "
-        f"normaliser {escape(one['normaliser'])}",
+        f"\nintervals over {'s or '.join(units)}s; RTFx with {speed_conditions(one)}; normaliser {one['normaliser']}",
         highlight=False,
         soft_wrap=True,
     )
@@ -180,9 +178,9 @@ def _show_worst(name: str, rows: Sequence[dict[str, Any]]) -> None:
         tables.print(f"\nworst of {name}:")
     for row in worst:
         errors = "1 error" if row["wer_errors"] == 1 else f"{row['wer_errors']} errors"
-        tables.print(f"  {escape(row['id'])}  {errors}", highlight=False)
-        tables.print(f"    said   {escape(row['ref_clean'])}", highlight=False, soft_wrap=True)
-        tables.print(f"    heard  {escape(row['pred_clean'])}", highlight=False, soft_wrap=True)
+        tables.print(f"  {row['id']}  {errors}", highlight=False)
+        tables.print(f"    said   {row['ref_clean']}", highlight=False, soft_wrap=True)
+        tables.print(f"    heard  {row['pred_clean']}", highlight=False, soft_wrap=True)
 
 
 def _show_confusions(name: str, confusion: dict[str, dict[str, int]]) -> None:
@@ -192,4 +190,4 @@ def _show_confusions(name: str, confusion: dict[str, dict[str, int]]) -> None:
     if most:
         tables.print(f"\nmost confused of {name}:")
     for label, answer, times in most:
-        tables.print(f"  {escape(label)} taken for {escape(answer)}: {times}", highlight=False)
+        tables.print(f"  {label} taken for {answer}: {times}", highlight=False)

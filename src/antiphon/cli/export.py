@@ -69,4 +69,4 @@ def command(
         )
         return
     what = f"{done.architecture} in {precision}" + (", its adapter alone" if done.form == "adapter" else "")
-    console.print(f"wrote {what}, {done.bytes / 1e6:.1f} MB, to {done.path}", markup=False, highlight=False)
+    console.print(f"wrote {what}, {done.bytes / 1e6:.1f} MB, to {done.path}", highlight=False)

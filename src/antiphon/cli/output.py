@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.console import Console
 
-console = Console(stderr=True)
-"""Progress, notes and errors."""
+console = Console(stderr=True, markup=False, emoji=False)
+"""Progress, notes and errors. What is printed is shown as it stands: no `[markup]`, no `:emoji:`."""
 
-tables = Console()
+tables = Console(markup=False, emoji=False)
 """Results for people, on stdout."""
 
 
@@ -23,5 +23,5 @@ def print_json(payload: Any) -> None:
 
 def print_error(message: str) -> None:
     """Prints `message` on stderr after a red `error:`, unwrapped, so that it can be searched and piped."""
-    console.print("[bold red]error:[/]", end=" ")
-    console.print(message, markup=False, highlight=False, soft_wrap=True)
+    console.print("error:", style="bold red", end=" ")
+    console.print(message, highlight=False, soft_wrap=True)

@@ -65,7 +65,7 @@ class Terminal:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             Remaining(),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
         )
         self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task: TaskID | None = None
@@ -95,7 +95,7 @@ class Terminal:
         self._progress.update(self._task, completed=done)
 
     def note(self, message: str) -> None:
-        console.print(message, markup=False, highlight=False)
+        console.print(message, highlight=False)
 
     def gated(self, step: int, report: GateReport) -> None:
         for check in report.checks:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from antiphon.cli.output import print_json, tables
@@ -35,7 +34,7 @@ def list_command(output: Output = Path("runs"), as_json: Json = False) -> None:
     elif rows:
         tables.print(_runs_table(rows))
     else:
-        tables.print(f"There are no runs in {escape(str(output))}. Start one with: antiphon train")
+        tables.print(f"There are no runs in {output!s}. Start one with: antiphon train")
 
 
 def checkpoints_command(
@@ -66,7 +65,7 @@ def checkpoints_command(
     elif rows:
         tables.print(_checkpoints_table(rows))
     else:
-        tables.print(f"The run {escape(folder.id)} has no checkpoint yet.")
+        tables.print(f"The run {folder.id} has no checkpoint yet.")
 
 
 def _describe(run: RunFolder) -> dict[str, Any]:
@@ -114,7 +113,7 @@ def _runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for row in rows:
         cells = (row["run"], row["state"], f"{row['step']}/{row['steps']}", row["model"], row["algorithm"])
         figures = (row["measure"] or "–", percent(row["best"]), percent(row["last"]))
-        table.add_row(*map(escape, cells), *figures, _age(row["started"]))
+        table.add_row(*cells, *figures, _age(row["started"]))
     return table
 
 
@@ -129,7 +128,7 @@ def _checkpoints_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         figures = ", ".join(_figure(name, summary) for name, summary in row["eval"].items())
         size, guard = f"{row['bytes'] / 1e6:.1f} MB", row["guard"] and f"{row['guard']['worse']} worse"
         marks = ", ".join(filter(None, ["best" if row["best"] else "", guard]))
-        table.add_row(str(row["step"]), size, row["time"][:19], escape(figures) or "–", marks)
+        table.add_row(str(row["step"]), size, row["time"][:19], figures or "–", marks)
     return table
 
 

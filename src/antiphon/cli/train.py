@@ -124,7 +124,7 @@ def show(result: TrainResult) -> None:
             table.add_row(name, with_interval(before) if before else "–", with_interval(after), change)
         tables.print(table)
     if result.stopped:
-        tables.print(f"stopped     {result.stopped.reason}", highlight=False, markup=False)
+        tables.print(f"stopped     {result.stopped.reason}", highlight=False)
     tables.print(f"{result.steps} steps in {result.seconds:.0f} s", highlight=False)
     tables.print(f"run         {result.run.path}", highlight=False, soft_wrap=True)
     tables.print(f"checkpoint  {result.checkpoint}", highlight=False, soft_wrap=True)
