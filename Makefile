@@ -4,9 +4,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 CHECKPOINTS := src/antiphon/builtin/checkpoints
+JOBS ?= 2
+# A file's tests share fixtures, so they stay in one process. The long files come first, and the short ones fill up.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+LANES := tests/e2e tests/contract tests/parity tests/unit
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo browser screenshots docs docs-serve test lint format recognisers clean
+.PHONY: help install demo browser screenshots docs docs-serve test test-fast lint format recognisers clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -35,8 +39,11 @@ docs: $(STAMP)  ## build the documentation site into build/site; a broken link i
 docs-serve: $(STAMP)  ## show the site while you write, at http://127.0.0.1:8000
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
-test: $(STAMP)  ## run the test suite
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## run the test suite, in JOBS processes (2) of one thread each
+	$(PYTEST) $(LANES)
+
+test-fast: $(STAMP)  ## run the tests that train nothing to speak of: tests/unit and tests/contract
+	$(PYTEST) tests/unit tests/contract
 
 lint: $(STAMP)  ## check style, types and the direction of imports
 	$(BIN)/ruff check

@@ -21,7 +21,7 @@ from antiphon.run.loop import Step
 from antiphon.run.reporter import Silent
 from antiphon.run.train import train
 
-pytestmark = [needs_chromium, pytest.mark.usefixtures("runs")]
+pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.usefixtures("runs")]
 
 POINTS = """(title) => {
   const plot = document.querySelector(`figure[aria-label="${title}"] .plot`);

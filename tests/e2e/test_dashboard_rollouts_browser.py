@@ -19,7 +19,7 @@ from antiphon.runs import RunFolder
 from antiphon.runs.scores import save_scores
 from antiphon.text.credit import edit_credit
 
-pytestmark = needs_chromium
+pytestmark = [pytest.mark.browser, needs_chromium]
 LAST, BROKEN = 16, 3
 
 

@@ -135,6 +135,7 @@ def test_what_python_in_the_documents_imports_exists(block):
             assert not missing, f"{node.module} has no {', '.join(missing)}"
 
 
+@pytest.mark.tutorial
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
 def test_a_tutorial_runs_from_top_to_bottom(page, workplace, cli):
     port = str(free_port())

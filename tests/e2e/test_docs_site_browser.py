@@ -58,6 +58,7 @@ def address(site) -> Iterator[str]:
         server.shutdown()
 
 
+@pytest.mark.browser
 @needs_chromium
 def test_the_site_can_be_searched_and_asks_no_other_host(address):
     with chromium() as browser:

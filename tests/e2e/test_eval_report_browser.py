@@ -9,7 +9,7 @@ import pytest
 from browser import chromium, needs_chromium, shoot
 from playwright.sync_api import Browser, Page, expect
 
-pytestmark = needs_chromium
+pytestmark = [pytest.mark.browser, needs_chromium]
 WIDE, NARROW = {"width": 1180, "height": 1120}, {"width": 390, "height": 800}
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
+pytestmark = pytest.mark.tutorial
+
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory) -> Iterator[dict[str, Process]]:

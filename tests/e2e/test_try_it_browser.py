@@ -21,7 +21,7 @@ from antiphon.data.corpora.sets import builtin_set
 from antiphon.evaluate.metrics import measure
 from antiphon.text.alignment import align
 
-pytestmark = needs_chromium
+pytestmark = [pytest.mark.browser, needs_chromium]
 RATE = 16000
 MODELS = ("builtin:student", "builtin:teacher")
 PHRASES = [("commands-clean", 1), ("commands-clean", 2), ("commands-reverb", 8)]
