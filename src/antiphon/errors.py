@@ -39,6 +39,10 @@ class RunError(AntiphonError, OSError):
     """A run folder or checkpoint is missing, partial or not writable."""
 
 
+class RankError(AntiphonError, RuntimeError):
+    """Another rank of a data-parallel job failed, and this one ends with it."""
+
+
 class MissingExtraError(AntiphonError, ImportError):
     """A feature needs an optional dependency; the message says which extra to install."""
 
