@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from antiphon.config import load_config
 from antiphon.data.corpora.sets import builtin_set
 from antiphon.errors import ConfigError, ModelError, RunError
-from antiphon.models import lora
 from antiphon.models.audio_lm import AudioPrefixLM
+from antiphon.models.internals import has_adapter
 from antiphon.models.load import load_policy
 from antiphon.models.policy import Policy
 from antiphon.models.submodules import parts
@@ -110,7 +110,7 @@ def test_a_resumed_adapter_of_another_rank_is_refused(adapted, tmp_path):
 def test_a_merged_checkpoint_is_the_same_model_without_adapters(adapted, whole):
     assert (adapted.path / "metrics.jsonl").read_bytes() == (whole.path / "metrics.jsonl").read_bytes()
     merged = load(step(whole, 4))
-    assert not lora.is_adapted(merged.model)
+    assert not has_adapter(merged.model)
     assert (scores(merged) - scores(load(step(adapted, 4)))).abs().max() <= 1e-5
 
 

@@ -121,7 +121,9 @@ def losses(model: Any, head: None, inputs: dict[str, Any]) -> tuple[Tensor, Tens
     mask, labels = inputs["attention_mask"], inputs["labels"]
     logits = model(input_values=inputs["input_values"], attention_mask=mask).logits
     log_probs = logits.float().log_softmax(-1).transpose(0, 1)
-    frames = model._get_feat_extract_output_lengths(mask.sum(-1))
+    frames = mask.sum(-1)
+    for kernel, stride in zip(model.config.conv_kernel, model.config.conv_stride, strict=True):
+        frames = (frames - kernel) // stride + 1
     sizes = torch.tensor([len(row) for row in labels])
     ctc = F.ctc_loss(log_probs, torch.cat(labels), frames, sizes, blank=model.config.pad_token_id, zero_infinity=True)
     return ctc, torch.zeros(())

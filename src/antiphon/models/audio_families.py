@@ -14,10 +14,9 @@ import numpy as np
 import soundfile
 import torch
 from torch import Tensor
-from transformers.masking_utils import create_bidirectional_mask
-from transformers.models.qwen3_asr.processing_qwen3_asr import LANGUAGE_CODE_TO_NAME
 
 from antiphon.errors import ModelError
+from antiphon.models.internals import LANGUAGE_CODE_TO_NAME, create_bidirectional_mask, frames_after_convolutions
 from antiphon.types import Prompt, Seconds
 
 Inputs = Mapping[str, Tensor]
@@ -181,7 +180,7 @@ def _flamingo_answer(text: str) -> str:
 def _hear_qwen2_audio(model: Any, audio: Inputs) -> Tensor:
     """Qwen2-Audio offers no `get_audio_features`: its encoder under a mask of the clip's frames, then the projector."""
     features, tower = audio["input_features"], model.model.audio_tower
-    frames, tokens = tower._get_feat_extract_output_lengths(audio["feature_attention_mask"].sum(-1))
+    frames, tokens = frames_after_convolutions(tower, audio["feature_attention_mask"].sum(-1))
     width = (features.shape[-1] - 2) // 2 + 1
     mask = create_bidirectional_mask(
         config=tower.config,

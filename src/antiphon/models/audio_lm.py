@@ -19,6 +19,7 @@ from antiphon.errors import ModelError
 from antiphon.models.audio_families import FAMILIES, extractor
 from antiphon.models.decoder_only import DecoderOnly
 from antiphon.models.feature_cache import FeatureCache
+from antiphon.models.internals import has_adapter
 from antiphon.models.prefix import Prefix, pad_left
 from antiphon.models.prompt_cache import PromptCache
 from antiphon.types import Prompt
@@ -34,7 +35,7 @@ class AudioPrefixLM(DecoderOnly):
                 f"model type {model_type!r} is not an audio-prefix LM that antiphon knows; "
                 f"known: {', '.join(sorted(FAMILIES))}"
             )
-        if getattr(model.config, "has_lora_adapter", False) and not getattr(model, "_hf_peft_config_loaded", False):
+        if getattr(model.config, "has_lora_adapter", False) and not has_adapter(model):
             raise ModelError(
                 "this model hears through a LoRA adapter that was not loaded; install peft, or set has_lora_adapter "
                 "to false in its config.json if the adapter is merged"

@@ -18,16 +18,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from antiphon.errors import ModelError
+from antiphon.models.internals import frames_after_convolutions
 from antiphon.models.prompt_cache import PromptCache
 from antiphon.types import Prompt, Seconds
 
 SHORTEST: Seconds = 0.025
 """One analysis window of every feature extractor in use here."""
 _MASK = "attention_mask"
-
-
-def _convolved(model: Any, lengths: Tensor) -> Tensor:
-    return model._get_feat_extract_output_lengths(lengths)
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class ClipInput:
     """Model configuration -> whether clips padded under a mask give the numbers they give alone."""
     limit: Callable[[Any], int] | None = None
     """Feature extractor -> the samples that fit its fixed window; it cuts a longer clip without a word."""
-    frames: Callable[[Any, Tensor], Tensor] = _convolved
+    frames: Callable[[Any, Tensor], Tensor] = frames_after_convolutions
     """(model, lengths of its input) -> frames that its encoder makes of each."""
 
 

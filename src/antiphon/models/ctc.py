@@ -25,20 +25,16 @@ from antiphon.models.clip_model import FBANK, WAVEFORM, ClipInput, ClipModel, re
 from antiphon.models.ctc_beam import Labels, prefix_beam_search
 from antiphon.models.draw import filtered, inverse_cdf_sample
 from antiphon.models.feature_cache import FeatureCache
+from antiphon.models.internals import frames_after_subsampling
 from antiphon.models.policy import Sampling
 from antiphon.models.submodules import parts
 from antiphon.types import Completion, Prompt
-
-
-def _subsampled(model: Any, lengths: Tensor) -> Tensor:
-    return model._get_subsampling_output_length(lengths)
-
 
 FAMILIES: dict[str, ClipInput] = {
     "wav2vec2": WAVEFORM,
     "hubert": WAVEFORM,
     "wav2vec2-bert": FBANK,
-    "parakeet_ctc": ClipInput("input_features", lambda config: True, frames=_subsampled),
+    "parakeet_ctc": ClipInput("input_features", lambda config: True, frames=frames_after_subsampling),
 }
 
 

@@ -10,6 +10,7 @@ from transformers import DynamicCache
 
 from antiphon.models.autoregressive import Autoregressive
 from antiphon.models.prefix import Prefix
+from antiphon.models.shared_cache import share_prompts
 
 
 class DecoderOnly(Autoregressive):
@@ -26,6 +27,7 @@ class DecoderOnly(Autoregressive):
     ) -> None:
         super().__init__(model, head, tokenizer, block_tokens, never)
         self.backbone = backbone
+        share_prompts(backbone)
 
     def _prefill(self, embeddings: Tensor, mask: Tensor) -> Prefix:
         """The prefix of prompts given as `embeddings` [P, L, D], padded on the left; `mask` [P, L].

@@ -15,9 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
-
 from antiphon.errors import ModelError
+from antiphon.models.internals import TO_LANGUAGE_CODE
 from antiphon.types import Prompt
 
 Detect = Callable[[list[int]], list[int]]

@@ -23,10 +23,12 @@ from antiphon.models.autoregressive import Autoregressive
 from antiphon.models.feature_cache import FeatureCache, Features
 from antiphon.models.fold import Fold
 from antiphon.models.group_cache import GroupCache, share_clips
+from antiphon.models.internals import frames_after_convolutions, frames_after_subsampling
 from antiphon.models.logits import Predictions
 from antiphon.models.policy import Sampling
 from antiphon.models.prefix import Prefix, pad_left
 from antiphon.models.prompt_cache import PromptCache
+from antiphon.models.shared_cache import share_prompts
 from antiphon.types import Completion, Prompt
 
 MOONSHINE_SHORTEST = 895
@@ -76,11 +78,11 @@ def _whisper_frames(model: Any, features: dict[str, Tensor]) -> int:
 
 
 def _moonshine_frames(model: Any, features: dict[str, Tensor]) -> int:
-    return model._get_feat_extract_output_lengths(len(features["input_values"]))
+    return frames_after_convolutions(model, len(features["input_values"]))
 
 
 def _cohere_frames(model: Any, features: dict[str, Tensor]) -> Tensor:
-    return model.model.encoder._get_subsampling_output_length(features["attention_mask"].sum())
+    return frames_after_subsampling(model.model.encoder, features["attention_mask"].sum())
 
 
 def _too_long(prompt: Prompt, limit: float) -> ModelError:
@@ -126,6 +128,7 @@ class EncoderDecoder(Autoregressive):
         self.processor = processor
         self.encoder, self.decoder = model.get_encoder(), model.get_decoder()
         share_clips(self.decoder)
+        share_prompts(self.decoder)
         self._prepared: PromptCache[dict[str, Tensor]] = PromptCache()
         self.feature_cache: FeatureCache | None = None
         # A language that the model found is kept, so that rollout and loss agree whatever the weights do between.

@@ -9,6 +9,7 @@ import torch
 
 from antiphon.errors import ModelError, RunError
 from antiphon.models import lora
+from antiphon.models.internals import has_adapter
 from antiphon.models.load import load_policy, locate
 from antiphon.runs import atomic
 
@@ -49,9 +50,9 @@ def export_model(
     source = str(beside) if adapter_only and beside.is_dir() else place
     policy = load_policy(source, torch.device("cpu"), torch.float32, output=output, trust_remote_code=trust_remote_code)
     model = policy.model
-    if adapter_only and not lora.is_adapted(model):
+    if adapter_only and not has_adapter(model):
         raise ModelError(f"model {spec!r} has no adapter; leave --adapter-only out to export all of it")
-    if lora.is_adapted(model) and not adapter_only:
+    if has_adapter(model) and not adapter_only:
         lora.merge(model)
     kept = dtype or stored_dtype(source, trust_remote_code)
     model.to(kept)

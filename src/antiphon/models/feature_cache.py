@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from antiphon.errors import ConfigError, ModelError
+from antiphon.models.internals import writes
 from antiphon.models.submodules import parts
 
 Features = tuple[Tensor, ...]
@@ -54,7 +55,7 @@ class FeatureCache:
 
     def _state(self) -> list[tuple[int, int]]:
         """Changes when a weight is replaced or written to."""
-        return [(weight.data_ptr(), weight._version) for weight in self._weights]
+        return [(weight.data_ptr(), writes(weight)) for weight in self._weights]
 
 
 def cache_features(policy: Any, megabytes: int) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from antiphon.errors import MissingExtraError, ModelError
+from antiphon.models.internals import declare_adapter, holds_adapter_alone, lora_layers
 from antiphon.models.policy import Policy
 
 ADAPTER = "adapter"
@@ -28,10 +29,6 @@ def require_peft() -> None:
     """Raises `MissingExtraError` where peft is not installed."""
     if importlib.util.find_spec("peft") is None:
         raise MissingExtraError("LoRA", "peft", "lora")
-
-
-def is_adapted(model: Any) -> bool:
-    return getattr(model, "_hf_peft_config_loaded", False)
 
 
 def add_adapter(model: Any, layers: Sequence[str], rank: int, alpha: float, seed: int) -> None:
@@ -56,11 +53,7 @@ def add_adapter(model: Any, layers: Sequence[str], rank: int, alpha: float, seed
 
 def base_of(place: str) -> str | None:
     """The model that the adapter in the folder or hub repository `place` is for; None where it holds a whole model."""
-    from transformers.utils.hub import has_file
-    from transformers.utils.peft_utils import find_adapter_config_file
-
-    # A model that comes with an adapter of its own (Granite Speech) has both files, and transformers loads both.
-    if find_adapter_config_file(place) is None or has_file(place, "config.json"):
+    if not holds_adapter_alone(place):
         return None
     require_peft()
     from peft import PeftConfig
@@ -114,17 +107,17 @@ def load_adapter_tensors(model: Any, tensors: dict[str, Tensor]) -> None:
 def merged(model: Any) -> Iterator[None]:
     """Within the block the model is a plain one, W + (alpha / rank) B A in its weights; then it is as it was, bit for
     bit."""
-    layers, weights = _adapted_layers(model), {}
+    layers, weights = lora_layers(model), {}
     for name, layer in layers.items():
         base = layer.get_base_layer()
         weights[name] = base.weight
         base.weight = nn.Parameter(_sum(layer), requires_grad=False)
         model.set_submodule(name, base)
-    model._hf_peft_config_loaded = False
+    declare_adapter(model, False)
     try:
         yield
     finally:
-        model._hf_peft_config_loaded = True
+        declare_adapter(model, True)
         for name, layer in layers.items():
             layer.get_base_layer().weight = weights[name]
             model.set_submodule(name, layer)
@@ -133,21 +126,15 @@ def merged(model: Any) -> Iterator[None]:
 @torch.no_grad()
 def merge(model: Any) -> None:
     """Add the adapters to the weights, for good."""
-    for name, layer in _adapted_layers(model).items():
+    for name, layer in lora_layers(model).items():
         base = layer.get_base_layer()
         base.weight.copy_(_sum(layer))
         model.set_submodule(name, base)
-    model._hf_peft_config_loaded = False
+    declare_adapter(model, False)
     del model.peft_config
     if getattr(model.config, "has_lora_adapter", False):  # Granite Speech's own, which transformers loads frozen.
         model.config.has_lora_adapter = False
         model.requires_grad_(True)
-
-
-def _adapted_layers(model: Any) -> dict[str, Any]:
-    from peft.tuners.lora import LoraLayer
-
-    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
 
 
 @torch.no_grad()

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import Cache, EncoderDecoderCache
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from antiphon.errors import ModelError
+from antiphon.models.internals import GradientCheckpointingLayer
 
 
 def recompute_activations(model: nn.Module) -> int:

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
 from antiphon.errors import ModelError
+from antiphon.models.internals import load_balancing_loss_func, recorded_outputs
 
 _LOGITS = "router_logits"
 """What transformers calls them among the outputs that a model can record."""
@@ -26,7 +26,7 @@ class RouterLoss:
 
     def __init__(self, model: Any) -> None:
         """Raises `ModelError` for a model without routers that transformers could record."""
-        recorded = [getattr(module, "_can_record_outputs", None) or {} for module in model.modules()]
+        recorded = [recorded_outputs(module) for module in model.modules()]
         kinds = tuple({outputs[_LOGITS].target_class for outputs in recorded if _LOGITS in outputs})
         self._routers = [module for module in model.modules() if isinstance(module, kinds)]
         if not self._routers:

@@ -5,8 +5,9 @@ need G copies of its keys, read anew at every token. Here the cache holds each p
 the rows have said since. Attention scores the two parts by themselves, all rows of a prompt in one product over its
 keys, and takes one softmax over both. It is exact: only the order of the sums differs.
 
-transformers' `sdpa` attention is wrapped to do so whenever its keys come from such a cache. A model that attends in a
-way of its own, or through a sliding window, is given whole pasts instead, gathered for every token.
+`share_prompts` gives a decoder the attention that does so whenever its keys come from such a cache, and is
+transformers' `sdpa` otherwise. A model that attends in a way of its own, or through a sliding window, is given whole
+pasts instead, gathered for every token.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import Cache
-from transformers.cache_utils import CacheLayerMixin
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from antiphon.models.fold import Fold
+from antiphon.models.internals import CacheLayerMixin, sdpa_attention_forward, use_attention
 
+NAME = "antiphon_shared_prompts"
+"""Of our attention in transformers' registry. No checkpoint names it."""
 FIRST_COLUMNS = 32
 """Own tokens of each row that there is room for at first; room doubles when it runs out."""
 
@@ -175,4 +176,6 @@ def attend(
     return layer.attend(query, query.shape[-1] ** -0.5 if scaling is None else scaling).transpose(1, 2), None
 
 
-ALL_ATTENTION_FUNCTIONS["sdpa"] = attend
+def share_prompts(decoder: Any) -> None:
+    """Have `decoder` attend by `attend` if it attended by `sdpa`; its numbers stay the same, and so do other models."""
+    use_attention(decoder, NAME, attend)

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from antiphon.errors import ConfigError
+from antiphon.models.internals import Conv1D
 
 _PLACES: dict[str, tuple[str, ...]] = {
     "audio_encoder": (
@@ -87,8 +88,6 @@ def linear_layers(model: Any, names: Sequence[str] | None = None, without: Seque
     `names` narrows them to parts, and to layers whose name ends so (`q_proj`, `self_attn.q_proj`). Raises
     `ConfigError` for a name that none is of.
     """
-    from transformers.pytorch_utils import Conv1D
-
     there = parts(model)
     out = [place for part in (*without, "head", "vision_encoder") for place in there.get(part, [])]
     every = [

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from antiphon.errors import ModelError
 from antiphon.models.decoder_only import DecoderOnly
+from antiphon.models.internals import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, keeps_other_state
 from antiphon.models.prefix import Prefix, pad_left
 from antiphon.models.prompt_cache import PromptCache
 from antiphon.types import Hertz, Prompt
@@ -127,7 +127,7 @@ class ScaledHead(nn.Module):
 def _require_cache(model: Any) -> None:
     layers = getattr(model.config.get_text_config(), "layer_types", None) or ()
     others = set(layers) - CACHED_LAYERS
-    if getattr(model, "_is_stateful", False) or others:
+    if keeps_other_state(model) or others:
         kinds = f" ({', '.join(sorted(others))})" if others else ""
         raise ModelError(
             f"{type(model).__name__} keeps a state that is not keys and values{kinds}, which antiphon cannot share "

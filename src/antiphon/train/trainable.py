@@ -7,6 +7,7 @@ from typing import Any
 from antiphon.config import Config
 from antiphon.errors import ConfigError
 from antiphon.models import lora
+from antiphon.models.internals import has_adapter
 from antiphon.models.submodules import freeze, linear_layers
 
 
@@ -19,7 +20,7 @@ def make_trainable(model: Any, config: Config) -> None:
     Raises `ConfigError` for parts and layers that the model has not, where nothing is left to train, and for adapters
     alone to be saved whose model is in no folder.
     """
-    if lora.is_adapted(model):
+    if has_adapter(model):
         if config.lora and config.lora.save == "adapter":
             raise ConfigError(
                 f"'lora.save': model {config.model!r} is an adapter itself, and one on top of it could not be loaded "
