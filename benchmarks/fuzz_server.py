@@ -44,7 +44,7 @@ class Found:
     failures: list[str] = field(default_factory=list)
     slowest: tuple[float, str] = (0.0, "")
 
-    def note(self, attack: Attack, status: str, seconds: float, answer: bytes) -> None:
+    def noted(self, attack: Attack, status: str, seconds: float, answer: bytes) -> None:
         self.statuses[attack.kind][status] += 1
         self.slowest = max(self.slowest, (seconds, attack.kind))
         if status.startswith("5") or status == "none" or b"/tmp/" in answer:  # Where uploads are kept.

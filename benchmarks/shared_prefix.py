@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from antiphon.config import Config
 from antiphon.models.policy import Sampling
-from antiphon.rollout.engine import InProcessEngine
+from antiphon.rollout.engines.in_process import InProcessEngine
 from antiphon.train.objectives import load_objectives
 from antiphon.train.optimizer import MasterAdamW
 from antiphon.train.trainer import Trainer

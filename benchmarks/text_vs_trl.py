@@ -37,7 +37,7 @@ from antiphon.models.policy import Sampling
 from antiphon.models.text_lm import TextLM
 from antiphon.rewards.sample import Sample, Scored
 from antiphon.rollout.collect import Collector
-from antiphon.rollout.engine import InProcessEngine
+from antiphon.rollout.engines.in_process import InProcessEngine
 from antiphon.tasks.text import prompt
 from antiphon.train.objectives import load_objectives
 from antiphon.train.trainer import Trainer
@@ -131,7 +131,8 @@ class Ours:
         self.collector = Collector(
             stream=PromptStream(examples, work.prompts, 0, lambda example: prompt(example, None, 0)),
             policy=self.policy,
-            engine=InProcessEngine(self.policy),
+            engine=(engine := InProcessEngine(self.policy)),
+            source=engine,
             reward=EvenWords(),
             group_size=work.group,
             sampling=Sampling(1.0, work.tokens),

@@ -26,7 +26,7 @@ from side_by_side import OURS, STANDARD, Seconds, alternate, conclude, parse, pe
 from antiphon.data.corpora.sets import builtin_set
 from antiphon.models.audio_lm import AudioPrefixLM
 from antiphon.models.load import load_policy
-from antiphon.rollout.engine import InProcessEngine
+from antiphon.rollout.engines.in_process import InProcessEngine
 from antiphon.types import Prompt
 
 BATCH = 32

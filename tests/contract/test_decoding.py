@@ -11,7 +11,7 @@ from antiphon.errors import ModelError
 from antiphon.models.decoding import Decoding, Row
 from antiphon.models.load import load_policy
 from antiphon.models.policy import Sampling
-from antiphon.rollout.engine import InProcessEngine
+from antiphon.rollout.engines.in_process import InProcessEngine
 from antiphon.tasks import asr
 
 SAMPLINGS = (Sampling(1.3, 12), Sampling(0.0, 40), Sampling(2.0, 3), Sampling(1.0, 16, top_k=4), Sampling(1.5, 9))

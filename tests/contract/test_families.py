@@ -10,7 +10,7 @@ from antiphon.config import load_config
 from antiphon.models.lora import add_adapter, merged, without_adapter
 from antiphon.models.policy import Policy, Sampling
 from antiphon.models.submodules import freeze, linear_layers
-from antiphon.rollout.engine import InProcessEngine
+from antiphon.rollout.engines.in_process import InProcessEngine
 from antiphon.train.objectives import load_objectives
 from antiphon.train.trainer import Trainer
 from antiphon.types import Example, Group, Reward

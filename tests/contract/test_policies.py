@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pad_sequence
 from antiphon.data.corpora.sets import builtin_set
 from antiphon.models.load import builtin_names, load_policy
 from antiphon.models.policy import Sampling
-from antiphon.rollout.engine import InProcessEngine
+from antiphon.rollout.engines.in_process import InProcessEngine
 from antiphon.tasks import asr
 
 

@@ -10,7 +10,7 @@ from antiphon.config import load_config
 from antiphon.data.corpora.sets import CORPORA, TEST_SETS, builtin_set
 from antiphon.evaluate.recognise import evaluate
 from antiphon.models.load import CHECKPOINTS, builtin_names, load_policy
-from antiphon.rollout.engine import InProcessEngine
+from antiphon.rollout.engines.in_process import InProcessEngine
 from antiphon.tasks import asr
 from antiphon.tasks.load import prompter
 

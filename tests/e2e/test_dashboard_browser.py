@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from antiphon.config import load_config
 from antiphon.run.loop import Step
-from antiphon.run.reporter import Silent
+from antiphon.run.observers import Observer
 from antiphon.run.train import train
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.usefixtures("runs")]
@@ -155,13 +155,13 @@ def test_curves_change_their_axis_and_their_smoothing(browser, server):
         expect(page.locator("table.settings tr").filter(has_text="gate.enabled")).to_be_visible()
 
 
-class Paused(Silent):
+class Paused(Observer):
     """Lets a run make three steps, and the others when it is told to."""
 
     def __init__(self) -> None:
         self.halfway, self.go_on = threading.Event(), threading.Event()
 
-    def stepped(self, step: Step, steps: int) -> None:
+    def stepped(self, step: Step) -> None:
         if step.number == 3:
             self.halfway.set()
             self.go_on.wait(60)
@@ -170,7 +170,7 @@ class Paused(Silent):
 def test_a_run_is_watched_while_it_trains(browser, server, root, recipe):
     reporter = Paused()
     config = load_config(None, [*recipe, f"output={root}", "name=live", "train.save_every=-1", "gate.enabled=false"])
-    training = threading.Thread(target=train, args=(config,), kwargs={"reporter": reporter})
+    training = threading.Thread(target=train, args=(config,), kwargs={"observers": [reporter]})
     training.start()
     try:
         assert reporter.halfway.wait(60)

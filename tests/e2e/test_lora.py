@@ -18,7 +18,8 @@ from antiphon.models.internals import has_adapter
 from antiphon.models.load import load_policy
 from antiphon.models.policy import Policy
 from antiphon.models.submodules import parts
-from antiphon.run.train import resumed_config, train
+from antiphon.run.resume import resumed_config
+from antiphon.run.train import train
 from antiphon.runs import RunFolder
 from antiphon.tasks import asr
 

@@ -13,8 +13,9 @@ from antiphon.cli.models import OPEN, families
 from antiphon.errors import ModelError
 from antiphon.models import load
 from antiphon.models.load import load_policy
-from antiphon.run.reporter import Silent
-from antiphon.run.train import resumed_config, train
+from antiphon.run.observers import Observer
+from antiphon.run.resume import resumed_config
+from antiphon.run.train import train
 
 FIELDS = {"family", "architectures", "model_types", "task", "token_losses", "feature_cache", "bound"}
 QUICK = ("eval.before=false", "eval.after=false")
@@ -32,7 +33,7 @@ def deaf(tmp_path_factory):
     return folder
 
 
-class Gates(Silent):
+class Gates(Observer):
     """The checks that a run shows."""
 
     def __init__(self) -> None:
@@ -102,13 +103,13 @@ def test_what_cannot_be_checked_is_said(cli, tmp_path):
 def test_a_deaf_model_stops_the_run_before_its_first_step(small, deaf):
     reporter = Gates()
     with pytest.raises(ModelError, match="parity gate: the model cannot hear"):
-        train(small(f"model={deaf}"), reporter=reporter)
+        train(small(f"model={deaf}"), observers=[reporter])
     assert reporter.seen == [(0, False)]
 
 
 def test_the_gate_leaves_its_numbers_and_no_other_trace(small):
     reporter = Gates()
-    checked = train(small(*QUICK, "train.steps=4", "gate.every=1", "gate.prompts=2"), reporter=reporter).run
+    checked = train(small(*QUICK, "train.steps=4", "gate.every=1", "gate.prompts=2"), observers=[reporter]).run
     plain = train(small(*QUICK, "train.steps=4", "gate.enabled=false", "name=plain")).run
     assert reporter.seen == [(0, True), (1, True), (2, True), (3, True)]
     assert [line["step"] for line in checked.gate()] == [0, 1, 2, 3]
@@ -123,7 +124,7 @@ def test_a_resumed_run_is_checked_again_and_its_lines_are_as_they_would_have_bee
     run = train(small(*QUICK, "train.steps=4", "gate.every=2", "gate.prompts=2")).run
     lines = (run.path / "gate.jsonl").read_bytes()
     reporter = Gates()
-    train(resumed_config("latest@2", {"output": str(run.path.parent)}, []), resume="latest@2", reporter=reporter)
+    train(resumed_config("latest@2", {"output": str(run.path.parent)}, []), resume="latest@2", observers=[reporter])
     assert reporter.seen == [(2, True)]
     assert (run.path / "gate.jsonl").read_bytes() == lines
 

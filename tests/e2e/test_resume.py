@@ -16,8 +16,9 @@ import pytest
 from conftest import COMMAND
 
 from antiphon.errors import AntiphonError, RunError
-from antiphon.run.reporter import Silent
-from antiphon.run.train import TrainResult, resumed_config, train
+from antiphon.run.observers import Observer
+from antiphon.run.resume import resumed_config
+from antiphon.run.train import TrainResult, train
 from antiphon.runs import RunFolder
 
 SCHEDULED = ("optimizer.schedule=cosine", "optimizer.warmup_steps=2", "eval.every=3")
@@ -71,17 +72,17 @@ def resume(run: RunFolder, spec: str, *overrides: str) -> TrainResult:
     return train(resumed_config(spec, {"output": str(run.path.parent)}, overrides), resume=spec)
 
 
-class Interrupted(Silent):
+class Interrupted(Observer):
     """Ctrl-C right after a step is recorded."""
 
     def __init__(self, at: int) -> None:
         self.at = at
         self.notes: list[str] = []
 
-    def note(self, message: str) -> None:
+    def noted(self, message: str) -> None:
         self.notes.append(message)
 
-    def stepped(self, step, steps) -> None:
+    def stepped(self, step) -> None:
         if step.number == self.at:
             raise KeyboardInterrupt
 
@@ -89,7 +90,7 @@ class Interrupted(Silent):
 def train_and_interrupt(config, at: int) -> RunFolder:
     reporter = Interrupted(at)
     with pytest.raises(KeyboardInterrupt):
-        train(config, reporter=reporter)
+        train(config, observers=[reporter])
     run = max(map(RunFolder, Path(config.output).iterdir()), key=lambda run: run.status.started)
     assert run.status.state == "interrupted"
     kept = run.checkpoints.latest()

@@ -21,7 +21,7 @@ from antiphon.config.schema import TeacherConfig
 from antiphon.data.corpora.sets import builtin_set
 from antiphon.models.load import load_policy
 from antiphon.models.policy import Sampling
-from antiphon.rollout.engine import InProcessEngine
+from antiphon.rollout.engines.in_process import InProcessEngine
 from antiphon.tasks.asr import INSTRUCTION
 from antiphon.train.teachers.server import Question, Server
 from antiphon.types import Prompt

@@ -10,7 +10,8 @@ import pytest
 
 from antiphon.config import load_config
 from antiphon.errors import DataError, RunError
-from antiphon.run.train import resumed_config, train
+from antiphon.run.resume import resumed_config
+from antiphon.run.train import train
 
 TD = ["algorithm=sft", "rollout.group_size=1", "labels.model=builtin:teacher", "eval.before=false", "eval.after=false"]
 

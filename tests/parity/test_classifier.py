@@ -14,7 +14,7 @@ from antiphon.errors import ConfigError, ModelError
 from antiphon.models.classifier import Classifier
 from antiphon.models.ctc import CTC
 from antiphon.models.policy import Sampling
-from antiphon.rollout.enumerate import EveryLabelEngine
+from antiphon.rollout.all_labels import AllLabels
 from antiphon.types import Prompt
 
 SECONDS = (0.41, 0.2, 0.3234)
@@ -109,7 +109,7 @@ def test_models_that_do_not_choose_one_label_are_refused(hubert):
 def test_every_label_as_a_completion_gives_the_exact_expected_reward_and_its_gradient(hubert, prompts):
     """−Σ p · r through `logprobs`, as a loss over completions makes it, is minus `Classifier.expected_reward`."""
     narrow = Classifier(hubert.model, hubert.processor, block_tokens=[2])
-    engine, temperature = EveryLabelEngine(narrow), 0.8
+    engine, temperature = AllLabels(narrow), 0.8
     groups = engine.rollout(prompts, len(LABELS) - 1, Sampling(temperature, 1), seed=0, step=0)
     tokens = torch.tensor([one.token_ids for group in groups for one in group])
     rewards = torch.randn(len(prompts), len(LABELS), generator=torch.Generator().manual_seed(4))
@@ -133,6 +133,6 @@ def test_only_a_classifier_can_list_its_answers_and_the_group_is_all_of_them(hub
     with pytest.raises(
         ConfigError, match=r"'rollout\.group_size' is 4 and the model has 7 labels; leave it out, or set it to 7"
     ):
-        EveryLabelEngine(hubert).rollout(prompts, 4, Sampling(1.0, 1), seed=0, step=0)
+        AllLabels(hubert).rollout(prompts, 4, Sampling(1.0, 1), seed=0, step=0)
     with pytest.raises(ModelError, match="HubertForCTC is none; learn from samples"):
-        EveryLabelEngine(CTC(*tiny_ctc.hubert_group(tmp_path)))
+        AllLabels(CTC(*tiny_ctc.hubert_group(tmp_path)))

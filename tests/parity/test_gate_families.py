@@ -16,7 +16,7 @@ from antiphon.models.classifier import Classifier
 from antiphon.models.ctc import CTC
 from antiphon.models.policy import Sampling
 from antiphon.models.text_lm import TextLM
-from antiphon.rollout.engine import InProcessEngine
+from antiphon.rollout.engines.in_process import InProcessEngine
 from antiphon.rollout.gate import run_gate
 
 SAMPLING = Sampling(0.9, 8)

@@ -12,7 +12,7 @@ from antiphon.errors import ConfigError
 from antiphon.models.audio_ctc import AudioCTC
 from antiphon.models.load import load_policy
 from antiphon.models.submodules import freeze, parts
-from antiphon.rollout.labels import LabelEngine
+from antiphon.rollout.references import References
 from antiphon.tasks import asr
 from antiphon.train.objectives import load_objectives
 from antiphon.train.trainer import Trainer
@@ -101,7 +101,7 @@ def trained(policy, examples, steps, *overrides):
     config = load_config(None, recipe)
     ctc = AudioCTC(policy, examples, config.seed)
     trainer = Trainer(policy, load_objectives(config.algorithm), config, ctc=ctc)
-    completions = LabelEngine(policy, examples).rollout(prompts, 1, None, seed=0, step=0)
+    completions = References(policy, examples).rollout(prompts, 1, None, seed=0, step=0)
     groups = [Group(*one) for one in zip(examples, prompts, completions, strict=True)]
     return [trainer.step(groups, step)[1] for step in range(steps)]
 

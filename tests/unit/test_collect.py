@@ -48,7 +48,7 @@ class Score:
 
 def collector(stream: Stream, **needs: Any) -> Collector:
     policy: Any = SimpleNamespace(answer=lambda text: text)
-    parts: Any = {"stream": stream, "policy": policy, "engine": Engine(), "reward": Score()}
+    parts: Any = {"stream": stream, "policy": policy, "engine": Engine(), "source": Engine(), "reward": Score()}
     return Collector(**parts, group_size=2, sampling=Sampling(1.0, 8), seed=0, needs=Needs(**needs))
 
 

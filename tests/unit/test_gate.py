@@ -10,7 +10,7 @@ from antiphon.data.corpora.sets import builtin_set
 from antiphon.errors import ModelError
 from antiphon.models.load import load_policy
 from antiphon.models.policy import Sampling
-from antiphon.rollout.engine import InProcessEngine
+from antiphon.rollout.engines.in_process import InProcessEngine
 from antiphon.rollout.gate import SAMPLES, run_gate
 from antiphon.tasks import asr
 

@@ -3,7 +3,7 @@
 import pytest
 
 from antiphon.config import load_config
-from antiphon.run.plots import plot_run
+from antiphon.run.observers.plots import plot_run
 from antiphon.runs import RunFolder
 
 

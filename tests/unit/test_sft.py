@@ -12,7 +12,8 @@ from antiphon.data.corpora.sets import builtin_set
 from antiphon.errors import ModelError
 from antiphon.models.load import load_policy
 from antiphon.models.policy import Sampling
-from antiphon.rollout.labels import LabelEngine
+from antiphon.rollout.engines.in_process import InProcessEngine
+from antiphon.rollout.references import References
 from antiphon.tasks import asr
 
 
@@ -55,9 +56,9 @@ def test_the_loss_is_the_weighted_negative_log_likelihood_and_its_gradient_the_w
 
 def test_a_reference_is_worded_and_ended_as_the_model_itself_does_it(student, clear):
     prompts = prompts_of(clear, student.rate)
-    engine = LabelEngine(student, clear)
+    engine = References(student, clear)
     references = [group[0] for group in engine.rollout(prompts, 1, Sampling(), seed=0, step=0)]
-    said = engine.greedy(prompts, 32)
+    said = InProcessEngine(student).greedy(prompts, 32)
     right = [i for i, one in enumerate(said) if student.answer(one.text) == clear[i].text]
     assert len(right) >= 2, "the student hears clean digits"
     for i in right:
@@ -70,4 +71,4 @@ def test_a_reference_is_worded_and_ended_as_the_model_itself_does_it(student, cl
 def test_a_reference_that_cannot_be_said_is_named_before_anything_is_learnt(student, clear):
     special = student.tokenizer.audio_bos_token
     with pytest.raises(ModelError, match=rf"{clear[1].id}.*is blocked; correct the text"):
-        LabelEngine(student, [clear[0], replace(clear[1], text=f"one {special} two")])
+        References(student, [clear[0], replace(clear[1], text=f"one {special} two")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from antiphon.runs.folder import RunFolder
 if TYPE_CHECKING:
     from antiphon.api.launch import LaunchedRun
     from antiphon.run.calibration import Calibration
-    from antiphon.run.reporter import Reporter
+    from antiphon.run.observers import Observer
     from antiphon.run.train import TrainResult
 
 Name = str | os.PathLike[str]
@@ -126,8 +126,8 @@ class TrainConfig:
         """
         from antiphon.run.train import train
 
-        with _reporter(quiet) as reporter:
-            return train(self._to_run(resume), resume, reporter, reward=self._recipe().reward)
+        with _terminal(quiet) as observers:
+            return train(self._to_run(resume), resume, observers, reward=self._recipe().reward)
 
     def calibrate(self, steps: int = 1, quiet: bool = False) -> Calibration:
         """Roll out the first steps and score them, without learning from them: does everything fit?
@@ -144,8 +144,8 @@ class TrainConfig:
         """
         from antiphon.run.calibration import calibrate
 
-        with _reporter(quiet) as reporter:
-            return calibrate(self.config(), steps, reporter, self._recipe().reward)
+        with _terminal(quiet) as observers:
+            return calibrate(self.config(), steps, observers, self._recipe().reward)
 
     def launch(self, resume: str | None = None) -> LaunchedRun:
         """Train in a process of its own, and return at once. It goes on when this process ends.
@@ -168,7 +168,7 @@ class TrainConfig:
     def _to_run(self, resume: str | None) -> Config:
         """The configuration; to continue a run, it may not be about another model or other labels."""
         from antiphon.run.components import pinned
-        from antiphon.run.train import resumed_config
+        from antiphon.run.resume import resumed_config
 
         config = self.config()
         if resume in (None, "auto"):
@@ -197,11 +197,16 @@ class TrainConfig:
         }
 
 
-def _reporter(quiet: bool) -> AbstractContextManager[Reporter]:
+@contextmanager
+def _terminal(quiet: bool) -> Iterator[list[Observer]]:
+    """What shows a run's progress on stderr, if anything."""
     from antiphon.cli.progress import Terminal
-    from antiphon.run.reporter import Silent
 
-    return nullcontext(Silent()) if quiet else Terminal()
+    if quiet:
+        yield []
+        return
+    with Terminal() as terminal:
+        yield [terminal]
 
 
 def list_checkpoints(run: Any, output: Name = "runs") -> list[Checkpoint]:

@@ -64,8 +64,8 @@ def command(
     flags = {**SETTINGS, "train.steps": steps, "seed": seed, "output": output}
     flags |= {"device": device.value, "dtype": dtype.value}
     with Terminal() as terminal:
-        terminal.note("GRPO on the built-in recogniser: spoken commands in noise, reward −WER")
-        result = train(load_config(flags=flags), reporter=terminal, command=["antiphon", "demo"])
+        terminal.noted("GRPO on the built-in recogniser: spoken commands in noise, reward −WER")
+        result = train(load_config(flags=flags), observers=[terminal], command=["antiphon", "demo"])
     (before,), (after,) = result.before.values(), result.after.values()
     payload = {
         "wer_before": before["wer"],

@@ -143,7 +143,7 @@ def check_command(
     from antiphon.distributed.device import prepare_cpu, resolve_device, resolve_dtype
     from antiphon.models.load import load_policy
     from antiphon.models.policy import Sampling
-    from antiphon.rollout.engine import InProcessEngine
+    from antiphon.rollout.engines.in_process import InProcessEngine
     from antiphon.rollout.gate import run_gate
 
     with Terminal() as terminal:

@@ -113,11 +113,12 @@ def load(model: str, device: Device, dtype: DType, batch_size: int, beam: int | 
     from antiphon.distributed.device import prepare_cpu, resolve_device, resolve_dtype
     from antiphon.evaluate.decode import decoder
     from antiphon.models.load import load_policy
+    from antiphon.rollout.engines.in_process import InProcessEngine
 
     place = resolve_device(device.value)
     prepare_cpu()
     policy = load_policy(model, place, resolve_dtype(dtype.value, place), output=runs)
-    return Loaded(policy, decoder(policy, batch_size, beam))
+    return Loaded(policy, decoder(policy, InProcessEngine(policy), batch_size, beam))
 
 
 LONGEST = 256

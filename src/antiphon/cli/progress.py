@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.progress import TimeRemainingColumn as Remaining
 
 from antiphon.cli.output import console
+from antiphon.run.observers import Observer
 
 if TYPE_CHECKING:
     from antiphon.rollout.gate import GateReport
     from antiphon.run.loop import Step
+    from antiphon.runs.folder import RunFolder
 
 
 def percent(rate: float | None) -> str:
@@ -52,8 +54,8 @@ def _worst_group(summary: Mapping[str, Any]) -> str:
     return f"; worst of {len(groups)} groups: {name} {with_interval(groups[name])}"
 
 
-class Terminal:
-    """A `Reporter`: one bar for the phase at hand, a line for everything worth keeping on the screen.
+class Terminal(Observer):
+    """An `Observer`: one bar for the phase at hand, a line for everything worth keeping on the screen.
 
     Meanwhile the bars that transformers draws for every load and save stay hidden; those of downloads do not.
     """
@@ -94,25 +96,31 @@ class Terminal:
         assert self._task is not None
         self._progress.update(self._task, completed=done)
 
-    def note(self, message: str) -> None:
+    def noted(self, message: str) -> None:
         console.print(message, highlight=False)
 
     def gated(self, step: int, report: GateReport) -> None:
         for check in report.checks:
             sign = ">" if check.at_least else "≤"
             outcome = "passed" if check.passed else "FAILED"
-            self.note(f"step {step:>5}  gate: {check.name} {check.value:.1e} ({sign} {check.limit:g}) {outcome}")
+            self.noted(f"step {step:>5}  gate: {check.name} {check.value:.1e} ({sign} {check.limit:g}) {outcome}")
 
-    def evaluated(self, set_name: str, step: int, summary: Mapping[str, Any]) -> None:
+    def evaluated(
+        self, step: int, set_name: str, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+    ) -> None:
         shown = f"{measure_name(summary)} {with_interval(summary)}{_worst_group(summary)}"
-        self.note(f"step {step:>5}  {set_name}: {shown}")
+        self.noted(f"step {step:>5}  {set_name}: {shown}")
 
-    def stepped(self, step: Step, steps: int) -> None:
+    def started(self, run: RunFolder, done: int) -> None:
+        self._steps = run.config.train.steps
+
+    def stepped(self, step: Step) -> None:
         assert self._task is not None
+        steps = self._steps
         detail = _detail(step)
         self._progress.update(self._task, completed=step.number, detail=detail)
         if not console.is_terminal and (step.number % max(steps // 10, 1) == 0 or step.number == steps):
-            self.note(f"step {step.number:>5}/{steps}  {detail}")
+            self.noted(f"step {step.number:>5}/{steps}  {detail}")
 
 
 def _detail(step: Step) -> str:
@@ -122,4 +130,4 @@ def _detail(step: Step) -> str:
         return f"loss {step.metrics['loss']:.4f}"
     shown = f"reward {sum(values) / len(values):.3f}"
     constant = step.metrics.get("zero_variance_share")
-    return shown if constant is None else f"{shown}  constant groups {percent(constant)}"
+    return shown if constant is None else f"{shown}  zero-variance groups {percent(constant)}"

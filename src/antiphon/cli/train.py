@@ -64,7 +64,8 @@ def command(
     """Train a model on what it says itself, and measure it before and after."""
     from antiphon.config import load_config
     from antiphon.run.calibration import calibrate as run_calibration
-    from antiphon.run.train import resumed_config, train
+    from antiphon.run.resume import resumed_config
+    from antiphon.run.train import train
     from antiphon.train.objectives import recipe_defaults
 
     recipe, overrides = _split(arguments or [])
@@ -85,11 +86,11 @@ def command(
         if resume is not None:
             raise ConfigError("--calibrate starts no run, so that --resume has nothing to continue; leave one out")
         with Terminal() as terminal:
-            calibration = run_calibration(config, calibrate_steps, terminal)
+            calibration = run_calibration(config, calibrate_steps, [terminal])
         print_json(asdict(calibration)) if as_json else show_calibration(calibration)
         return
     with Terminal() as terminal:
-        result = train(config, resume, terminal)
+        result = train(config, resume, [terminal])
     if as_json:
         print_json(result.to_dict())
     else:

@@ -68,7 +68,7 @@ def command(
         rows = [_row(example, transcript) for example, transcript in zip(usable, transcripts, strict=True)]
         cut = sum(row["finish_reason"] == "length" for row in rows)
         if cut:
-            terminal.note(f"{cut} transcript(s) reached --max-new-tokens={max_new_tokens} and are cut off")
+            terminal.noted(f"{cut} transcript(s) reached --max-new-tokens={max_new_tokens} and are cut off")
     if output:
         atomic.write_text(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     if as_json:
@@ -105,7 +105,7 @@ def _usable(examples: list[Example], on_bad_audio: options.OnBadAudio, terminal:
         except AudioError as error:
             if on_bad_audio == options.OnBadAudio.error:
                 raise AudioError(f"{error} (or leave it out with --on-bad-audio skip)") from error
-            terminal.note(f"skipped {error}")
+            terminal.noted(f"skipped {error}")
         terminal.advance(done)
     return usable
 

@@ -13,7 +13,7 @@ from antiphon.config.settings import dotted, plain, validate_settings
 from antiphon.errors import ConfigError
 
 _FLAG_KEYS = {"data": "data.train", "cycles": "train.steps"}
-_SHORTHANDS = {"algorithm": "grpo", "reward": "wer"}
+_SHORTHANDS = {"algorithm": "grpo", "reward": "wer", "rollout.engine": "in_process"}
 """Keys that may be a bare name, and the name that stands when none is given."""
 
 
@@ -85,8 +85,9 @@ class _Layers:
         section: dict[str, Any] = self.values
         for depth, part in enumerate(path[:-1]):
             below = section.get(part)
-            if depth == 0 and part in _SHORTHANDS and (below is None or isinstance(below, str)):
-                below = {"name": below or _SHORTHANDS[part]}
+            above = dotted(path[: depth + 1])
+            if above in _SHORTHANDS and (below is None or isinstance(below, str)):
+                below = {"name": below or _SHORTHANDS[above]}
             if below is not None and not isinstance(below, dict):
                 where = f" in {self.origin(path[: depth + 1])}" if self._origins else ""
                 raise ConfigError(

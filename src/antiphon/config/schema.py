@@ -35,6 +35,14 @@ def _algorithm(value: Any) -> Any:
     )
 
 
+def _engine(value: Any) -> Any:
+    if isinstance(value, str) and value:
+        return {"name": value}
+    if isinstance(value, dict) and isinstance(value.get("name"), str) and value["name"]:
+        return value
+    raise ValueError("must be an engine's name, or a mapping with its name: {name: in_process, ...}")
+
+
 def _reward(value: Any) -> Any:
     rewards = value if isinstance(value, list) else [value]
     if not rewards or not all(isinstance(one, str | dict) and one for one in rewards):
@@ -160,6 +168,10 @@ class Rollout(Settings):
     max_new_tokens: PositiveInt = Field(default=64, description="Longest completion, in tokens.")
     prompts_per_step: PositiveInt | None = Field(
         default=16, description="Distinct prompts in one step (P); null for the whole training set."
+    )
+    engine: Annotated[dict[str, Any], BeforeValidator(_engine)] = Field(
+        default={"name": "in_process"},
+        description="What samples: an engine's name, or a mapping of its name and options.",
     )
     max_tokens: PositiveInt = Field(
         default=32768,

@@ -9,20 +9,20 @@ import torch
 from antiphon.errors import ModelError
 from antiphon.models.ctc import CTC
 from antiphon.models.policy import Policy
-from antiphon.rollout.engine import InProcessEngine
+from antiphon.rollout.engine import Engine
 from antiphon.types import Completion, Prompt
 
 Decode = Callable[[Sequence[Prompt], int], list[Completion]]
 """(prompts, most new tokens) -> a completion for each, in order."""
 
 
-def decoder(policy: Policy, batch_size: int, beam: int | None = None) -> Decode:
-    """Greedy decoding of `batch_size` clips side by side, or beam search of width `beam`.
+def decoder(policy: Policy, engine: Engine, batch_size: int, beam: int | None = None) -> Decode:
+    """Greedy decoding by `engine`, `batch_size` clips at a time, or beam search of width `beam` by the policy itself.
 
     Raises `ModelError` when a beam is asked of a model other than CTC.
     """
     if beam is None:
-        return InProcessEngine(policy, max_tokens=None, max_prompts=batch_size).greedy
+        return lambda prompts, max_new_tokens: engine.greedy(prompts, max_new_tokens, batch_size)
     if not isinstance(policy, CTC):
         raise ModelError(
             f"beam search is for CTC models, and {type(policy.model).__name__} is none: it decodes greedily; "

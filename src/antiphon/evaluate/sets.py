@@ -27,7 +27,7 @@ class Progress(Protocol):
 
     def phase(self, title: str, total: int | None = None) -> None: ...
     def advance(self, done: int) -> None: ...
-    def note(self, message: str) -> None: ...
+    def noted(self, message: str) -> None: ...
 
 
 def preset_files(folder: Path, presets: Sequence[str]) -> list[str]:
@@ -79,7 +79,7 @@ def evaluate_sets(
             evaluation.sets[name], evaluation.rows[name] = grouped(summary | how, utterances, names)
             clips[name] = {example.id: example.clip for example in examples if example.clip is not None}
             for row in skipped:
-                progress.note(f"skipped {row}")
+                progress.noted(f"skipped {row}")
         if output:
             save_evaluation(output, evaluation)
             write_page(output / REPORT, evaluation, clips)

@@ -47,10 +47,7 @@ def _ask_guard(run: RunFolder, step: int, note: Callable[[str], None]) -> Stop |
         return None
     message = _say(seen, step)
     note(message)
-    if action == "stop":
-        return Stop("guard", message)
-    run.log(message)
-    return None
+    return Stop("guard", message) if action == "stop" else None
 
 
 def _look(run: RunFolder, step: int) -> Look | None:

@@ -11,7 +11,7 @@ from antiphon.algorithms.inputs import Needs
 from antiphon.data.stream import PromptStream
 from antiphon.models.policy import Policy, Sampling
 from antiphon.rewards import RewardFunction, group_samples, score_all
-from antiphon.rollout.engine import Engine
+from antiphon.rollout.engine import Engine, Source
 from antiphon.types import Completion, Example, Group, Prompt, Reward
 
 
@@ -22,6 +22,9 @@ class Collector:
     stream: PromptStream
     policy: Policy
     engine: Engine
+    """Samples from the model: greedy answers always, and what is learned from where `source` is the engine too."""
+    source: Source
+    """Where the completions to learn from come from."""
     reward: RewardFunction | None
     """None where the algorithm needs no reward."""
     group_size: int
@@ -58,7 +61,7 @@ class Collector:
         marks = [time.perf_counter()]
         prompts = self.stream.prompts(step, attempt, seen)
         marks.append(time.perf_counter())
-        completions = self.engine.rollout(prompts, self.group_size, self.sampling, self.seed, step)
+        completions = self.source.rollout(prompts, self.group_size, self.sampling, self.seed, step)
         groups = [self._group(*one) for one in zip(examples, prompts, completions, strict=True)]
         greedy = self._greedy(groups) if self.needs.greedy else []
         marks.append(time.perf_counter())

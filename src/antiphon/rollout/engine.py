@@ -1,32 +1,36 @@
-"""Engines turn prompts into completions. This one samples in process, from the very weights being trained."""
+"""Engines turn prompts into completions. This is what the loop needs of one, and how a recipe names it."""
 
 from __future__ import annotations
 
-import math
-from collections import deque
-from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Protocol
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-import numpy as np
-import torch
-
-from antiphon.models.autoregressive import Autoregressive
-from antiphon.models.decoding import Decoding, Row
-from antiphon.models.policy import Policy, Sampling, uniforms_for
-from antiphon.models.prefix import Prefix, join
+from antiphon.config import validate_settings
+from antiphon.config.plugins import Kind
+from antiphon.config.schema import Rollout
+from antiphon.errors import ConfigError
+from antiphon.models.policy import Policy, Sampling
 from antiphon.types import Completion, Prompt
 
-REFILL_SHARE = 0.25
-"""New prompts enter together: they wait until this share of the room is free."""
-
-ALIKE = 0.75
-"""Prompts go through the model together that have at least this share of the longest's positions: the rest is
-padding, which costs what a position does."""
+KEY = "rollout.engine"
 
 
-class Engine(Protocol):
-    """What the loop needs of a sampler."""
+@dataclass(frozen=True)
+class Capabilities:
+    """What an engine returns and takes."""
+
+    token_ids: bool = True
+    """Completions carry the very ids that were sampled, the stop token included."""
+    logprobs: bool = True
+    """With the log-probability of each, of the distribution sampled from."""
+    audio: bool = True
+    """Prompts may carry a waveform."""
+
+
+class Source(Protocol):
+    """Where the completions of a step come from."""
 
     def rollout(
         self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int, step: int
@@ -34,100 +38,73 @@ class Engine(Protocol):
         """`n` completions for each prompt, in order. Randomness is (seed, step, prompt id, sample index)."""
         ...
 
-    def greedy(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Completion]:
-        """The most probable token at each step, one completion a prompt."""
+
+class Engine(Source, Protocol):
+    """A sampler of the model being trained. Its completions carry the version of the weights that made them."""
+
+    capabilities: Capabilities
+
+    def sync(self, policy: Policy, version: int) -> None:
+        """Sample from the weights of `policy` from now on; they have learned from `version` steps.
+
+        An engine that keeps weights of its own takes a copy. The prompts' token ids, blocked ids and stop ids are the
+        policy's to say (see `antiphon.models.policy`).
+        """
+        ...
+
+    def greedy(
+        self, prompts: Sequence[Prompt], max_new_tokens: int, concurrency: int | None = None
+    ) -> list[Completion]:
+        """The most probable token at each step, one completion a prompt.
+
+        `concurrency` is the most prompts decoded at once; the engine's own limits by default.
+        """
         ...
 
 
-class InProcessEngine:
-    """Decodes with the policy itself: each distinct prompt is heard once and its group shares the prefix.
+ENGINE = Kind("engine", "antiphon.rollout.engines", ("Settings", "build"), function=True)
 
-    Long clips come first, so that those heard together are of similar length. What does not fit within the limits
-    waits: models that emit token by token take new prompts in as others end, others go through them batch by batch.
+
+def load_engine(policy: Policy, rollout: Rollout) -> Engine:
+    """The engine that `rollout.engine` names, for `policy`.
+
+    A module of `antiphon.rollout.engines`, or one like it, has `Settings` and `build(policy, rollout, settings)`. A
+    function or class of the user's, `file.py:name`, is called as `name(policy, rollout, **options)`.
+
+    Raises `ConfigError` for an unknown engine or option, and for an engine that cannot do what training needs.
     """
-
-    def __init__(self, policy: Policy, max_tokens: int | None = 32768, max_prompts: int | None = None) -> None:
-        """`max_tokens` positions of prompts and of completions at their longest are held at once, `max_prompts`
-        prompts; a prompt that is too large by itself has the engine to itself."""
-        self.policy = policy
-        self.max_tokens = math.inf if max_tokens is None else max_tokens
-        self.max_prompts = math.inf if max_prompts is None else max_prompts
-
-    def rollout(
-        self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int, step: int
-    ) -> list[list[Completion]]:
-        draws = [uniforms_for(seed, step, p.id, range(n), sampling.max_new_tokens) for p in prompts]
-        return self._complete(prompts, n, sampling, draws)
-
-    def greedy(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Completion]:
-        sampling = Sampling(temperature=0.0, max_new_tokens=max_new_tokens)
-        return [group[0] for group in self._complete(prompts, 1, sampling, None)]
-
-    @torch.no_grad()
-    def _complete(
-        self, prompts: Sequence[Prompt], n: int, sampling: Sampling, draws: list[np.ndarray] | None
-    ) -> list[list[Completion]]:
-        waiting = deque(sorted(range(len(prompts)), key=lambda i: -prompts[i].seconds))
-        if isinstance(self.policy, Autoregressive):
-            groups = [
-                [Row(sampling, None if draws is None else draws[i][j]) for j in range(n)] for i in range(len(prompts))
-            ]
-            self._decode(self.policy, prompts, groups, waiting)
-            return [[self.policy.completion(row) for row in group] for group in groups]
-        completions: dict[int, list[Completion]] = {}
-        while waiting:
-            chosen = self._take(waiting, lambda i: self.policy.size(prompts[i]), self.max_tokens, self.max_prompts)
-            chosen = chosen or [waiting.popleft()]
-            prefix = self.policy.encode([prompts[i] for i in chosen])
-            uniforms = None if draws is None else np.concatenate([draws[i] for i in chosen])
-            completions.update(zip(chosen, self.policy.sample(prefix, n, sampling, uniforms), strict=True))
-        return [completions[i] for i in range(len(prompts))]
-
-    def _decode(
-        self, policy: Autoregressive, prompts: Sequence[Prompt], groups: Sequence[list[Row]], waiting: deque[int]
-    ) -> None:
-        """Decode each prompt's group to its end; `waiting` prompts enter as there is room, several at a time."""
-        decoding, held = Decoding(policy), []
-
-        @cache
-        def size(i: int) -> int:
-            return policy.size(prompts[i])
-
-        def positions(i: int) -> int:
-            return size(i) + sum(row.sampling.max_new_tokens for row in groups[i] if row.going)
-
-        while waiting or decoding.going:
-            chosen = []
-            if waiting:
-                held = [i for i in held if any(row.going for row in groups[i])]
-                tokens, places = self.max_tokens - sum(map(positions, held)), self.max_prompts - len(held)
-                if tokens >= REFILL_SHARE * self.max_tokens and places >= REFILL_SHARE * self.max_prompts:
-                    chosen = self._take(waiting, positions, tokens, places)
-                if not chosen and not held:
-                    chosen = [waiting.popleft()]
-            if chosen:
-                chosen.sort(key=size, reverse=True)
-                decoding.admit(_encode(policy, prompts, chosen, size), [groups[i] for i in chosen])
-                held += chosen
-            decoding.step()
-
-    @staticmethod
-    def _take(waiting: deque[int], positions: Callable[[int], int], tokens: float, places: float) -> list[int]:
-        """The first of `waiting` whose positions fit into `tokens`, `places` of them at most."""
-        chosen = []
-        while waiting and len(chosen) < places and positions(waiting[0]) <= tokens:
-            tokens -= positions(waiting[0])
-            chosen.append(waiting.popleft())
-        return chosen
+    options = dict(rollout.engine)
+    name = options.pop("name")
+    part = ENGINE.load(name, KEY)
+    if hasattr(part, "build"):
+        engine = part.build(policy, rollout, validate_settings(part.Settings, options, where="", prefix=KEY))
+    else:
+        engine = _called(part, policy, rollout, options)
+    _require(name, engine, policy)
+    return engine
 
 
-def _encode(
-    policy: Autoregressive, prompts: Sequence[Prompt], chosen: Sequence[int], size: Callable[[int], int]
-) -> Prefix:
-    """The prefix of the `chosen` prompts, whose sizes never increase: those of similar size in one pass."""
-    portions: list[list[int]] = []
-    for i in chosen:
-        if not portions or size(i) < ALIKE * size(portions[-1][0]):
-            portions.append([])
-        portions[-1].append(i)
-    return join([policy.encode([prompts[i] for i in portion]) for portion in portions])
+def _called(part: Callable[..., Any], policy: Policy, rollout: Rollout, options: dict[str, Any]) -> Any:
+    try:
+        inspect.signature(part).bind(policy, rollout, **options)
+    except TypeError as error:
+        raise ConfigError(
+            f"'{KEY}': its options do not fit: {error}; it is called with (policy, rollout, **options)"
+        ) from error
+    return part(policy, rollout, **options)
+
+
+def _require(name: str, engine: Any, policy: Policy) -> None:
+    absent = [one for one in ("capabilities", "sync", "rollout", "greedy") if not hasattr(engine, one)]
+    if absent:
+        raise ConfigError(
+            f"'rollout.engine': {name} is not an engine: it has no {', '.join(absent)} (docs/extend/engine.md)"
+        )
+    able: Capabilities = engine.capabilities
+    wanted: Mapping[str, bool] = {"token_ids": True, "logprobs": True, "audio": bool(policy.rate)}
+    unable = [one for one, needed in wanted.items() if needed and not getattr(able, one)]
+    if unable:
+        raise ConfigError(
+            f"'rollout.engine': {name} does not return or take {', '.join(unable)}, which this run needs; "
+            "use another engine, such as in_process"
+        )

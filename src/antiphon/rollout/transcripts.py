@@ -14,7 +14,7 @@ from antiphon.distributed.device import resolve_dtype
 from antiphon.errors import DataError
 from antiphon.models.load import load_policy
 from antiphon.models.policy import Policy
-from antiphon.rollout.engine import InProcessEngine
+from antiphon.rollout.engine import load_engine
 from antiphon.tasks.load import prompter
 from antiphon.types import Completion, Example, FinishReason
 
@@ -50,7 +50,7 @@ def transcribe(
     """
     dtype = resolve_dtype(config.dtype, device)
     policy = load_policy(labels.model, device, dtype, "special", config.output, config.trust_remote_code)
-    engine, prompt = InProcessEngine(policy, config.rollout.max_tokens), prompter(config, policy.rate)
+    engine, prompt = load_engine(policy, config.rollout), prompter(config, policy.rate)
     transcripts: list[Transcript] = []
     for start in range(0, len(examples), IN_MEMORY):
         part = examples[start : start + IN_MEMORY]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -11,8 +12,7 @@ from antiphon.distributed.device import prepare_cpu
 from antiphon.rewards.load import RewardSpec
 from antiphon.run.components import Components, pinned
 from antiphon.run.loop import calibrate_step
-from antiphon.run.recorder import step_metrics
-from antiphon.run.reporter import Reporter, Silent
+from antiphon.run.observers import Observer, Observers
 
 
 @dataclass(frozen=True)
@@ -27,29 +27,29 @@ class Calibration:
 
 
 def calibrate(
-    config: Config, steps: int = 1, reporter: Reporter | None = None, reward: RewardSpec | None = None
+    config: Config, steps: int = 1, observers: Sequence[Observer] = (), reward: RewardSpec | None = None
 ) -> Calibration:
-    """Load a recipe's parts, roll out its first `steps` and score them: no update, and no run folder.
+    """Load a recipe's components, roll out its first `steps` and score them: no update, and no run folder.
 
     `reward` stands in place of the recipe's, as in `antiphon.run.train.train`.
 
     Raises what `train` would: for settings, data and models that do not fit, and where too little is aligned.
     """
-    reporter = reporter or Silent()
+    told = Observers(observers)
     config = pinned(config)
     prepare_cpu(config.threads)
-    parts = Components(config, config.model, reporter, reward)
-    reporter.phase("calibrating", steps)
+    components = Components(config, config.model, told, reward)
+    told.phase("calibrating", steps)
     measured: dict[str, list[float]] = defaultdict(list)
     timed: dict[str, list[float]] = defaultdict(list)
     try:
         for step in range(steps):
-            groups, metrics, seconds = calibrate_step(step, parts.collector, parts.trainer)
-            for kept, found in ((measured, step_metrics(groups) | metrics), (timed, seconds)):
+            metrics, seconds = calibrate_step(step, components.collector, components.trainer)
+            for kept, found in ((measured, metrics), (timed, seconds)):
                 for name, value in found.items():
                     kept[name].append(value)
-            reporter.advance(step + 1)
+            told.advance(step + 1)
     finally:
-        parts.stream.close()
+        components.stream.close()
     summary = {name: max(of) if name.endswith("_max") else fmean(of) for name, of in measured.items()}
     return Calibration(steps, summary, {name: fmean(of) for name, of in timed.items()})

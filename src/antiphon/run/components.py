@@ -19,16 +19,17 @@ from antiphon.models.blocking import block_from
 from antiphon.models.feature_cache import cache_features
 from antiphon.models.load import load_policy, pin
 from antiphon.models.lora import without_adapter
+from antiphon.models.pieces import Pieces
 from antiphon.models.policy import Policy, Sampling
 from antiphon.models.prompt_cache import share_prepared
 from antiphon.models.recompute import recompute_activations
 from antiphon.rewards.load import RewardSpec, load_reward
+from antiphon.rollout.all_labels import AllLabels
 from antiphon.rollout.collect import Collector
-from antiphon.rollout.engine import Engine, InProcessEngine
-from antiphon.rollout.enumerate import EveryLabelEngine
-from antiphon.rollout.labels import LabelEngine
+from antiphon.rollout.engine import Source, load_engine
+from antiphon.rollout.references import References
 from antiphon.rollout.transcripts import Transcript, relabel, transcribe
-from antiphon.run.reporter import Reporter
+from antiphon.run.observers import Observers
 from antiphon.runs.folder import RunFolder
 from antiphon.tasks.load import prompter
 from antiphon.train.credit import AlignmentCredit
@@ -37,6 +38,9 @@ from antiphon.train.teachers.load import load_teachers
 from antiphon.train.trainable import make_trainable
 from antiphon.train.trainer import Trainer
 from antiphon.types import Example
+
+GROUP_SIZE = 8
+"""Completions of a prompt where the recipe names no number."""
 
 
 def pinned(config: Config) -> Config:
@@ -57,7 +61,7 @@ class Components:
         self,
         config: Config,
         weights: str,
-        reporter: Reporter,
+        observers: Observers,
         reward: RewardSpec | None = None,
         transcripts: Sequence[Mapping[str, Any]] = (),
     ) -> None:
@@ -65,7 +69,7 @@ class Components:
         `transcripts` are those that the run made already."""
         if not config.data.train:
             raise ConfigError("no training data; give --data FILE.jsonl, or data.train=builtin:commands-train")
-        self.config, self.reporter, self.device = config, reporter, resolve_device(config.device)
+        self.config, self.observers, self.device = config, observers, resolve_device(config.device)
         self.skipped: list[str] = []
         self.transcripts = [Transcript(**row) for row in transcripts]
         self.objectives = load_objectives(config.algorithm)
@@ -78,20 +82,22 @@ class Components:
             )
         rewards = load_reward(reward or config.reward, config.reward_limits) if self.needs.rewards else None
         self._load_data()
-        reporter.phase("loading the model")
+        observers.phase("loading the model")
         self.policy = self._load_policy(weights)
         self._prepare_policy()
         self.trainer = self._make_trainer()
-        self.engine = self._make_engine()
-        self.decode = decoder(self.policy, config.eval.batch_size, config.eval.beam)
+        self.engine = load_engine(self.policy, config.rollout)
+        source, group_size = self._source()
+        self.decode = decoder(self.policy, self.engine, config.eval.batch_size, config.eval.beam)
         self.prompt = prompter(config, self.policy.rate)
         self.stream = PromptStream(self.examples, config.rollout.prompts_per_step, config.seed, self.prompt)
         self.collector = Collector(
             stream=self.stream,
             policy=self.policy,
             engine=self.engine,
+            source=source,
             reward=rewards,
-            group_size=config.rollout.group_size or _group_size(self.engine),
+            group_size=config.rollout.group_size or group_size,
             sampling=_sampling(config.rollout),
             seed=config.seed,
             needs=self.needs,
@@ -109,10 +115,10 @@ class Components:
             self.examples = self._relabelled(config.labels)
 
     def _load_set(self, spec: str, limit: int | None = None, text_required: bool = True) -> list[Example]:
-        self.reporter.phase(f"checking {spec}")
-        examples, skipped = load_set(spec, self.config, limit, self.reporter.advance, text_required)
+        self.observers.phase(f"checking {spec}")
+        examples, skipped = load_set(spec, self.config, limit, self.observers.advance, text_required)
         if skipped:
-            self.reporter.note(f"{spec}: skipped {len(skipped)} of {len(skipped) + len(examples)} rows")
+            self.observers.noted(f"{spec}: skipped {len(skipped)} of {len(skipped) + len(examples)} rows")
             self.skipped += [f"skipped {spec}: {row}" for row in skipped]
         return examples
 
@@ -121,11 +127,11 @@ class Components:
         heard = {one.id for one in self.transcripts}
         unheard = [example for example in self.examples if example.id not in heard]
         if unheard:
-            self.reporter.phase(f"{labels.model} transcribes the training set", len(unheard))
-            self.transcripts += transcribe(unheard, labels, self.config, self.device, self.reporter.advance)
+            self.observers.phase(f"{labels.model} transcribes the training set", len(unheard))
+            self.transcripts += transcribe(unheard, labels, self.config, self.device, self.observers.advance)
         examples, summary = relabel(self.examples, self.transcripts, labels)
         if summary:
-            self.reporter.note(summary)
+            self.observers.noted(summary)
             self.skipped.append(summary)
         return examples
 
@@ -166,23 +172,24 @@ class Components:
         ctc = AudioCTC(policy, self.examples, config.seed) if needs.audio_ctc else None
         return Trainer(policy, self.objectives, config, reference, teacher, credit, ctc)
 
-    def _make_engine(self) -> Engine:
-        """What completions come from."""
+    def _source(self) -> tuple[Source, int]:
+        """What completions come from, and how many a prompt has where the recipe names no number."""
         if self.needs.source == "labels":
-            return LabelEngine(self.policy, self.examples)
+            return References(self.policy, self.examples), GROUP_SIZE
         if self.needs.source == "all":
-            return EveryLabelEngine(self.policy)
-        return InProcessEngine(self.policy, self.config.rollout.max_tokens)
+            labels = AllLabels(self.policy)
+            return labels, labels.labels
+        return self.engine, GROUP_SIZE
+
+    @property
+    def pieces(self) -> Pieces | None:
+        """What tokens write, for models that emit tokens."""
+        return Pieces(getattr(self.policy, "tokenizer")) if self.policy.token_level else None  # noqa: B009
 
     def write_transcripts(self, run: RunFolder) -> None:
         """Keep what was heard in the training set, so that a resumed run learns from the same."""
         if self.transcripts:
             run.write_transcripts([asdict(one) for one in self.transcripts])
-
-
-def _group_size(engine: Engine) -> int:
-    """Completions for each prompt where the recipe names no number."""
-    return engine.labels if isinstance(engine, EveryLabelEngine) else 8
 
 
 def _sampling(rollout: Rollout) -> Sampling:

@@ -2,7 +2,7 @@
 
 data ──Example──▶ task.prompt ──Prompt──▶ engine.rollout ──Group of Completions──▶ rewards ──▶ algorithm ──▶ train step
                                                ▲                                                      │
-                                               └───────────────── weights, version ◀──────────────────┘
+                                               └──────────────── sync(policy, version) ◀──────────────┘
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from antiphon.rollout.collect import Collector
+from antiphon.rollout.metrics import rollout_metrics
 from antiphon.train.trainer import Trainer
 from antiphon.types import Group
 
@@ -28,6 +29,7 @@ class Step:
     advantages: Tensor
     """[N, A], the completions of all groups one after the other."""
     metrics: Mapping[str, float]
+    """All that was measured, of the rollout and of the update."""
     seconds: Mapping[str, float]
     """Wall-clock time of each phase."""
 
@@ -35,20 +37,20 @@ class Step:
 def run_loop(start: int, stop: int, collector: Collector, trainer: Trainer, after_step: Callable[[Step], None]) -> None:
     """Steps `start` to `stop` − 1 (0-based); `after_step` records, evaluates and saves."""
     for step in range(start, stop):
+        collector.engine.sync(trainer.policy, step)
         groups, collected, seconds = collector.collect(step)
         with _timed(trainer, seconds):
-            advantages, learnt = trainer.step(groups, step)
-        after_step(Step(step + 1, groups, advantages, collected | learnt, seconds))
+            advantages, learned = trainer.step(groups, step)
+        metrics = rollout_metrics(groups, step) | collected | learned
+        after_step(Step(step + 1, groups, advantages, metrics, seconds))
 
 
-def calibrate_step(
-    step: int, collector: Collector, trainer: Trainer
-) -> tuple[list[Group], dict[str, float], dict[str, float]]:
-    """What `step` (0-based) would learn from, without learning: groups, metrics, and the seconds of each phase."""
+def calibrate_step(step: int, collector: Collector, trainer: Trainer) -> tuple[dict[str, float], dict[str, float]]:
+    """What `step` (0-based) would learn from, without learning: metrics, and the seconds of each phase."""
     groups, collected, seconds = collector.collect(step)
     with _timed(trainer, seconds):
         scored = trainer.evaluate(groups)
-    return groups, collected | scored, seconds
+    return rollout_metrics(groups) | collected | scored, seconds
 
 
 @contextmanager

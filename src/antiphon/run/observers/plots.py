@@ -7,10 +7,23 @@ from pathlib import Path
 import numpy as np
 
 from antiphon.evaluate.metrics import main_measure
+from antiphon.run.observers.observer import Observer
 from antiphon.runs.folder import RunFolder
+from antiphon.runs.status import State
 
 SMOOTHING = 10
 """Steps in the running mean of what is learnt."""
+
+
+class Plots(Observer):
+    """Draws the run once it ends of its own accord."""
+
+    def started(self, run: RunFolder, done: int) -> None:
+        self.run = run
+
+    def finished(self, state: State, step: int, reason: str | None = None) -> None:
+        if state in ("finished", "stopped"):
+            plot_run(self.run)
 
 
 def plot_run(run: RunFolder) -> Path | None:

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from antiphon.errors import ConfigError, ModelError
-from antiphon.models.classifier import Classifier
 from antiphon.models.policy import Policy, Sampling
-from antiphon.rollout.engine import Engine, InProcessEngine
 from antiphon.types import Completion, Prompt
 
 
-class EveryLabelEngine:
-    """An `Engine` whose rollout is the whole support of a classifier; greedy answers are the model's own."""
+@runtime_checkable
+class ListsLabels(Protocol):
+    """A policy whose answers can all be listed: a classifier."""
+
+    blocked: torch.Tensor
+    """[V] bool"""
+
+    def every_label(self, prefix: Any, temperature: float = 1.0) -> list[list[Completion]]: ...
+
+
+class AllLabels:
+    """A `Source` whose rollout is the whole support of a classifier."""
 
     def __init__(self, policy: Policy) -> None:
         """Raises `ModelError` for a model that is no classifier: its answers cannot be listed."""
-        if not isinstance(policy, Classifier):
+        if not isinstance(policy, ListsLabels):
             raise ModelError(
                 f"only a classifier's answers can all be listed, and {type(policy.model).__name__} is none; "
                 "learn from samples instead (hypotheses: samples)"
             )
-        self.policy = policy
+        self.policy: Any = policy
         self.labels = int((~policy.blocked).sum())
         """How many may be answered."""
-        self._engine: Engine = InProcessEngine(policy)
 
     def rollout(
         self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int, step: int
@@ -42,6 +50,3 @@ class EveryLabelEngine:
             )
         with torch.no_grad():
             return self.policy.every_label(self.policy.encode(prompts), sampling.temperature)
-
-    def greedy(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Completion]:
-        return self._engine.greedy(prompts, max_new_tokens)

@@ -1,0 +1,1 @@
+"""The engines that a recipe can name: a module each."""

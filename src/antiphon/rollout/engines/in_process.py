@@ -1,0 +1,146 @@
+"""Samples in this process, from the very weights being trained."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+import torch
+from pydantic import Field, PositiveInt
+
+from antiphon.config import Settings as StrictSettings
+from antiphon.config.schema import Rollout
+from antiphon.models.autoregressive import Autoregressive
+from antiphon.models.decoding import Decoding, Row
+from antiphon.models.policy import Policy, Sampling, uniforms_for
+from antiphon.models.prefix import Prefix, join
+from antiphon.rollout.engine import Capabilities
+from antiphon.types import Completion, Prompt
+
+REFILL_SHARE = 0.25
+"""New prompts enter together: they wait until this share of the room is free."""
+
+ALIKE = 0.75
+"""Prompts go through the model together that have at least this share of the longest's positions: the rest is
+padding, which costs what a position does."""
+
+
+class Settings(StrictSettings):
+    """Options of the engine `in_process`."""
+
+    max_prompts: PositiveInt | None = Field(
+        default=None, description="Most prompts decoded at once; `rollout.max_tokens` alone decides by default."
+    )
+
+
+def build(policy: Policy, rollout: Rollout, settings: Settings) -> InProcessEngine:
+    """The engine of a recipe."""
+    return InProcessEngine(policy, rollout.max_tokens, settings.max_prompts)
+
+
+class InProcessEngine:
+    """Decodes with the policy itself: each distinct prompt is heard once and its group shares the prefix.
+
+    Long clips come first, so that those heard together are of similar length. What does not fit within the limits
+    waits: models that emit token by token take new prompts in as others end, others go through them batch by batch.
+    """
+
+    capabilities = Capabilities()
+
+    def __init__(self, policy: Policy, max_tokens: int | None = 32768, max_prompts: int | None = None) -> None:
+        """`max_tokens` positions of prompts and of completions at their longest are held at once, `max_prompts`
+        prompts; a prompt that is too large by itself has the engine to itself."""
+        self.policy = policy
+        self.max_tokens = math.inf if max_tokens is None else max_tokens
+        self.max_prompts = math.inf if max_prompts is None else max_prompts
+
+    def sync(self, policy: Policy, version: int) -> None:
+        """The weights are the policy's own, so there is nothing to copy."""
+        self.policy = policy
+        policy.version = version
+
+    def rollout(
+        self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int, step: int
+    ) -> list[list[Completion]]:
+        draws = [uniforms_for(seed, step, p.id, range(n), sampling.max_new_tokens) for p in prompts]
+        return self._complete(prompts, n, sampling, draws)
+
+    def greedy(
+        self, prompts: Sequence[Prompt], max_new_tokens: int, concurrency: int | None = None
+    ) -> list[Completion]:
+        """`concurrency` prompts at a time, whatever their positions."""
+        engine = self if concurrency is None else InProcessEngine(self.policy, None, concurrency)
+        sampling = Sampling(temperature=0.0, max_new_tokens=max_new_tokens)
+        return [group[0] for group in engine._complete(prompts, 1, sampling, None)]
+
+    @torch.no_grad()
+    def _complete(
+        self, prompts: Sequence[Prompt], n: int, sampling: Sampling, draws: list[np.ndarray] | None
+    ) -> list[list[Completion]]:
+        waiting = deque(sorted(range(len(prompts)), key=lambda i: -prompts[i].seconds))
+        if isinstance(self.policy, Autoregressive):
+            groups = [
+                [Row(sampling, None if draws is None else draws[i][j]) for j in range(n)] for i in range(len(prompts))
+            ]
+            self._decode(self.policy, prompts, groups, waiting)
+            return [[self.policy.completion(row) for row in group] for group in groups]
+        completions: dict[int, list[Completion]] = {}
+        while waiting:
+            chosen = self._take(waiting, lambda i: self.policy.size(prompts[i]), self.max_tokens, self.max_prompts)
+            chosen = chosen or [waiting.popleft()]
+            prefix = self.policy.encode([prompts[i] for i in chosen])
+            uniforms = None if draws is None else np.concatenate([draws[i] for i in chosen])
+            completions.update(zip(chosen, self.policy.sample(prefix, n, sampling, uniforms), strict=True))
+        return [completions[i] for i in range(len(prompts))]
+
+    def _decode(
+        self, policy: Autoregressive, prompts: Sequence[Prompt], groups: Sequence[list[Row]], waiting: deque[int]
+    ) -> None:
+        """Decode each prompt's group to its end; `waiting` prompts enter as there is room, several at a time."""
+        decoding, held = Decoding(policy), []
+
+        @cache
+        def size(i: int) -> int:
+            return policy.size(prompts[i])
+
+        def positions(i: int) -> int:
+            return size(i) + sum(row.sampling.max_new_tokens for row in groups[i] if row.going)
+
+        while waiting or decoding.going:
+            chosen = []
+            if waiting:
+                held = [i for i in held if any(row.going for row in groups[i])]
+                tokens, places = self.max_tokens - sum(map(positions, held)), self.max_prompts - len(held)
+                if tokens >= REFILL_SHARE * self.max_tokens and places >= REFILL_SHARE * self.max_prompts:
+                    chosen = self._take(waiting, positions, tokens, places)
+                if not chosen and not held:
+                    chosen = [waiting.popleft()]
+            if chosen:
+                chosen.sort(key=size, reverse=True)
+                decoding.admit(_encode(policy, prompts, chosen, size), [groups[i] for i in chosen])
+                held += chosen
+            decoding.step()
+
+    @staticmethod
+    def _take(waiting: deque[int], positions: Callable[[int], int], tokens: float, places: float) -> list[int]:
+        """The first of `waiting` whose positions fit into `tokens`, `places` of them at most."""
+        chosen = []
+        while waiting and len(chosen) < places and positions(waiting[0]) <= tokens:
+            tokens -= positions(waiting[0])
+            chosen.append(waiting.popleft())
+        return chosen
+
+
+def _encode(
+    policy: Autoregressive, prompts: Sequence[Prompt], chosen: Sequence[int], size: Callable[[int], int]
+) -> Prefix:
+    """The prefix of the `chosen` prompts, whose sizes never increase: those of similar size in one pass."""
+    portions: list[list[int]] = []
+    for i in chosen:
+        if not portions or size(i) < ALIKE * size(portions[-1][0]):
+            portions.append([])
+        portions[-1].append(i)
+    return join([policy.encode([prompts[i] for i in portion]) for portion in portions])

@@ -1,0 +1,93 @@
+"""Writes what a run does into its folder: metrics, timings, completions, evaluations, the gate's reports, its state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from antiphon.distributed.device import memory_gb
+from antiphon.evaluate.metrics import main_measure
+from antiphon.models.pieces import Pieces
+from antiphon.rollout.gate import GateReport
+from antiphon.run.loop import Step
+from antiphon.run.observers.observer import Observer
+from antiphon.runs.folder import RunFolder
+from antiphon.runs.rollouts import RolloutRow
+from antiphon.runs.status import State
+
+
+class FolderWriter(Observer):
+    """The run folder's only writer during a run, checkpoints apart."""
+
+    def __init__(self, pieces: Pieces | None) -> None:
+        """`pieces` tells what tokens write; None where an action is no token."""
+        self._pieces = pieces
+
+    def started(self, run: RunFolder, done: int) -> None:
+        self.run = run
+        run.update("running", done)
+
+    def stepped(self, step: Step) -> None:
+        run, seconds = self.run, step.seconds
+        run.log_metrics(step.number, step.metrics)
+        run.log_timings(step.number, {**seconds, "step_seconds": sum(seconds.values()), "memory_gb": memory_gb()})
+        if step.number % run.config.train.log_rollouts_every == 0:
+            run.write_rollouts(step.number, _rows(run, step, self._pieces))
+        run.update("running", step.number)
+
+    def evaluated(
+        self, step: int, set_name: str, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+    ) -> None:
+        self.run.save_eval(set_name, step, summary, rows)
+        measure = main_measure(summary)
+        self.run.log(f"step {step}: {set_name}: {measure} {summary[measure]}, interval {summary['ci']}")
+
+    def gated(self, step: int, report: GateReport) -> None:
+        self.run.log_gate(step, report.to_dict())
+
+    def noted(self, message: str) -> None:
+        self.run.log(message)
+
+    def finished(self, state: State, step: int, reason: str | None = None) -> None:
+        if state == "failed":
+            self.run.update(state, error=reason)
+            self.run.log(f"failed: {reason}")
+        elif state == "interrupted":
+            self.run.update(state)
+        else:
+            self.run.update(state, step, reason=reason)
+            self.run.log(f"stopped after {step} steps: {reason}" if reason else f"finished {step} steps")
+
+
+def _rows(run: RunFolder, step: Step, pieces: Pieces | None) -> list[RolloutRow]:
+    rows = []
+    by_completion = iter(step.advantages.tolist())
+    for group in step.groups:
+        clip, waveform = group.example.clip, group.prompt.waveform
+        source = clip.name if clip else None
+        copy = None
+        if clip is not None and waveform is not None:
+            copy = run.save_clip(clip.name, waveform, group.prompt.rate)
+        for sample, (completion, answer, reward) in enumerate(
+            zip(group.completions, group.answers, group.rewards or [None] * len(group.completions), strict=True)
+        ):
+            rows.append(
+                RolloutRow(
+                    step=step.number,
+                    example_id=group.example.id,
+                    sample=sample,
+                    prompt=group.prompt.context if waveform is not None else group.prompt.instruction,
+                    reference=group.example.text,
+                    text=answer,
+                    token_ids=completion.token_ids,
+                    tokens=pieces(completion.token_ids) if pieces else (),
+                    logprobs=completion.logprobs,
+                    reward=None if reward is None else reward.value,
+                    advantages=next(by_completion)[: len(completion.logprobs)],
+                    finish_reason=completion.finish_reason,
+                    audio=copy or source,
+                    reward_parts={} if reward is None else reward.parts,
+                    columns=group.example.columns,
+                )
+            )
+    return rows
