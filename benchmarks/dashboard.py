@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from antiphon.client.port import free_port
 from antiphon.config import load_config
 from antiphon.evaluate.metrics import measure, summarise, worst_first
 from antiphon.runs import RolloutRow, RunFolder
@@ -135,10 +136,8 @@ def time_pages(folder: Path) -> list[dict[str, Any]]:
     runs = sorted((path.name for path in folder.iterdir()), reverse=True)
     pages = ["/", "/?page=10", "/?q=grpo&sort=best", "/compare?runs=" + ",".join(runs[:10])]
     pages += [f"/run/{runs[0]}", *(f"/run/{runs[0]}/{tab}" for tab in ("rollouts", "evals", "checkpoints", "logs"))]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-c", "from antiphon.cli.main import main; main()", "dashboard"]
+    port = free_port()
+    command = [sys.executable, "-m", "antiphon", "dashboard"]
     server = subprocess.Popen([*command, f"--root={folder}", f"--port={port}"])
     try:
         await_port(port)

@@ -24,6 +24,7 @@ import torch
 import uvicorn
 from malformed import Attack, attacks, clip, upload
 
+from antiphon.client.port import free_port
 from antiphon.distributed.device import prepare_cpu
 from antiphon.models.load import load_policy
 from antiphon.serve.app import create_app
@@ -99,9 +100,7 @@ def memory_mb(process: int) -> dict[str, float]:
 
 def measured(count: int, seed: int, show: bool = True) -> tuple[Found, dict[str, float]]:
     """What came of `count` attacks on a new server, and its memory."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     own = [sys.executable, __file__, "--serve", str(port)]
     server = subprocess.Popen(own, stderr=subprocess.DEVNULL)  # Decoders complain there about what they cannot read.
     try:

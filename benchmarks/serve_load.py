@@ -30,6 +30,7 @@ import numpy as np
 import soundfile
 import torch
 
+from antiphon.client.port import free_port
 from antiphon.data.corpora.sets import builtin_set
 from antiphon.distributed.device import prepare_cpu
 from antiphon.models.decoding import Row
@@ -101,13 +102,10 @@ def waveforms(clips: int) -> list[np.ndarray]:
 @asynccontextmanager
 async def http(arguments: argparse.Namespace) -> AsyncIterator[Transcribe]:
     """Asks a server over one connection for each client."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    code = "from antiphon.cli.main import main; main()"
+    port = free_port()
     options = ["--port", str(port), "--threads", str(arguments.threads), "--max-requests", str(2 * arguments.clients)]
     server = subprocess.Popen(
-        [sys.executable, "-c", code, "serve", arguments.model, *options],
+        [sys.executable, "-m", "antiphon", "serve", arguments.model, *options],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )

@@ -15,8 +15,9 @@ from urllib.error import HTTPError, URLError
 import numpy as np
 from conftest import COMMAND
 from playwright.sync_api import Browser, Page
-from serving import free_port, until
+from serving import until
 
+from antiphon.client.port import free_port
 from antiphon.config import load_config
 from antiphon.runs import RunFolder
 from antiphon.runs.atomic import write_text

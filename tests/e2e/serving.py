@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import httpx2
 import uvicorn
 from tiny_text import bytes_tokenizer, tiny
 
+from antiphon.client.port import free_port
 from antiphon.models.text_lm import TextLM
 from antiphon.serve.app import create_app
 from antiphon.serve.connection import configured
@@ -32,12 +32,6 @@ def text_policy() -> Any:
 def save_text_model(folder: Path) -> Path:
     TextLM(tiny("qwen3"), bytes_tokenizer()).save(folder)
     return folder
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @dataclass(frozen=True)

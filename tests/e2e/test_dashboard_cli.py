@@ -8,9 +8,10 @@ import sys
 import pytest
 from conftest import COMMAND
 from dashboard import answers
-from serving import free_port, until
+from serving import until
 
 import antiphon.dashboard
+from antiphon.client.port import free_port
 
 
 def test_it_refuses_what_is_no_folder(cli, tmp_path):

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from serving import served
 
 from antiphon.config import Config, load_config
 from antiphon.errors import ConfigError, ModelError
-from antiphon.models.load import CHECKPOINTS, builtin_names
+from antiphon.models.load import CHECKPOINTS, builtin_names, load_policy
 from antiphon.run.calibration import calibrate
 from antiphon.run.train import train
 
@@ -73,12 +75,30 @@ def test_a_teacher_on_a_server_says_what_it_says_in_this_process(speech, server,
 def test_a_server_that_refuses_or_is_not_there_is_named(speech, server):
     with pytest.raises(ModelError, match=r"(?s)teacher http.*status 400.*max_logprobs.*teacher\.top_k"):
         calibrate(recipe(speech, "algorithm=opd", f"teacher={{url: '{server}', top_k: 100000}}"))
-    with pytest.raises(ModelError, match=r"gave no answer to the list of its models in 1 tries \(ConnectError"):
+    with pytest.raises(ModelError, match=r"did not answer the list of its models in 1 try \(ConnectError"):
         calibrate(recipe(speech, "algorithm=opd", "teacher={url: 'http://127.0.0.1:9/v1', retries: 0}"))
     with pytest.raises(ModelError, match=r"serves teacher; name one of them as teacher\.model"):
         calibrate(recipe(speech, "algorithm=opd", f"teacher={{url: '{server}', model: another}}"))
     with pytest.raises(ConfigError, match=r"at temperature 1 and 'rollout\.temperature' is 0\.7"):
         calibrate(recipe(speech, "algorithm=opd", f"teacher={{url: '{server}'}}", "rollout.temperature=0.7"))
+
+
+def test_a_teacher_behind_our_server_is_asked_with_its_key(speech, tmp_path, monkeypatch):
+    algorithm = ("algorithm={name: opd, loss: sampled}", "rollout.temperature=0.0", "rollout.group_size=1")
+    here = calibrate(recipe(speech, *algorithm, "teacher=builtin:teacher")).metrics
+    monkeypatch.delenv("ANTIPHON_API_KEY", raising=False)
+    with served(load_policy("builtin:teacher", torch.device("cpu"), torch.float32), api_key="s3cret") as server:
+        keyless = recipe(speech, *algorithm, f"teacher={{url: '{server.url}/v1'}}", f"output={tmp_path}")
+        with pytest.raises(ModelError, match=r"status 401.*put the server's key into .* ANTIPHON_API_KEY"):
+            calibrate(keyless)
+        named = recipe(speech, *algorithm, f"teacher={{url: '{server.url}/v1', api_key_env: MY_KEY}}")
+        with pytest.raises(ConfigError, match=r"'teacher\.api_key_env' is 'MY_KEY', and there is no such"):
+            calibrate(named)
+        monkeypatch.setenv("MY_KEY", "s3cret")
+        assert calibrate(named).metrics["divergence"] == pytest.approx(here["divergence"], rel=1e-4, abs=1e-5)
+        monkeypatch.setenv("ANTIPHON_API_KEY", "s3cret")
+        folder = train(keyless).run.path
+    assert all(b"s3cret" not in file.read_bytes() for file in folder.rglob("*") if file.is_file())
 
 
 def test_a_reward_and_a_teacher_share_one_run(speech, tmp_path):

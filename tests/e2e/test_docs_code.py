@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import typer
 from doc_blocks import DOCUMENTS, ROOT, Block, blocks
-from serving import free_port
 
 from antiphon.cli.main import app, main
+from antiphon.client.port import free_port
 from antiphon.config import Config, load_config, yaml
 from antiphon.rewards.load import load_reward
 from antiphon.run import calibration

@@ -9,16 +9,17 @@ from typing import Any
 
 import httpx2
 import pytest
+import tenacity
 import torch
 from conftest import write_rows, write_set
 from serving import served
 from test_evaluation import Quiet
 
+from antiphon.client import http
+from antiphon.client.http import Client
 from antiphon.config import load_config
 from antiphon.data.corpora.sets import builtin_set
 from antiphon.errors import ConfigError, ModelError
-from antiphon.evaluate import endpoint
-from antiphon.evaluate.endpoint import Endpoint
 from antiphon.evaluate.normalisers import load_normaliser
 from antiphon.evaluate.remote import RemoteModel
 from antiphon.evaluate.sets import evaluate_sets
@@ -108,9 +109,9 @@ def test_a_server_that_wants_a_key_gets_it_from_the_environment(cli, dev, monkey
         assert cli(*arguments).json["dev"]["n"] == 1
 
 
-def scripted(answer: Callable[[httpx2.Request], httpx2.Response]) -> Endpoint:
+def scripted(answer: Callable[[httpx2.Request], httpx2.Response]) -> Client:
     """An API whose server is a function."""
-    there = Endpoint("http://here/v1/", 1.0, None)
+    there = Client("http://here/v1/", 1.0, remedy="see that it runs and takes such clips")
     there._client = httpx2.Client(transport=httpx2.MockTransport(answer))
     return there
 
@@ -137,7 +138,7 @@ class Scripted:
 @pytest.fixture
 def no_pause(monkeypatch) -> list[float]:
     waited: list[float] = []
-    monkeypatch.setattr(endpoint.time, "sleep", waited.append)
+    monkeypatch.setattr(tenacity.nap.time, "sleep", waited.append)
     return waited
 
 
@@ -151,7 +152,7 @@ def test_a_busy_server_is_asked_again_when_it_says_so(no_pause):
 
 def test_a_server_that_stays_away_ends_the_evaluation_and_what_is_there_is_kept(no_pause, tmp_path):
     good = [httpx2.Response(200, json={"text": "one"})] * 2
-    down = [httpx2.ConnectError("connection refused")] * endpoint.TRIES
+    down = [httpx2.ConnectError("connection refused")] * http.TRIES
     with pytest.raises(
         ModelError, match=r"did not answer example 'digits-clean-00002' in 5 tries \(ConnectError: conn"
     ):

@@ -15,8 +15,9 @@ import openai
 import pytest
 import soundfile
 import torch
-from serving import free_port, save_text_model
+from serving import save_text_model
 
+from antiphon.client.port import free_port
 from antiphon.config.schema import TeacherConfig
 from antiphon.data.corpora.sets import builtin_set
 from antiphon.models.load import load_policy

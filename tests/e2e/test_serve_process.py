@@ -20,8 +20,9 @@ import pytest
 import soundfile
 from conftest import COMMAND
 from doc_blocks import ROOT, blocks
-from serving import free_port, until
+from serving import until
 
+from antiphon.client.port import free_port
 from antiphon.data.corpora.sets import builtin_set
 
 BLOCKS = list(blocks(ROOT / "docs" / "serving.md"))

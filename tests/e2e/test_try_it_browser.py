@@ -15,8 +15,9 @@ import pytest
 import soundfile
 from browser import chromium, microphone, needs_chromium, shoot
 from playwright.sync_api import Browser, Page, expect
-from serving import free_port, say, served, text_policy
+from serving import say, served, text_policy
 
+from antiphon.client.port import free_port
 from antiphon.data.corpora.sets import builtin_set
 from antiphon.evaluate.metrics import measure
 from antiphon.text.alignment import align

@@ -18,8 +18,9 @@ import soundfile
 from antiphon import MultimodalDataset
 from antiphon.api.datasets import NamedDataset, as_dataset
 from antiphon.api.prepare import set_specs
-from antiphon.api.recordings import as_uri, encoded, wav
+from antiphon.api.recordings import as_uri, encoded
 from antiphon.audio.embedded import decode_uri, encode_uri
+from antiphon.audio.encode import wav
 from antiphon.data.check import validate
 from antiphon.data.corpora.sets import builtin_set
 from antiphon.data.jsonl import load_jsonl, read_jsonl

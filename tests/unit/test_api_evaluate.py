@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from antiphon import AudioEvalRowResult, EvalConfig, EvalRowResult
-from antiphon.api.recordings import wav
+from antiphon.audio.encode import wav
 from antiphon.config import load_config
 from antiphon.errors import ConfigError
 from antiphon.runs.folder import RunFolder

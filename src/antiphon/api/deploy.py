@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import atexit
-import base64
 import importlib.util
 import os
-import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-import httpx2
-
 from antiphon.api.recordings import encoded, ending
+from antiphon.client.http import Client
+from antiphon.client.messages import user_message
+from antiphon.client.port import free_port
 from antiphon.errors import ConfigError, MissingExtraError, RunError
 from antiphon.serve import process
 from antiphon.serve.process import Instance
@@ -24,8 +23,6 @@ from antiphon.types import Seconds
 READY: Seconds = 600.0
 """Loading a large model takes a while."""
 HOST = "127.0.0.1"
-KEY = "ANTIPHON_API_KEY"
-"""In the environment, the key that `antiphon serve` asks of clients."""
 
 
 @dataclass
@@ -71,7 +68,7 @@ class DeploymentConfig:
             MissingExtraError: The packages of the extra `serve` are not installed.
         """
         _require_extra()
-        port = self.port or _free_port()
+        port = self.port or free_port(HOST)
         named = {"port": port, "host": HOST, "served-model-name": self.served_model_name, **(self.options or {})}
         arguments = [f"--{key.replace('_', '-')}={value}" for key, value in named.items()]
         deployment = ModelDeployment(self, process.start([self.weights, *arguments], port), port)
@@ -93,10 +90,8 @@ class ModelDeployment:
         self.deployment_config, self.url, self.log = config, f"http://{HOST}:{port}", process.log_path(port)
         self._server, self._port = server, port
         self._instance: Instance | None = None
-        key = os.environ.get(KEY)
-        self._client = httpx2.Client(
-            base_url=self.url, timeout=180, headers={"Authorization": f"Bearer {key}"} if key else None
-        )
+        remedy = f"its log is {self.log}"
+        self._client = Client(self.url, 180, tries=3, name=repr(self), remedy=remedy, error=RunError)
         atexit.register(self.stop)
 
     def __enter__(self) -> ModelDeployment:
@@ -121,9 +116,7 @@ class ModelDeployment:
         """
         if self._instance is None:
             self._instance = process.wait_for(self._server, self._port, timeout)
-        health = self._client.get("/health")
-        if health.status_code != 200:
-            raise RunError(f"{self!r} is not well: {health.text}")
+        self._client.call("GET", "/health", "how it is")
 
     def transcribe(self, audio: Any, *, language: str | None = None, prompt: str = "", temperature: float = 0.0) -> str:
         """What is said in a recording.
@@ -144,7 +137,7 @@ class ModelDeployment:
         if language is not None:
             form["language"] = language
         file = (f"clip{ending(content)}", content)
-        return self._post("/v1/audio/transcriptions", data=form, files={"file": file})["text"]
+        return self._post("/v1/audio/transcriptions", "a recording", data=form, files={"file": file})["text"]
 
     def generate(
         self,
@@ -173,7 +166,11 @@ class ModelDeployment:
             raise ConfigError(
                 "generate() has a conversation and audio; put the recording into its message, or ask in words"
             )
-        messages = [_question(prompt, audio)] if isinstance(prompt, str) else [dict(one) for one in prompt]
+        if isinstance(prompt, str):
+            clip = None if audio is None else encoded(audio)
+            messages = [user_message(prompt, clip, ending(clip or b"").removeprefix("."))]
+        else:
+            messages = [dict(one) for one in prompt]
         body = {
             "model": self.deployment_config.served_model_name,
             "messages": messages,
@@ -181,7 +178,7 @@ class ModelDeployment:
             "temperature": temperature,
             **options,
         }
-        return self._post("/v1/chat/completions", json=body)["choices"][0]["message"]["content"]
+        return self._post("/v1/chat/completions", "a chat", json=body)["choices"][0]["message"]["content"]
 
     def stop(self, patience: Seconds = 60.0) -> None:
         """End the server once it has answered what it was asked.
@@ -199,40 +196,13 @@ class ModelDeployment:
             self._server.kill()
             self._server.wait()
 
-    def _post(self, path: str, **content: Any) -> dict[str, Any]:
+    def _post(self, path: str, what: str, **content: Any) -> dict[str, Any]:
         if self._instance is None:
             self.wait_until_ready()
-        try:
-            answer = self._client.post(path, **content)
-        except httpx2.HTTPError as error:
-            raise RunError(f"{self!r} does not answer ({error!r}); its log is {self.log}") from error
-        if answer.status_code != 200:
-            raise RunError(f"{self!r} refused a request with status {answer.status_code}: {_reason(answer)}")
-        return answer.json()
+        return self._client.call("POST", path, what, **content)
 
 
 def _require_extra() -> None:
     for package in ("fastapi", "uvicorn", "multipart"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError("serving a model", package, "serve")
-
-
-def _question(text: str, audio: Any) -> dict[str, Any]:
-    if audio is None:
-        return {"role": "user", "content": text}
-    clip = {"data": base64.b64encode(encoded(audio)).decode("ascii")}
-    words = [{"type": "text", "text": text}] if text else []
-    return {"role": "user", "content": [{"type": "input_audio", "input_audio": clip}, *words]}
-
-
-def _reason(answer: httpx2.Response) -> str:
-    try:
-        return str(answer.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return answer.text[:500]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]

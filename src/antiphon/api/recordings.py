@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import reprlib
 from collections.abc import Mapping
@@ -10,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
 from antiphon.audio.decode import FileClip
 from antiphon.audio.embedded import SCHEME, Embedded, decode_uri, encode_uri
+from antiphon.audio.encode import wav
 from antiphon.errors import AudioError
 from antiphon.types import Clip, Hertz
 
@@ -56,13 +55,6 @@ def encoded(recording: Any) -> bytes:
     if isinstance(recording, Clip):
         return _encoded_clip(recording)
     raise AudioError(f"{reprlib.repr(recording)} is no recording; {FORMS}")
-
-
-def wav(waveform: np.ndarray, rate: Hertz) -> bytes:
-    """A WAV file of `waveform`, [samples] or [samples, channels], in 32-bit floats."""
-    file = io.BytesIO()
-    soundfile.write(file, waveform.astype(np.float32), rate, format="WAV", subtype="FLOAT")
-    return file.getvalue()
 
 
 def ending(content: bytes) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -159,7 +158,7 @@ class Means:
         return LocalModel(name, loaded.policy, loaded.decode, side_by_side, self.beam, self.max_new_tokens)
 
     def _remote(self, url: str) -> Subject:
-        from antiphon.evaluate.endpoint import KEY, Endpoint
+        from antiphon.client.http import Client
         from antiphon.evaluate.remote import RemoteModel
 
         set_there = {
@@ -170,6 +169,7 @@ class Means:
         }
         if odd := [name for name, given in set_there.items() if given]:
             raise ConfigError(f"{odd[0]} is for the server at {url} to set; leave it out")
-        endpoint = Endpoint(url, self.timeout or TIMEOUT, os.environ.get(KEY))
+        remedy = "see that it runs and takes such clips; with --output, the same command goes on from here"
+        endpoint = Client(url, self.timeout or TIMEOUT, remedy=remedy)
         how = (self.side_by_side or 8, self.chat, self.max_new_tokens)
         return RemoteModel.connect(endpoint, self.served_model, *how)

@@ -13,12 +13,12 @@ import typer
 
 from antiphon.cli import options
 from antiphon.cli.output import console, print_json
+from antiphon.client import API_KEY
 from antiphon.errors import ConfigError, MissingExtraError, RunError
 
 if TYPE_CHECKING:
     from antiphon.serve.process import Instance
 
-KEY = "ANTIPHON_API_KEY"
 EPILOG = """\
 Examples:
 
@@ -48,7 +48,7 @@ def command(
         str | None, typer.Option("--served-model-name", metavar="NAME", help="What clients call it; MODEL by default.")
     ] = None,
     api_key: Annotated[
-        str | None, typer.Option("--api-key", envvar=KEY, help="Clients must send it.", show_default=False)
+        str | None, typer.Option("--api-key", envvar=API_KEY, help="Clients must send it.", show_default=False)
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="In the background, with a log file.")] = False,
     max_megabytes: Annotated[float, typer.Option(min=0.01, help="Largest request.")] = 25.0,
@@ -112,7 +112,7 @@ def _detach(model: str, host: str, port: int, arguments: list[str], api_key: str
 
     process.require_free(host, port)
     if api_key:
-        os.environ[KEY] = api_key  # Not an argument: those can be read by every user.
+        os.environ[API_KEY] = api_key  # Not an argument: those can be read by every user.
     instance = process.detach([model, *arguments], port, patience=600)
     if as_json:
         print_json(_row(instance))

@@ -106,12 +106,16 @@ class TeacherConfig(Settings):
     concurrency: PositiveInt = Field(default=16, description="Requests in flight at a time.")
     timeout_s: PositiveFloat = Field(default=60.0, description="Seconds that a request may take.")
     retries: NonNegativeInt = Field(default=2, description="Further tries of a request that fails.")
+    api_key_env: Name | None = Field(
+        default=None,
+        description="Environment variable with the server's key; ANTIPHON_API_KEY by default, where that is set.",
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> TeacherConfig:
         if self.url is None and self.model is None:
             raise ValueError("a teacher needs a 'model', or the 'url' of a server")
-        of_other_kind = ("dtype",) if self.url else ("top_k", "concurrency", "timeout_s", "retries")
+        of_other_kind = ("dtype",) if self.url else ("top_k", "concurrency", "timeout_s", "retries", "api_key_env")
         fields = type(self).model_fields
         changed = [name for name in of_other_kind if getattr(self, name) != fields[name].default]
         if changed:

@@ -12,9 +12,9 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import soundfile
 
 from antiphon.audio.decode import probe, read_audio
+from antiphon.audio.encode import wav
 from antiphon.dashboard.read.cache import Cached, stamp
 from antiphon.errors import AudioError
 from antiphon.types import Seconds
@@ -126,7 +126,7 @@ class _Copies:
                 waveform = read_audio(clip.path, rate, clip.begin, clip.end)
                 self._folder = self._folder or tempfile.TemporaryDirectory(prefix="antiphon-clips-")
                 place = Path(self._folder.name) / f"{key}.wav"
-                soundfile.write(place, np.clip(waveform, -1.0, 1.0), rate, subtype="PCM_16")
+                place.write_bytes(wav(waveform, rate, "int16"))
                 self._files[key] = place
             self._files.move_to_end(key)
             if len(self._files) > _COPIES:

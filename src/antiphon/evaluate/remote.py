@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import soundfile
-
+from antiphon.audio.encode import wav
+from antiphon.client.http import Client
+from antiphon.client.messages import conversation
 from antiphon.config import Config
 from antiphon.errors import ConfigError, ModelError
-from antiphon.evaluate.endpoint import Endpoint
 from antiphon.evaluate.recognise import Portion, Transcript
 from antiphon.tasks.load import prompter
 from antiphon.types import Example, Hertz, Prompt
@@ -34,7 +31,7 @@ def is_url(model: str) -> bool:
 class RemoteModel:
     """A `Subject` that a server holds."""
 
-    endpoint: Endpoint
+    endpoint: Client
     served_model: str
     side_by_side: int
     chat: bool = False
@@ -43,7 +40,7 @@ class RemoteModel:
     """Longest answer in a chat; how long transcriptions may be is the server's to say."""
 
     @classmethod
-    def connect(cls, endpoint: Endpoint, served_model: str | None, *how: Any) -> RemoteModel:
+    def connect(cls, endpoint: Client, served_model: str | None, *how: Any) -> RemoteModel:
         """`served_model` may be left out where the server has one only; `how` is the rest.
 
         Raises `ModelError` when the server does not answer, `ConfigError` when it has to be said which model is meant.
@@ -105,16 +102,9 @@ class RemoteModel:
         return Transcript(self._text(answer.get("text"), answer, prompt), prompt.seconds, None, prompt.language, "asr")
 
     def _chat(self, prompt: Prompt) -> Transcript:
-        content: list[dict[str, Any]] = [{"type": "text", "text": prompt.instruction}]
-        if prompt.waveform is not None:
-            clip = {"data": base64.b64encode(_wav(prompt)).decode(), "format": "wav"}
-            content.insert(0, {"type": "input_audio", "input_audio": clip})
         request = {
             "model": self.served_model,
-            "messages": [
-                *([{"role": "system", "content": prompt.context}] if prompt.context else []),
-                {"role": "user", "content": content},
-            ],
+            "messages": conversation(prompt.instruction, _wav(prompt), prompt.context),
             "temperature": 0,
             "max_tokens": self.max_new_tokens,
         }
@@ -134,10 +124,5 @@ def _called(prompt: Prompt) -> str:
     return f"example {prompt.id!r}"
 
 
-def _wav(prompt: Prompt) -> bytes:
-    file = io.BytesIO()
-    assert prompt.waveform is not None
-    # Scaled as read back: a clip that was 16-bit audio at this rate is sent bit for bit.
-    samples = np.clip(np.rint(prompt.waveform * 32768), -32768, 32767).astype(np.int16)
-    soundfile.write(file, samples, prompt.rate, format="WAV", subtype="PCM_16")
-    return file.getvalue()
+def _wav(prompt: Prompt) -> bytes | None:
+    return None if prompt.waveform is None else wav(prompt.waveform, prompt.rate, "int16")

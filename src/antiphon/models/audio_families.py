@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -11,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 from torch import Tensor
 
+from antiphon.audio.encode import wav
 from antiphon.errors import ModelError
 from antiphon.models.internals import LANGUAGE_CODE_TO_NAME, create_bidirectional_mask, frames_after_convolutions
 from antiphon.types import Prompt, Seconds
@@ -159,10 +158,8 @@ def _voxtral(processor: Any, prompt: Prompt) -> Inputs:
             prompt.waveform, model_id="voxtral", language=prompt.language, sampling_rate=prompt.rate, format="wav"
         )
     assert prompt.waveform is not None
-    file = io.BytesIO()
-    soundfile.write(file, prompt.waveform, prompt.rate, format="WAV", subtype="FLOAT")
     text = "\n\n".join(filter(None, (prompt.context, instruction_of(prompt))))
-    clip = {"type": "audio", "base64": base64.b64encode(file.getvalue()).decode()}
+    clip = {"type": "audio", "base64": base64.b64encode(wav(prompt.waveform, prompt.rate)).decode()}
     return processor.apply_chat_template([{"role": "user", "content": [clip, {"type": "text", "text": text}]}])
 
 

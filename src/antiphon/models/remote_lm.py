@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import soundfile
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from antiphon.audio.encode import wav
 from antiphon.errors import ModelError
 from antiphon.models.audio_families import instruction_of
 from antiphon.models.autoregressive import Autoregressive
@@ -55,9 +55,9 @@ class RemoteAudioLM(Autoregressive):
             raise ModelError(f"prompt {prompt.id!r} has no audio, which this model needs")
         system = [{"role": "system", "content": [{"type": "text", "text": prompt.context}]}] if prompt.context else []
         with tempfile.TemporaryDirectory() as folder:
-            path = f"{folder}/clip.wav"
-            soundfile.write(path, prompt.waveform, prompt.rate, subtype="FLOAT")
-            content = [{"type": "audio", "path": path}, {"type": "text", "text": instruction_of(prompt)}]
+            path = Path(folder) / "clip.wav"
+            path.write_bytes(wav(prompt.waveform, prompt.rate))
+            content = [{"type": "audio", "path": str(path)}, {"type": "text", "text": instruction_of(prompt)}]
             inputs = self.processor.apply_chat_template(
                 [*system, {"role": "user", "content": content}], add_generation_prompt=True, return_tensors="pt"
             )

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import time
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import httpx2
-import soundfile
-
+from antiphon.audio.encode import wav
+from antiphon.client import API_KEY
+from antiphon.client.http import Client
+from antiphon.client.messages import conversation
 from antiphon.config.schema import TeacherConfig
-from antiphon.errors import ModelError
+from antiphon.errors import ConfigError, ModelError
 from antiphon.types import Prompt
-
-PAUSE = 0.5
-"""Seconds before the second try of a request; twice as long before each further one."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,14 @@ class Server:
     def __init__(self, config: TeacherConfig) -> None:
         assert config.url is not None
         self.config, self.url = config, config.url.rstrip("/")
-        self._client = httpx2.Client(timeout=config.timeout_s)
+        self._client = Client(
+            config.url,
+            config.timeout_s,
+            tries=config.retries + 1,
+            key_variable=_key_variable(config),
+            name=f"teacher {self.url}",
+            remedy="see that it runs and has room, or change teacher.url, teacher.timeout_s or teacher.top_k",
+        )
         self.model = self._model()
 
     def ask(self, questions: Sequence[Question]) -> list[list[Place]]:
@@ -58,7 +61,7 @@ class Server:
     def _model(self) -> str:
         """The model asked for, else the only one that is served."""
         what = "the list of its models"
-        served = [str(one["id"]) for one in self._call("GET", "/models", what)["data"]]
+        served = [str(one["id"]) for one in self._client.call("GET", "/models", what)["data"]]
         wanted = self.config.model or (served[0] if len(served) == 1 else None)
         if wanted not in served:
             raise ModelError(f"teacher {self.url} serves {', '.join(served)}; name one of them as teacher.model")
@@ -77,7 +80,7 @@ class Server:
             "max_tokens": 1,
             "temperature": 0.0,
         }
-        answer = self._call("POST", "/chat/completions", what, request)
+        answer = self._client.call("POST", "/chat/completions", what, json=request)
         ids, expected = answer.get("prompt_token_ids"), answer.get("prompt_logprobs")
         if not ids or not expected or len(ids) != len(expected):
             raise ModelError(
@@ -87,49 +90,24 @@ class Server:
         last = len(question.said.encode()) + 32
         return [_place(token, one) for token, one in list(zip(ids, expected, strict=True))[-last:] if one]
 
-    def _call(self, method: str, path: str, what: str, body: Any = None) -> dict[str, Any]:
-        for tries in range(self.config.retries + 1):
-            if tries:
-                time.sleep(PAUSE * 2 ** (tries - 1))
-            try:
-                response = self._client.request(method, self.url + path, json=body)
-            except httpx2.HTTPError as error:
-                failure = f"{type(error).__name__}: {error}"
-                continue
-            if response.status_code == 200:
-                return self._json(response, what)
-            failure = f"status {response.status_code}: {response.text[:200]}"
-            if response.status_code < 500 and response.status_code != 429:
-                break
-        raise ModelError(
-            f"teacher {self.url} gave no answer to {what} in {tries + 1} tries ({failure}); "
-            "see that it runs and has room, or change teacher.url, teacher.timeout_s or teacher.top_k"
-        )
-
-    def _json(self, response: Any, what: str) -> dict[str, Any]:
-        try:
-            return response.json()
-        except ValueError as error:
-            raise ModelError(f"teacher {self.url}, {what}: the answer is no JSON: {response.text[:200]}") from error
-
 
 def messages(question: Question) -> list[dict[str, Any]]:
     """The conversation: context, clip and instruction, answer."""
-    prompt, content = question.prompt, []
-    if prompt.waveform is not None:
-        content.append({"type": "input_audio", "input_audio": {"data": _wav(prompt), "format": "wav"}})
-    if prompt.instruction:
-        content.append({"type": "text", "text": prompt.instruction})
-    system = [{"role": "system", "content": prompt.context}] if prompt.context else []
-    return [*system, {"role": "user", "content": content}, {"role": "assistant", "content": question.said}]
+    prompt = question.prompt
+    # In floats, so that nothing is rounded.
+    clip = None if prompt.waveform is None else wav(prompt.waveform, prompt.rate)
+    asked = conversation(prompt.instruction, clip, prompt.context)
+    return [*asked, {"role": "assistant", "content": question.said}]
 
 
-def _wav(prompt: Prompt) -> str:
-    """The clip as base64 of a WAV file of floats, so that nothing is rounded."""
-    file = io.BytesIO()
-    assert prompt.waveform is not None
-    soundfile.write(file, prompt.waveform, prompt.rate, format="WAV", subtype="FLOAT")
-    return base64.b64encode(file.getvalue()).decode()
+def _key_variable(config: TeacherConfig) -> str:
+    named = config.api_key_env
+    if named is not None and not os.environ.get(named):
+        raise ConfigError(
+            f"'teacher.api_key_env' is {named!r}, and there is no such environment variable; set it to the key of "
+            f"{config.url}"
+        )
+    return named or API_KEY
 
 
 def _place(token: int, expected: dict[str, dict[str, Any]]) -> Place:
