@@ -3,7 +3,7 @@
     data ──Example──▶ task.prompt ──Prompt──▶ engine.rollout ──Group of Completions──▶ rewards ──▶ algorithm
 
 Dimension legend used across the package: P prompts (distinct), G completions per prompt, N = P·G completions,
-L prompt tokens, T completion tokens, V vocabulary.
+L prompt tokens, T completion tokens (positions), K ids of a position (1 for text), V vocabulary.
 """
 
 from __future__ import annotations
@@ -75,17 +75,25 @@ class Completion:
     """One answer, exactly as sampled: nothing is decoded and tokenised again on the way to the loss."""
 
     token_ids: tuple[int, ...]
-    """[T], stop token included when `finish_reason` is "stop"."""
+    """[T], stop token included when `finish_reason` is "stop"; [T·K], position by position, where `width` K > 1."""
     logprobs: tuple[float, ...]
     """[T], fp32, of the distribution sampled from: log-softmax(logits / temperature), blocked tokens masked.
 
-    One number alone where the whole sequence is one action: a CTC labelling, a class label.
+    One number for all ids of a position together, and one alone where the whole sequence is one action: a CTC
+    labelling, a class label.
     """
     text: str
     """Decoded without special tokens, before the task parses it."""
     finish_reason: FinishReason
     version: int = 0
     """Steps of the loop that the weights had learnt from when this was sampled."""
+    width: int = 1
+    """K, the ids that make one position: 1 for text, the codebooks of a frame for audio."""
+
+    @property
+    def length(self) -> int:
+        """T, in positions: tokens, or frames."""
+        return len(self.token_ids) // self.width
 
 
 @dataclass(frozen=True)

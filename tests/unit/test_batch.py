@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from antiphon.train.batch import Batch, make_batch
+from antiphon.train.batch import Batch, Prepared, make_batch
 from antiphon.types import Completion, Example, Group, Prompt, Reward
 
 CPU = torch.device("cpu")
-FIELDS = ("tokens", "token_mask", "mask", "engine_logprobs", "teacher_logprobs")
+FIELDS = ("tokens", "token_mask", "mask", "engine_logprobs", "old_logprobs")
 
 
 def group(name: str, *completions: tuple[int, ...]) -> Group:
@@ -22,7 +22,7 @@ def group(name: str, *completions: tuple[int, ...]) -> Group:
 def batch() -> Batch:
     groups = [group("a", (7,), (5, 2, 9)), group("b", (4, 1), (3,)), group("c", (6,), (8,))]
     made = make_batch(groups, CPU)
-    return replace(made, teacher_logprobs=made.engine_logprobs * 2)
+    return replace(made, old_logprobs=made.engine_logprobs * 2)
 
 
 def test_completions_are_padded_on_the_right(batch: Batch):
@@ -95,7 +95,7 @@ def labellings() -> Batch:
     """One prompt answered by two label sequences, of three labels and of none, each with one log-probability."""
     made = [Completion((7, 5, 2), (-1.5,), "", "stop"), Completion((), (-0.5,), "", "stop")]
     one = Group(Example("a", "asr", None, ""), Prompt("a", "asr", None, 16000), made)
-    return replace(make_batch([one], CPU), teacher_logprobs=torch.zeros(2, 1))
+    return replace(make_batch([one], CPU), old_logprobs=torch.zeros(2, 1))
 
 
 def test_a_whole_sequence_may_be_one_action(labellings: Batch):
@@ -111,3 +111,34 @@ def test_trimming_keeps_tokens_and_actions_apart(labellings: Batch):
     ).trimmed()
     for name in FIELDS:
         assert torch.equal(getattr(wide, name), getattr(labellings, name)), name
+
+
+def frames(*rows: tuple[int, ...]) -> Group:
+    """Completions whose positions have two ids each."""
+    made = [Completion(ids, (-0.5,) * (len(ids) // 2), "", "length", width=2) for ids in rows]
+    return Group(Example("a", "tts", None, ""), Prompt("a", "tts", None, 16000), made)
+
+
+def test_a_position_may_have_several_ids():
+    batch = make_batch([frames((7, 1, 5, 2), (3, 0), (7, 1, 5, 2), ())], CPU)
+    assert batch.tokens.tolist() == [[[7, 1], [5, 2]], [[3, 0], [0, 0]], [[7, 1], [5, 2]], [[0, 0], [0, 0]]]
+    assert batch.token_mask.tolist() == batch.mask.tolist() == [[1, 1], [1, 0], [1, 1], [0, 0]]
+    assert batch.first.tolist() == [True, True, False, True]
+    assert batch.within(3, [1]) == [[0]]
+    assert make_batch([frames((3, 0), ())], CPU).tokens.tolist() == [[[3, 0]], [[0, 0]]]
+    assert [one.length for one in frames((7, 1, 5, 2), ()).completions] == [2, 0]
+
+
+def test_positions_of_one_batch_have_one_width():
+    with pytest.raises(ValueError, match="the completions of one batch have 1 and 2 ids a position"):
+        make_batch([frames((7, 1)), group("b", (7,))], CPU)
+
+
+def test_portions_take_what_other_models_say_along(batch: Batch):
+    ones = torch.ones(*batch.mask.shape, 2)
+    others = {"reference_logprobs": batch.engine_logprobs * 3}
+    prepared = Prepared(**vars(batch), others=others, advantages=ones, counted=ones)
+    last = prepared.groups([2, 1]).trimmed()
+    assert isinstance(last, Prepared)
+    torch.testing.assert_close(last.others["reference_logprobs"], 3 * last.engine_logprobs)
+    assert last.advantages.shape == (4, 2, 2)

@@ -6,8 +6,9 @@ Shapes: P prompts, G completions each, N = P·G rows (those of prompt p are p·G
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -15,31 +16,55 @@ LEAST = -100.0
 """A teacher's log-probabilities below this are taken for it: a token that it rules out costs much, not infinity."""
 
 
+MERGE = "merge"
+"""Key of a field's metadata: the function that makes of all losses' values the one of their run."""
+
+
+def _merged(default: Any, merge: Callable[[Sequence[Any]], Any]) -> Any:
+    """A field of `Needs`, and how losses that are summed share it; `merge` raises `ValueError` where they cannot."""
+    return field(default=default, metadata={MERGE: merge})
+
+
+def _one_source(values: Sequence[str]) -> str:
+    if len(set(values)) > 1:
+        raise ValueError(f"learn from different completions ({', '.join(sorted(set(values)))})")
+    return values[0]
+
+
+def _most_told(values: Sequence[str | None]) -> str | None:
+    return max(values, key=(None, "logprobs", "distributions").index)
+
+
+def _of_each_loss(values: Sequence[str]) -> str:
+    """Nothing is shared: the trainer asks every loss for its own. A run has the value of a loss alone."""
+    return values[0] if len(values) == 1 else "all"
+
+
 @dataclass(frozen=True)
 class Needs:
-    """What a run has to provide for an algorithm with its settings."""
+    """What a run has to provide for an algorithm with its settings. Each field says how summed losses share it."""
 
-    source: Literal["samples", "labels", "all"] = "samples"
+    source: Literal["samples", "labels", "all"] = _merged("samples", _one_source)
     """Where completions come from: the model's samples, the references, or every label of a classifier."""
-    rewards: bool = True
-    reference: bool = False
+    rewards: bool = _merged(True, any)
+    reference: bool = _merged(False, any)
     """The initial model's log-probabilities."""
-    teacher: Literal["logprobs", "distributions"] | None = None
+    teacher: Literal["logprobs", "distributions"] | None = _merged(None, _most_told)
     """The teacher's log-probabilities of the sampled tokens, or all that it would have said at each of them."""
-    greedy: bool = False
+    greedy: bool = _merged(False, any)
     """The reward of one greedy completion a prompt."""
-    token_level: bool = False
+    token_level: bool = _merged(False, any)
     """Log-probabilities token by token; models whose action is the whole sequence must refuse."""
-    alignment_credit: bool = False
-    audio_ctc: bool = False
+    alignment_credit: bool = _merged(False, any)
+    audio_ctc: bool = _merged(False, any)
     """CTC of the references over the audio states, weighted by the settings' `ctc_weight`."""
-    entropy: bool = False
+    entropy: bool = _merged(False, any)
     """Gradients through the entropy."""
-    recomputed_old: bool = False
+    recomputed_old: bool = _merged(False, any)
     """The trainer's own log-probabilities of the weights a step begins with, beside the engine's."""
-    dynamic_sampling: int = 0
+    dynamic_sampling: int = _merged(0, max)
     """Most further rollouts in a step to replace groups without spread."""
-    mean_over: Literal["groups", "rows", "all", "aligned"] = "groups"
+    mean_over: Literal["groups", "rows", "all", "aligned"] = _merged("groups", _of_each_loss)
     """What counts in the mean: groups with an advantage, completions with one, every completion, or the actions that
     the teacher has an opinion of."""
 

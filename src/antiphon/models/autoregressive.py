@@ -28,6 +28,7 @@ class Autoregressive:
     """The part of a `Policy` that does not depend on what the prompt is made of. The model stays in eval mode."""
 
     token_level = True
+    stepwise = True
 
     def __init__(
         self,

@@ -58,6 +58,7 @@ class ClipModel:
     """The part of a `Policy` that hears clips. The model stays in eval mode."""
 
     token_level = False
+    stepwise = False
 
     def __init__(self, model: Any, processor: Any, clip_input: ClipInput) -> None:
         """`processor` is a feature extractor, or has one."""

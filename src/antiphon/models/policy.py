@@ -14,13 +14,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from antiphon.errors import ConfigError
+from antiphon.models.logits import Predictions
 from antiphon.types import Completion, Prompt
 
 
@@ -66,7 +67,10 @@ class Policy(Protocol):
     version: int
     """Steps of the loop that the weights have learnt from."""
     token_level: bool
-    """Whether an action is a token; otherwise it is the whole sequence, and what needs per-token terms must refuse."""
+    """Whether it is a `TokenPolicy` (see `emits_tokens`); what needs terms of single tokens must refuse others."""
+    stepwise: bool
+    """Whether actions follow each other, tokens or frames, at most `max_new_tokens` of them; otherwise the whole
+    sequence is one action, which nothing cuts short."""
 
     @property
     def rate(self) -> int:
@@ -95,6 +99,7 @@ class Policy(Protocol):
         """Log-probabilities (fp32) of `tokens` [N, T] under the distribution sampled from.
 
         [N, T], 0 off the mask; [N, 1] for families whose action is the whole sequence (see `Completion.logprobs`).
+        Where a position has K > 1 ids, `tokens` is [N, T, K] and a log-probability is of the K together.
         """
         ...
 
@@ -116,6 +121,25 @@ class Policy(Protocol):
     def save(self, folder: Path) -> None:
         """Weights, configuration and processor in `save_pretrained` form."""
         ...
+
+
+class TokenPolicy(Policy, Protocol):
+    """A policy whose actions are tokens of a text vocabulary, of which it tells the whole distribution."""
+
+    tokenizer: Any
+    vocabulary: int
+    stop_ids: frozenset[int]
+    blocking: Tensor
+    """[2, V] True for tokens that are never sampled: row 0 anywhere but at the first position, row 1 there."""
+
+    def predictions(self, prefix: Any, tokens: Tensor, mask: Tensor, temperature: float) -> Predictions:
+        """The distributions that the tokens [N, T] on the `mask` [N, T] were drawn from, row by row, with gradients."""
+        ...
+
+
+def emits_tokens(policy: Policy) -> TypeGuard[TokenPolicy]:
+    """Whether the policy tells the distribution of each token."""
+    return policy.token_level
 
 
 def uniforms_for(seed: int, step: int, example_id: str, samples: range, length: int) -> np.ndarray:

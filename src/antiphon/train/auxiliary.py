@@ -1,4 +1,4 @@
-"""Losses beside the algorithms': of how a model computes a micro-batch, not of what it says in it."""
+"""Auxiliary losses: of how a model computes a micro-batch, not of what it says in it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from antiphon.config import Config
@@ -14,15 +15,15 @@ from antiphon.models.audio_ctc import AudioCTC
 from antiphon.models.policy import Policy
 from antiphon.models.router_loss import RouterLoss
 from antiphon.train.batch import Batch
-from antiphon.train.objectives import Objective
+from antiphon.train.objectives import Objective, relative_weights
 
 
 @dataclass(frozen=True)
 class Auxiliary:
-    """One of them, and how it is come by."""
+    """One auxiliary loss, and how it is computed."""
 
     name: str
-    """Of its metric."""
+    """The name of its metric."""
     coefficient: float
     recording: Callable[[], AbstractContextManager[None]]
     """Watches one `encode` and one scoring of its completions."""
@@ -33,7 +34,7 @@ class Auxiliary:
 def auxiliary_losses(
     policy: Policy, objectives: Sequence[Objective], config: Config, ctc: AudioCTC | None
 ) -> list[Auxiliary]:
-    """Those that the recipe gives a weight."""
+    """Those to which the recipe gives a weight."""
     found = []
     if config.train.router_aux_loss_coef:
         router = RouterLoss(policy.model)
@@ -49,3 +50,29 @@ def auxiliary_losses(
         weight = sum(one.settings.weight * one.settings.ctc_weight for one in objectives if one.needs.audio_ctc)
         found.append(Auxiliary("ctc", weight, ctc.recording, lambda batch, prefix: ctc.loss(batch.prompts)))
     return found
+
+
+def auxiliary_sum(
+    auxiliaries: Sequence[Auxiliary],
+    values: Sequence[Tensor],
+    weights: Tensor,
+    scales: Sequence[Tensor],
+    objectives: Sequence[Objective],
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """What the auxiliary losses of a micro-batch add to its loss, and the metrics of each.
+
+    Their `values` are averaged over rows by the `weights` [N, A, O] of each algorithm's loss, whose sums over the
+    minibatch are the `scales`, and these means by the weights of the algorithms.
+    """
+    relative = relative_weights(objectives)
+    shares = [one / sum(relative) for one in relative]
+    added = torch.zeros((), device=weights.device)
+    metrics: dict[str, Tensor] = {one.name: added for one in auxiliaries}
+    for share, scale, of_loss in zip(shares, scales, weights.unbind(-1), strict=True):
+        beside = torch.zeros((), device=weights.device)
+        for one, value in zip(auxiliaries, values, strict=True):
+            total = (of_loss.sum(-1) * value).sum()
+            beside = beside + one.coefficient * total
+            metrics[one.name] = metrics[one.name] + share * (total.detach() / scale)
+        added = added + share * (beside / scale)
+    return added, metrics

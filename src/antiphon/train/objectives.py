@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import count
 from typing import Any
 
 from torch import Tensor
 
-from antiphon.algorithms.inputs import Needs, Outcomes, Scores
+from antiphon.algorithms.inputs import MERGE, Needs, Outcomes, Scores
 from antiphon.config import validate_settings
 from antiphon.config.plugins import Kind
 from antiphon.errors import ConfigError
@@ -65,19 +66,40 @@ def _load(settings: dict[str, Any], key: str) -> Objective:
 
 
 def combined_needs(objectives: Sequence[Objective]) -> Needs:
-    """What all of them need together. Raises `ConfigError` when they want to learn from different completions."""
-    needs = [objective.needs for objective in objectives]
-    sources = {one.source for one in needs}
-    if len(sources) > 1:
-        raise ConfigError(
-            f"'algorithm' sums {' and '.join(one.name for one in objectives)}, which learn from different completions "
-            f"({', '.join(sorted(sources))}); summed losses share one rollout"
-        )
-    levels = [one.teacher for one in needs]
-    teacher = "distributions" if "distributions" in levels else "logprobs" if "logprobs" in levels else None
-    anything = {
-        field.name: max(getattr(one, field.name) for one in needs)
-        for field in fields(Needs)
-        if field.type in ("bool", "int")
-    }
-    return Needs(**{**anything, "source": needs[0].source, "teacher": teacher})
+    """What all of them need together, field by field as `Needs` says.
+
+    Raises `ConfigError` for what they cannot share, such as different completions, and `TypeError` for a field of
+    `Needs` that does not say how losses share it.
+    """
+    needs, merged = [objective.needs for objective in objectives], {}
+    for field in fields(needs[0]):
+        if MERGE not in field.metadata:
+            raise TypeError(f"Needs.{field.name} does not say how summed losses share it; declare it with `_merged`")
+        try:
+            merged[field.name] = field.metadata[MERGE]([getattr(one, field.name) for one in needs])
+        except ValueError as error:
+            names = " and ".join(objective.name for objective in objectives)
+            raise ConfigError(f"'algorithm' sums {names}, which {error}; summed losses share one rollout") from error
+    return type(needs[0])(**merged)
+
+
+def metric_prefixes(objectives: Sequence[Objective]) -> list[str]:
+    """What stands before the names of each loss's metrics: nothing for one alone; `opd/`, `opd_2/`, … in a sum."""
+    prefixes: list[str] = []
+    for objective in objectives:
+        named = (objective.name if n == 1 else f"{objective.name}_{n}" for n in count(1))
+        prefixes.append(next(f"{name}/" for name in named if f"{name}/" not in prefixes))
+    return prefixes if len(prefixes) > 1 else [""]
+
+
+def relative_weights(objectives: Sequence[Objective]) -> list[float]:
+    """Each loss's weight in units of the largest; 1 for one alone."""
+    largest = max(objective.settings.weight for objective in objectives)
+    return [objective.settings.weight / largest if largest else 1.0 for objective in objectives]
+
+
+def joint_advantages(objectives: Sequence[Objective], advantages: Tensor) -> Tensor:
+    """[N, A] of each loss's advantages [N, A, O]: what the sum of the losses weighs an action by, in units of the
+    largest weight, so that those of one loss are its own."""
+    first, *rest = (w * one for w, one in zip(relative_weights(objectives), advantages.unbind(-1), strict=True))
+    return sum(rest, first)

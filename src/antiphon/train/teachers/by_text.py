@@ -21,7 +21,7 @@ from antiphon.errors import ModelError
 from antiphon.models.logits import Predictions
 from antiphon.models.policy import Sampling
 from antiphon.train.batch import Batch, padded
-from antiphon.train.scoring import rollout_logprobs
+from antiphon.train.score import rollout_logprobs
 from antiphon.train.teachers.hearing import Hearing
 from antiphon.train.teachers.same_tokens import short_answer
 from antiphon.train.teachers.spans import Reading, align, prefixes, read
@@ -97,7 +97,7 @@ class TextTeacher:
         tokens, token_mask = (one.to(batch.tokens.device) for one in padded([t or [] for t in targets], torch.long))
         mask = token_mask if self.policy.token_level else torch.ones_like(token_mask[:, :1])
         nothing = torch.zeros_like(mask)
-        own = Batch(batch.prompts, tokens, token_mask, mask, nothing, batch.first)
+        own = Batch(batch.prompts, tokens, token_mask, mask, nothing, nothing, batch.first, batch.rows)
         return rollout_logprobs(self.policy, own, self.temperature, self.max_tokens)
 
     def _spoken(self, logprobs: Tensor, target: Sequence[int], answer: str) -> Spoken | None:
@@ -109,7 +109,7 @@ class TextTeacher:
 
 def compare(groups: Sequence[Group], batch: Batch, spoken: Sequence[Spoken | None], student: Any) -> Opinion:
     """The opinion that follows from how a teacher says each of the N answers, None for one that it cannot say."""
-    old = batch.engine_logprobs if batch.old_logprobs is None else batch.old_logprobs
+    old = batch.old_logprobs
     logprobs, aligned = old.clone(), torch.zeros_like(batch.mask)
     judged = expected = 0
     completions = [(one, answer) for g in groups for one, answer in zip(g.completions, g.answers, strict=True)]

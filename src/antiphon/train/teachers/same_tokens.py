@@ -14,7 +14,7 @@ from antiphon.errors import ModelError
 from antiphon.models.logits import Predictions
 from antiphon.models.policy import Policy
 from antiphon.train.batch import Batch
-from antiphon.train.scoring import rollout_logprobs
+from antiphon.train.score import rollout_logprobs
 from antiphon.train.teachers.hearing import Hearing
 from antiphon.train.teachers.teacher import Opinion
 from antiphon.types import Group, Prompt

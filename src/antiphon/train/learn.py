@@ -1,0 +1,103 @@
+"""Learn, the last of a step's three parts: minibatches, micro-batches, gradients, the optimizer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from antiphon.algorithms.terms import counts, token_weights
+from antiphon.config import Config
+from antiphon.train.auxiliary import auxiliary_sum
+from antiphon.train.batch import Prepared, Weighted
+from antiphon.train.objectives import Objective, combined_needs, metric_prefixes
+from antiphon.train.optimizer import MasterAdamW
+from antiphon.train.score import Scored, Scorer, loss_inputs
+
+
+class Learner:
+    """Updates the weights from a `Prepared` batch. Losses are known by their place."""
+
+    def __init__(self, objectives: Sequence[Objective], config: Config, scorer: Scorer, optimizer: MasterAdamW) -> None:
+        self.objectives, self.config, self.scorer, self.optimizer = objectives, config, scorer, optimizer
+        self._prefixes = metric_prefixes(objectives)
+        needs, train = combined_needs(objectives), config.train
+        self._sampled = needs.source != "labels"
+        self._current_is_old = needs.recomputed_old and train.epochs * train.minibatches == 1
+
+    def update(self, batch: Prepared, factor: float) -> dict[str, float]:
+        """One optimizer step for each minibatch of each epoch, at `factor` times the learning rate."""
+        train = self.config.train
+        totals: dict[str, list[float]] = defaultdict(list)
+        for _ in range(train.epochs):
+            for minibatch in batch.split(train.minibatches):
+                for name, value in self.measure(minibatch, torch.Tensor.backward).items():
+                    totals[name].append(value)
+                totals["grad_norm"].append(self._apply(factor))
+        metrics = {name: sum(values) / len(values) for name, values in totals.items()}
+        if "engine_difference_max" in totals:
+            metrics["engine_difference_max"] = totals["engine_difference_max"][0]
+        return metrics
+
+    def measure(self, batch: Prepared, learn: Callable[[Tensor], Any]) -> dict[str, float]:
+        """Give the loss of every micro-batch of a minibatch to `learn`; returns the minibatch's loss and metrics."""
+        minibatch = Weighted(**vars(batch), weights=self._weights(batch))
+        scales = [weights.sum().clamp(min=1e-12) for weights in minibatch.weights.unbind(-1)]
+        device = minibatch.weights.device
+        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=device))
+        worst = torch.zeros((), device=device)
+        for portion in self._portions(minibatch):
+            micro = minibatch.groups(portion).trimmed()
+            scored = self.scorer(micro)
+            loss, metrics = self._loss(micro, scored, scales)
+            learn(loss)
+            for name, value in metrics.items():
+                sums[name] += value
+            difference = (scored.logprobs.detach() - micro.engine_logprobs).abs() * micro.mask
+            worst = torch.maximum(worst, difference.max())
+        if self._sampled:  # Nothing else was sampled by an engine.
+            sums["engine_difference_max"] = worst
+        return {name: float(value) for name, value in sums.items()}
+
+    def _loss(self, micro: Weighted, scored: Scored, scales: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """A micro-batch's part of the loss, and of every metric of the minibatch."""
+        metrics: dict[str, Tensor] = {}
+        loss, auxiliary = auxiliary_sum(
+            self.scorer.auxiliaries, scored.auxiliary, micro.weights, scales, self.objectives
+        )
+        given = loss_inputs(micro, scored, self._current_is_old)
+        for place, (objective, scores) in enumerate(zip(self.objectives, given, strict=True)):
+            part, sums = objective.loss(scores)
+            loss = loss + part
+            for name, value in sums.items():
+                metrics[self._prefixes[place] + name] = value.detach() / scales[place]
+        metrics["loss"] = loss.detach()
+        # The entropy is no loss's own. By convention its mean is over what the first loss counts, so that curves of
+        # runs with several losses stay comparable.
+        for name, value in scored.of_tokens.items():
+            metrics[name] = (micro.weights[..., 0] * value.detach()).sum() / scales[0]
+        return loss, metrics | auxiliary
+
+    def _weights(self, batch: Prepared) -> Tensor:
+        """[N, A, O] over the whole minibatch."""
+        longest = self.config.rollout.max_new_tokens
+        weights = [
+            token_weights(counted, objective.settings.normalisation, longest, self._totals(counted))
+            for counted, objective in zip(batch.counted.unbind(-1), self.objectives, strict=True)
+        ]
+        return torch.stack(weights, -1)
+
+    def _totals(self, counted: Tensor) -> tuple[float, float]:
+        """The tokens and completions of the whole minibatch that count in a loss, of which `counted` are here."""
+        return counts(counted)
+
+    def _apply(self, factor: float) -> float:
+        """The optimizer step of a minibatch, once its gradients are complete. Returns their norm."""
+        return self.optimizer.step(factor, self.config.optimizer.max_grad_norm)
+
+    def _portions(self, batch: Weighted) -> list[list[int]]:
+        sizes = [self.scorer.policy.size(prompt) for prompt in batch.prompts]
+        return batch.within(self.config.train.max_tokens_per_batch, sizes)

@@ -1,0 +1,130 @@
+"""Prepare, the first of a step's three parts: from groups to everything that stays fixed while weights are updated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from antiphon.algorithms.inputs import Outcomes
+from antiphon.algorithms.terms import has_spread
+from antiphon.config import Config
+from antiphon.models.policy import Policy
+from antiphon.train.batch import Batch, Prepared, make_batch, padded
+from antiphon.train.objectives import Objective, combined_needs
+from antiphon.train.score import rollout_logprobs
+from antiphon.train.teachers.teacher import Teachers
+from antiphon.types import Group
+
+Credit = Callable[[Group], list[list[float]]]
+"""What is added to each token's advantage, for each completion of a group; their sums are 0."""
+
+Given = TypeVar("Given")
+
+
+class Preparer:
+    """Makes a step's `Prepared` batch, and the metrics of its rollout."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        objectives: Sequence[Objective],
+        config: Config,
+        reference: Policy | None,
+        teacher: Teachers | None,
+        credit: Credit | None,
+    ) -> None:
+        """Raises `ValueError` where the losses need one of the last three and it is not given."""
+        self.policy, self.objectives, self.config = policy, objectives, config
+        self.needs = combined_needs(objectives)
+        self._references = _where(self.needs.reference, reference, "a reference model")
+        self._teachers = _where(self.needs.teacher is not None, teacher, "a teacher")
+        self._credits = _where(self.needs.alignment_credit, credit, "alignment credit")
+
+    @torch.no_grad()
+    def __call__(self, groups: Sequence[Group]) -> tuple[Prepared, dict[str, float]]:
+        batch, train = make_batch(groups, self.policy.device), self.config.train
+        if self.needs.recomputed_old and train.epochs * train.minibatches > 1:
+            batch = replace(batch, old_logprobs=self._logprobs(self.policy, batch))
+        others: dict[str, Tensor] = {}
+        aligned, metrics = batch.mask, {}
+        for reference in self._references:
+            others["reference_logprobs"] = self._logprobs(reference, batch)
+        for teacher in self._teachers:
+            sampled = any(objective.needs.teacher == "logprobs" for objective in self.objectives)
+            opinion, metrics = teacher.judge(groups, batch, sampled)
+            aligned = opinion.aligned
+            if opinion.logprobs is not None:
+                others["teacher_logprobs"] = opinion.logprobs
+        outcomes = self._outcomes(groups, batch, others)
+        if self.needs.rewards:
+            metrics["zero_variance_share"] = 1 - float(has_spread(outcomes.rewards, outcomes.valid).float().mean())
+        credit = self._credit(groups, batch)
+        losses = [self._of_loss(one, outcomes, batch, aligned, credit) for one in self.objectives]
+        advantages, counted = (torch.stack(one, -1) for one in zip(*losses, strict=True))
+        return Prepared(**vars(batch), others=others, advantages=advantages, counted=counted), metrics
+
+    def _logprobs(self, policy: Policy, batch: Batch) -> Tensor:
+        temperature = self.config.rollout.temperature or 1.0
+        return rollout_logprobs(policy, batch, temperature, self.config.train.max_tokens_per_batch)
+
+    def _outcomes(self, groups: Sequence[Group], batch: Batch, others: Mapping[str, Tensor]) -> Outcomes:
+        shape, device = (len(groups), batch.group_size), batch.tokens.device
+        rewards = [reward for group in groups for reward in (group.rewards or [None] * batch.group_size)]
+        values = torch.tensor([0.0 if reward is None else reward.value for reward in rewards], device=device)
+        valid = torch.tensor([reward is not None for reward in rewards], device=device) | (not self.needs.rewards)
+        valid, greedy, divergence = valid.view(shape), None, None
+        if self.needs.greedy:
+            answered = torch.tensor([group.greedy_reward is not None for group in groups], device=device)
+            values_of = [group.greedy_reward.value if group.greedy_reward else 0.0 for group in groups]
+            greedy, valid = torch.tensor(values_of, device=device), valid & answered[:, None]
+        if "reference_logprobs" in others:
+            divergence = (batch.old_logprobs - others["reference_logprobs"]).sum(-1).view(shape)
+        return Outcomes(
+            rewards=values.view(shape),
+            valid=valid,
+            first=batch.first.view(shape),
+            lengths=batch.token_mask.sum(-1).view(shape),
+            max_new_tokens=self.config.rollout.max_new_tokens if self.policy.stepwise else None,
+            greedy_rewards=greedy,
+            reference_kl=divergence,
+        )
+
+    def _credit(self, groups: Sequence[Group], batch: Batch) -> Tensor:
+        """[N, A] what each action is given beside its completion's advantage; 0 where no loss asks for it."""
+        total = torch.zeros_like(batch.mask)
+        for credit in self._credits:
+            rows = padded([row for group in groups for row in credit(group)], torch.float32)[0]
+            total = rows.to(batch.mask)[:, : batch.mask.shape[1]]
+        return total
+
+    @staticmethod
+    def _of_loss(
+        objective: Objective, outcomes: Outcomes, batch: Batch, aligned: Tensor, credit: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One loss's advantages [N, A], and which actions count in its mean [N, A]."""
+        given = objective.advantages(outcomes) * outcomes.valid
+        advantages = given.reshape(-1, 1).expand_as(batch.mask)
+        if objective.needs.alignment_credit:
+            advantages = advantages + objective.settings.credit_weight * credit * outcomes.valid.reshape(-1, 1)
+        advantages = advantages * batch.mask
+        teaches = {
+            "all": outcomes.valid,
+            "aligned": outcomes.valid,
+            "groups": (advantages != 0).view(len(given), -1).any(-1, keepdim=True) & outcomes.valid,
+            "rows": given != 0,
+        }[objective.needs.mean_over]
+        counted = batch.mask * teaches.reshape(-1, 1)
+        return advantages, counted * aligned if objective.needs.mean_over == "aligned" else counted
+
+
+def _where(needed: bool, given: Given | None, what: str) -> tuple[Given, ...]:
+    """What is given, alone, where it is needed; else nothing."""
+    if not needed:
+        return ()
+    if given is None:
+        raise ValueError(f"the losses learn from {what}, and the trainer was given none")
+    return (given,)
