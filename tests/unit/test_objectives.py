@@ -49,7 +49,7 @@ def test_a_field_that_does_not_say_it_is_refused():
 
 
 def test_losses_of_different_completions_are_refused():
-    with pytest.raises(ConfigError, match=r"sums grpo and sft, which learn from different completions \(labels, samples"):
+    with pytest.raises(ConfigError, match=r"grpo and sft, which learn from different completions \(labels, sa"):
         combined_needs(load_objectives([{"name": "grpo"}, {"name": "sft"}]))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from antiphon.algorithms.terms import counts, token_weights
 from antiphon.config import Config
+from antiphon.distributed.world import World
 from antiphon.train.auxiliary import auxiliary_sum
 from antiphon.train.batch import Prepared, Weighted
 from antiphon.train.objectives import Objective, combined_needs, metric_prefixes
@@ -21,8 +22,11 @@ from antiphon.train.score import Scored, Scorer, loss_inputs
 class Learner:
     """Updates the weights from a `Prepared` batch. Losses are known by their place."""
 
-    def __init__(self, objectives: Sequence[Objective], config: Config, scorer: Scorer, optimizer: MasterAdamW) -> None:
+    def __init__(
+        self, objectives: Sequence[Objective], config: Config, scorer: Scorer, optimizer: MasterAdamW, world: World
+    ) -> None:
         self.objectives, self.config, self.scorer, self.optimizer = objectives, config, scorer, optimizer
+        self.world = world
         self._prefixes = metric_prefixes(objectives)
         needs, train = combined_needs(objectives), config.train
         self._sampled = needs.source != "labels"
@@ -45,22 +49,23 @@ class Learner:
     def measure(self, batch: Prepared, learn: Callable[[Tensor], Any]) -> dict[str, float]:
         """Give the loss of every micro-batch of a minibatch to `learn`; returns the minibatch's loss and metrics."""
         minibatch = Weighted(**vars(batch), weights=self._weights(batch))
-        scales = [weights.sum().clamp(min=1e-12) for weights in minibatch.weights.unbind(-1)]
+        scales = [self.world.sum(weights.sum()).clamp(min=1e-12) for weights in minibatch.weights.unbind(-1)]
         device = minibatch.weights.device
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=device))
         worst = torch.zeros((), device=device)
         for portion in self._portions(minibatch):
             micro = minibatch.groups(portion).trimmed()
             scored = self.scorer(micro)
-            loss, metrics = self._loss(micro, scored, scales)
+            loss, parts = self._loss(micro, scored, scales)
             learn(loss)
-            for name, value in metrics.items():
+            for name, value in parts.items():
                 sums[name] += value
             difference = (scored.logprobs.detach() - micro.engine_logprobs).abs() * micro.mask
             worst = torch.maximum(worst, difference.max())
+        metrics = self.world.sum_metrics({name: float(value) for name, value in sums.items()})
         if self._sampled:  # Nothing else was sampled by an engine.
-            sums["engine_difference_max"] = worst
-        return {name: float(value) for name, value in sums.items()}
+            metrics["engine_difference_max"] = float(self.world.max(worst))
+        return metrics
 
     def _loss(self, micro: Weighted, scored: Scored, scales: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """A micro-batch's part of the loss, and of every metric of the minibatch."""
@@ -92,7 +97,8 @@ class Learner:
 
     def _totals(self, counted: Tensor) -> tuple[float, float]:
         """The tokens and completions of the whole minibatch that count in a loss, of which `counted` are here."""
-        return counts(counted)
+        tokens, completions = self.world.sum(torch.tensor(counts(counted), dtype=torch.float64)).tolist()
+        return tokens, completions
 
     def _apply(self, factor: float) -> float:
         """The optimizer step of a minibatch, once its gradients are complete. Returns their norm."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from antiphon.config import Config
+from antiphon.distributed.world import World
 from antiphon.models.audio_ctc import AudioCTC
 from antiphon.models.policy import Policy
 from antiphon.train.auxiliary import auxiliary_losses
@@ -32,6 +33,7 @@ class Trainer:
         teacher: Teachers | None = None,
         credit: Credit | None = None,
         ctc: AudioCTC | None = None,
+        world: World | None = None,
     ) -> None:
         self.policy, self.objectives, self.config = policy, list(objectives), config
         self.teacher, self.ctc = teacher, ctc
@@ -45,7 +47,7 @@ class Trainer:
         auxiliaries = auxiliary_losses(policy, self.objectives, config, ctc)
         scorer = Scorer(policy, self.objectives, config.rollout.temperature or 1.0, teacher, auxiliaries)
         self.prepare = Preparer(policy, self.objectives, config, reference, teacher, credit)
-        self.learner = Learner(self.objectives, config, scorer, self.optimizer)
+        self.learner = Learner(self.objectives, config, scorer, self.optimizer, world or World())
 
     def step(self, groups: Sequence[Group], step: int) -> tuple[Tensor, dict[str, float]]:
         """Learn from the rollout of `step` (0-based). Returns the advantages [N, A] and the step's metrics."""
