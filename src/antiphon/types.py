@@ -9,7 +9,7 @@ L prompt tokens, T completion tokens (positions), K ids of a position (1 for tex
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -64,10 +64,18 @@ class Prompt:
     """System prompt: hot words, domain, style."""
     language: str | None = None
     """Language to force; None lets the model find it."""
+    absent_samples: int = 0
+    """The length of a waveform that stayed behind, with the rank that heard it."""
 
     @property
     def seconds(self) -> Seconds:
-        return 0.0 if self.waveform is None else len(self.waveform) / self.rate
+        samples = self.absent_samples if self.waveform is None else len(self.waveform)
+        return samples / self.rate if samples else 0.0
+
+    def without_waveform(self) -> Prompt:
+        """The same, light enough to be sent to another process."""
+        samples = self.absent_samples if self.waveform is None else len(self.waveform)
+        return replace(self, waveform=None, absent_samples=samples)
 
 
 @dataclass(frozen=True)
@@ -117,3 +125,5 @@ class Group:
     """None for a completion whose reward failed and was dropped: it counts nowhere."""
     greedy_reward: Reward | None = None
     """Of the greedy answer, where the algorithm compares with it."""
+    place: int = 0
+    """Where it stands among the groups of the step, those of all ranks together."""

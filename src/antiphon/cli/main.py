@@ -15,7 +15,8 @@ import typer
 from antiphon import __version__
 from antiphon.cli import compare, dashboard, data, demo, evaluate, export, models, runs, serve, train, transcribe
 from antiphon.cli.output import print_error
-from antiphon.errors import AntiphonError
+from antiphon.distributed import environment
+from antiphon.errors import AntiphonError, ConfigError, RankError
 
 _DEBUG = "ANTIPHON_DEBUG"
 
@@ -49,6 +50,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
     ] = False,
@@ -56,6 +58,8 @@ def _options(
 ) -> None:
     if debug:
         os.environ[_DEBUG] = "1"
+    if environment.size() > 1 and context.invoked_subcommand != "train":
+        raise ConfigError(f"antiphon {context.invoked_subcommand} is one process; start it without torchrun")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -65,5 +69,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except AntiphonError as error:
         if os.environ.get(_DEBUG) == "1":
             raise
-        print_error(str(error))
+        if _reports(error):
+            print_error(f"rank {environment.rank()}: {error}" if environment.size() > 1 else str(error))
         sys.exit(2)
+
+
+def _reports(error: AntiphonError) -> bool:
+    """Whether this rank prints the error: of several ranks, the first where it happened, which has a note.
+
+    What all ranks meet alike before they know each other is rank 0's to print.
+    """
+    noted = bool(getattr(error, "__notes__", ()))
+    return environment.size() == 1 or noted or (environment.rank() == 0 and not isinstance(error, RankError))

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.progress import TimeRemainingColumn as Remaining
 
 from antiphon.cli.output import console
+from antiphon.distributed import environment
 from antiphon.run.observers import Observer
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ class Terminal(Observer):
             Remaining(),
             TextColumn("{task.fields[detail]}", markup=False),
         )
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        shown = console.is_terminal and environment.rank() == 0
+        self._progress = Progress(*columns, console=console, transient=True, disable=not shown)
         self._task: TaskID | None = None
 
     def __enter__(self) -> Terminal:

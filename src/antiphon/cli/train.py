@@ -12,6 +12,7 @@ from rich.table import Table
 from antiphon.cli import options
 from antiphon.cli.output import print_json, tables
 from antiphon.cli.progress import Terminal, measure_name, with_interval
+from antiphon.distributed import environment
 from antiphon.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -91,10 +92,8 @@ def command(
         return
     with Terminal() as terminal:
         result = train(config, resume, [terminal])
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        show(result)
+    if environment.rank() == 0:
+        print_json(result.to_dict()) if as_json else show(result)
     if result.stopped and result.stopped.by == "guard":
         raise typer.Exit(1)
 

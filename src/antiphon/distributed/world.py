@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -39,7 +40,7 @@ class World:
     def __init__(self, rank: int = 0, size: int = 1, store: Any = None) -> None:
         """`store` is torch.distributed's, by which ranks learn of failures; see `from_environment`."""
         self.rank, self.size = rank, size
-        self._store = store
+        self._store, self._failed = store, False
 
     @classmethod
     def from_environment(cls, device: torch.device) -> World:
@@ -72,8 +73,9 @@ class World:
         return self.rank == 0
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
-        """This rank's contiguous part of `items`, parts as even as can be; one may be empty."""
-        return items[len(items) * self.rank // self.size : len(items) * (self.rank + 1) // self.size]
+        """This rank's contiguous part of `items`, parts as even as can be; the last ones may be empty."""
+        start, stop = (-(-len(items) * rank // self.size) for rank in (self.rank, self.rank + 1))
+        return items[start:stop]
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum of every rank's `tensor`, all of one shape and type."""
@@ -113,32 +115,65 @@ class World:
 
     def broadcast(self, value: T) -> T:
         """Rank 0's `value`; what the others give is not looked at."""
+        return self.from_main(lambda: value)
+
+    def from_main(self, make: Callable[[], T]) -> T:
+        """What `make` returns on rank 0; the others do not call it."""
         if self.size == 1:
-            return value
+            return make()
         import torch.distributed as dist
 
-        values = [value if self.is_main else None]
+        values: list[Any] = [make() if self.is_main else None]
         self._call(lambda: dist.broadcast_object_list(values))
-        return values[0]  # type: ignore[return-value]
+        return values[0]
+
+    @contextlib.contextmanager
+    def failing_together(self) -> Iterator[None]:
+        """Within the block, an error on one rank ends all of them: see `fail`."""
+        try:
+            yield
+        except BaseException as error:
+            said = self.fail(error)
+            if said is error:
+                raise
+            raise said from error
 
     def fail(self, error: BaseException) -> BaseException:
         """Ends the job on every rank, and returns the error to raise on this one.
 
-        That is `error` where this rank is the first to fail; on the others it is a `RankError` which says what the
-        first one said, and which they get from whatever method they wait in.
+        That is `error` where this rank is the first to fail, with a note that names the rank. On the others, which get
+        an error from whatever method they wait in, it is a `RankError` of what the first one said.
         """
-        if self.size == 1 or self._store is None:
+        if self.size == 1 or self._store is None or self._failed:
             return error
-        store, self._store = self._store, None
+        self._failed = True
         mine = f"rank {self.rank}: {type(error).__name__}: {error}"
-        first = store.compare_set(_FAILURE, "", mine).decode()
+        first = mine
         with contextlib.suppress(Exception):
-            import torch.distributed as dist
+            first = self._store.compare_set(_FAILURE, "", mine).decode()
+        import torch.distributed as dist
 
-            dist.destroy_process_group()  # Whoever waits for this rank gets an error at once.
+        # Whoever waits for this rank gets an error at once. In a thread, for NCCL may itself wait for what is lost.
+        leaving = threading.Thread(target=dist.destroy_process_group, daemon=True)
+        leaving.start()
+        leaving.join(FAREWELL.total_seconds())
+        if first != mine and not isinstance(error, KeyboardInterrupt):
+            return RankError(first)
+        error.add_note(f"on rank {self.rank}")
+        return error
+
+    def part(self) -> bool:
+        """After `fail`: rank 0 says that it has noted the failure, the others wait for that, but not for long.
+
+        Returns whether it has. Whoever leaves before is what makes torchrun end the rest.
+        """
+        store, self._store = self._store, None
+        if store is None:
+            return True
         with contextlib.suppress(Exception):
             store.set(_NOTED, "") if self.is_main else store.wait([_NOTED], FAREWELL)
-        return error if first == mine else RankError(first)
+            return True
+        return False
 
     def close(self) -> None:
         """Leave the job, after every rank is done."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from antiphon.distributed.world import World
 from antiphon.evaluate.decode import Decode
 from antiphon.evaluate.metrics import Utterance, measure, summarise, worst_first
 from antiphon.evaluate.normalisers import Normaliser, load_normaliser
@@ -111,11 +112,19 @@ def evaluate(
     prompt: Callable[[Example], Prompt],
     max_new_tokens: int,
     on_progress: Callable[[int], None] | None = None,
+    world: World | None = None,
 ) -> tuple[dict[str, Any], list[Utterance]]:
     """As `score`, of transcripts made now; the summary has `rtfx` too.
 
-    `rtfx` is seconds of audio recognised per second of computation, reading and decoding of files left out.
+    `rtfx` is seconds of audio recognised per second of computation, reading and decoding of files left out. Each rank
+    of the `world` transcribes its share; rank 0 scores them all, and the others return nothing.
     """
-    transcripts, spent = transcribe(policy, decode, examples, prompt, max_new_tokens, on_progress)
+    world = world or World()
+    mine = world.share(examples)
+    ranks = world.gather_at_main(transcribe(policy, decode, mine, prompt, max_new_tokens, on_progress))
+    if ranks is None:
+        return {}, []
+    transcripts = [one for rank, _ in ranks for one in rank]
+    spent = max(seconds for _, seconds in ranks)
     summary, utterances = score(examples, transcripts, load_normaliser())
     return summary | {"rtfx": summary["seconds"] / max(spent, 1e-9)}, utterances

@@ -1,14 +1,18 @@
-"""One step's material: prompts from the data, completions from the engine, rewards for them."""
+"""One step's material: prompts from the data, completions from the engine, rewards for them.
+
+Of the examples of a step, which all ranks know, each rank rolls out its share.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from antiphon.algorithms.inputs import Needs
 from antiphon.data.stream import PromptStream
+from antiphon.distributed.world import World
 from antiphon.models.policy import Policy, Sampling
 from antiphon.rewards import RewardFunction, group_samples, score_all
 from antiphon.rollout.engine import Engine, Source
@@ -33,36 +37,44 @@ class Collector:
     needs: Needs
     log: Callable[[str], None] = lambda line: None
     """Told of every completion whose reward failed and was dropped."""
+    world: World = field(default_factory=World)
 
     def collect(self, step: int) -> tuple[list[Group], dict[str, float], dict[str, float]]:
-        """The groups of `step` (0-based), metrics of collecting them, and the seconds of each phase.
+        """This rank's groups of `step` (0-based), metrics of collecting them all, and the seconds of each phase.
 
         With dynamic sampling (DAPO, 2503.14476, section 3.2), further prompts are rolled out while there are fewer
-        groups with spread than prompts in a step; where they run out, the groups that were found make up the step.
+        groups with reward variance than prompts in a step; where they run out, the groups that were found make up the
+        step.
         """
         seconds: dict[str, float] = defaultdict(float)
-        per_step = self.stream.per_step
-        kept = self._roll_out(step, 0, (), seconds)
+        seen: set[str] = set()
+        groups = self._roll_out(step, 0, seen, seconds)
         for attempt in range(1, self.needs.dynamic_sampling + 1):
-            if sum(_spread(group) for group in kept) >= per_step:
+            if self._with_variance(groups) >= self.stream.per_step:
                 break
-            kept += self._roll_out(step, attempt, {group.example.id for group in kept}, seconds)
-        metrics = {}
-        if self.needs.dynamic_sampling:
-            metrics["prompts_rolled_out"] = float(len(kept))
-            kept.sort(key=lambda group: not _spread(group))
-        return kept[:per_step], metrics, dict(seconds)
+            groups += self._roll_out(step, attempt, seen, seconds)
+        if not self.needs.dynamic_sampling:
+            return groups, {}, dict(seconds)
+        return self._selected(groups), {"prompts_rolled_out": float(len(seen))}, dict(seconds)
 
-    def _roll_out(self, step: int, attempt: int, seen: Collection[str], seconds: dict[str, float]) -> list[Group]:
-        """The groups of one attempt, but for examples already `seen`: their completions would be the same."""
+    def _roll_out(self, step: int, attempt: int, seen: set[str], seconds: dict[str, float]) -> list[Group]:
+        """This rank's groups of one attempt. Its examples join those that were `seen`, on any rank.
+
+        Examples seen before are left out: their completions would be the same.
+        """
         examples = self.stream.examples(step, attempt, seen)
-        if not examples:
-            return []
+        mine, before = self.world.share(range(len(examples))), len(seen)
         marks = [time.perf_counter()]
-        prompts = self.stream.prompts(step, attempt, seen)
+        prompts = self.stream.prompts(step, attempt, seen) if examples else []
+        seen |= {example.id for example in examples}
+        if not prompts:
+            return []
         marks.append(time.perf_counter())
         completions = self.source.rollout(prompts, self.group_size, self.sampling, self.seed, step)
-        groups = [self._group(*one) for one in zip(examples, prompts, completions, strict=True)]
+        groups = [
+            self._group(examples[i], prompt, answers, before + i)
+            for i, prompt, answers in zip(mine, prompts, completions, strict=True)
+        ]
         greedy = self._greedy(groups) if self.needs.greedy else []
         marks.append(time.perf_counter())
         if self.reward is not None:
@@ -72,8 +84,20 @@ class Collector:
             seconds[phase] += end - begin
         return groups
 
-    def _group(self, example: Example, prompt: Prompt, completions: Sequence[Completion]) -> Group:
-        return Group(example, prompt, list(completions), [self.policy.answer(one.text) for one in completions])
+    def _with_variance(self, groups: Sequence[Group]) -> int:
+        """How many groups, over all ranks, have reward variance."""
+        return sum(self.world.gather(sum(_varies(group) for group in groups)))
+
+    def _selected(self, groups: Sequence[Group]) -> list[Group]:
+        """This rank's of the groups that make up the step: those with reward variance first, then the others."""
+        ranked = sorted(one for rank in self.world.gather([(not _varies(g), g.place) for g in groups]) for one in rank)
+        places = {old: new for new, (_, old) in enumerate(ranked[: self.stream.per_step])}
+        kept = [replace(group, place=places[group.place]) for group in groups if group.place in places]
+        return sorted(kept, key=lambda group: group.place)
+
+    def _group(self, example: Example, prompt: Prompt, completions: Sequence[Completion], place: int = 0) -> Group:
+        answers = [self.policy.answer(one.text) for one in completions]
+        return Group(example, prompt, list(completions), answers, place=place)
 
     def _greedy(self, groups: Sequence[Group]) -> list[Group]:
         """A group of one greedy answer for each group."""
@@ -89,6 +113,6 @@ class Collector:
             group.greedy_reward = one.rewards[0]
 
 
-def _spread(group: Group) -> bool:
+def _varies(group: Group) -> bool:
     values = [reward.value for reward in group.rewards if isinstance(reward, Reward)]
     return bool(values) and max(values) - min(values) > 1e-8

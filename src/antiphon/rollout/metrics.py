@@ -14,6 +14,8 @@ def rollout_metrics(groups: Sequence[Group], step: int = 0) -> dict[str, float]:
     """Rewards and their parts, lengths, how completions ended, the sampler's surprisal; `staleness` is the mean number
     of steps (of `step` made so far) that the sampled weights had not learned from."""
     completions = [completion for group in groups for completion in group.completions]
+    if not completions:
+        return {}
     tokens = sum(len(completion.token_ids) for completion in completions)
     return {
         **_reward_metrics(groups),

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from antiphon.config import Config
+from antiphon.distributed import environment
 from antiphon.distributed.device import prepare_cpu
+from antiphon.errors import ConfigError
 from antiphon.rewards.load import RewardSpec
 from antiphon.run.components import Components, pinned
 from antiphon.run.loop import calibrate_step
@@ -35,6 +37,8 @@ def calibrate(
 
     Raises what `train` would: for settings, data and models that do not fit, and where too little is aligned.
     """
+    if environment.size() > 1:
+        raise ConfigError("--calibrate works in one process; start it without torchrun")
     told = Observers(observers)
     config = pinned(config)
     prepare_cpu(config.threads)

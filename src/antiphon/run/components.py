@@ -11,6 +11,7 @@ from antiphon.config.schema import Labels, Rollout
 from antiphon.data.source import load_set, mixed, named_sets
 from antiphon.data.stream import PromptStream
 from antiphon.distributed.device import resolve_device, resolve_dtype
+from antiphon.distributed.world import World
 from antiphon.errors import ConfigError
 from antiphon.evaluate.decode import decoder
 from antiphon.evaluate.groups import group_names
@@ -64,11 +65,13 @@ class Components:
         observers: Observers,
         reward: RewardSpec | None = None,
         transcripts: Sequence[Mapping[str, Any]] = (),
+        world: World | None = None,
     ) -> None:
         """`weights` are those to start from: the recipe's model, or a checkpoint that holds a whole one.
         `transcripts` are those that the run made already."""
         if not config.data.train:
             raise ConfigError("no training data; give --data FILE.jsonl, or data.train=builtin:commands-train")
+        self.world = world or World()
         self.config, self.observers, self.device = config, observers, resolve_device(config.device)
         self.skipped: list[str] = []
         self.transcripts = [Transcript(**row) for row in transcripts]
@@ -90,7 +93,8 @@ class Components:
         source, group_size = self._source()
         self.decode = decoder(self.policy, self.engine, config.eval.batch_size, config.eval.beam)
         self.prompt = prompter(config, self.policy.rate)
-        self.stream = PromptStream(self.examples, config.rollout.prompts_per_step, config.seed, self.prompt)
+        per_step = config.rollout.prompts_per_step
+        self.stream = PromptStream(self.examples, per_step, config.seed, self.prompt, self.world)
         self.collector = Collector(
             stream=self.stream,
             policy=self.policy,
@@ -101,6 +105,7 @@ class Components:
             sampling=_sampling(config.rollout),
             seed=config.seed,
             needs=self.needs,
+            world=self.world,
         )
 
     def _load_data(self) -> None:
@@ -128,7 +133,9 @@ class Components:
         unheard = [example for example in self.examples if example.id not in heard]
         if unheard:
             self.observers.phase(f"{labels.model} transcribes the training set", len(unheard))
-            self.transcripts += transcribe(unheard, labels, self.config, self.device, self.observers.advance)
+            mine = self.world.share(unheard)
+            made = transcribe(mine, labels, self.config, self.device, self.observers.advance) if mine else []
+            self.transcripts += [one for rank in self.world.gather(made) for one in rank]
         examples, summary = relabel(self.examples, self.transcripts, labels)
         if summary:
             self.observers.noted(summary)

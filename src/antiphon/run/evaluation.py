@@ -25,12 +25,13 @@ class Evaluations:
 
     def at(self, step: int) -> Stop | None:
         """Measure every set after `step` steps. Returns why the run should stop, if the figures say so."""
-        components, saved = self._components, self.saved(step)
+        components, world = self._components, self._components.world
+        saved = world.from_main(lambda: self.saved(step))
         components.engine.sync(components.policy, step)
         for name, examples in components.eval_sets.items():
             if name not in saved:
                 self._measure(step, name, examples)
-        return watch(self._run, step, self._observers.noted)
+        return world.from_main(lambda: watch(self._run, step, self._observers.noted))
 
     def saved(self, step: int) -> dict[str, Summary]:
         """The summary of each set that was measured after `step` steps."""
@@ -47,7 +48,10 @@ class Evaluations:
             components.prompt,
             components.config.rollout.max_new_tokens,
             self._observers.advance,
+            components.world,
         )
+        if not components.world.is_main:
+            return
         summary, rows = grouped(summary, utterances, components.groups.get(name))
         clips = {example.id: self._clip(example) for example in examples_in_order(examples, utterances)}
         self._observers.evaluated(step, name, summary, [{**row, "audio": clips[row["id"]]} for row in rows])

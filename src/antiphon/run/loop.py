@@ -16,13 +16,17 @@ from torch import Tensor
 
 from antiphon.rollout.collect import Collector
 from antiphon.rollout.metrics import rollout_metrics
+from antiphon.run.gather import GroupGatherer
 from antiphon.train.trainer import Trainer
 from antiphon.types import Group
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one turn of the loop made. `number` counts steps done, from 1."""
+    """What one turn of the loop made, on all ranks together. `number` counts steps done, from 1.
+
+    Ranks other than 0 see no groups, and metrics of the update alone.
+    """
 
     number: int
     groups: list[Group]
@@ -34,13 +38,21 @@ class Step:
     """Wall-clock time of each phase."""
 
 
-def run_loop(start: int, stop: int, collector: Collector, trainer: Trainer, after_step: Callable[[Step], None]) -> None:
+def run_loop(
+    start: int,
+    stop: int,
+    collector: Collector,
+    trainer: Trainer,
+    gather: GroupGatherer,
+    after_step: Callable[[Step], None],
+) -> None:
     """Steps `start` to `stop` − 1 (0-based); `after_step` records, evaluates and saves."""
     for step in range(start, stop):
         collector.engine.sync(trainer.policy, step)
         groups, collected, seconds = collector.collect(step)
         with _timed(trainer, seconds):
             advantages, learned = trainer.step(groups, step)
+        groups, advantages = gather(groups, advantages)
         metrics = rollout_metrics(groups, step) | collected | learned
         after_step(Step(step + 1, groups, advantages, metrics, seconds))
 

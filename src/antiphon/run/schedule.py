@@ -7,6 +7,7 @@ from antiphon.models.policy import Sampling
 from antiphon.rollout.gate import run_gate
 from antiphon.run.components import Components
 from antiphon.run.evaluation import Evaluations
+from antiphon.run.gather import GroupGatherer
 from antiphon.run.loop import Step, run_loop
 from antiphon.run.observers import Observers
 from antiphon.runs.folder import RunFolder
@@ -18,16 +19,18 @@ class Schedule:
 
     def __init__(self, run: RunFolder, components: Components, done: int, observers: Observers) -> None:
         self.run, self.components, self.done, self.observers = run, components, done, observers
-        self.config = components.config
+        self.config, self.world = components.config, components.world
         self.evaluations = Evaluations(run, components, observers)
-        components.collector.log = run.log
+        self.gather = GroupGatherer(self.world, components.examples, run.log)
+        components.collector.log = self.gather.note
 
     def run_to_end(self) -> tuple[int, Stop | None]:
         """The steps made in all, and why the run stopped early, if it did."""
         config, run, components = self.config, self.run, self.components
-        run.log(f"training {config.model} on {len(components.examples)} examples of {', '.join(config.data.train)}")
-        for line in components.skipped:
-            run.log(line)
+        if self.world.is_main:
+            run.log(f"training {config.model} on {len(components.examples)} examples of {', '.join(config.data.train)}")
+            for line in components.skipped:
+                run.log(line)
         if config.gate.enabled and self.done < config.train.steps:
             self._check_parity(self.done)
         if config.eval.before and self.done == 0:
@@ -35,7 +38,7 @@ class Schedule:
         steps, stopped = config.train.steps, None
         self.observers.phase("training", steps)
         try:
-            run_loop(self.done, steps, components.collector, components.trainer, self._after_step)
+            run_loop(self.done, steps, components.collector, components.trainer, self.gather, self._after_step)
         except _Stopped as early:
             steps, stopped = early.step, early.why
         finally:
@@ -56,7 +59,7 @@ class Schedule:
         stop, new_best = None, False
         if every and step.number % every == 0 and not last:
             stop = self.evaluations.at(step.number)
-            new_best = train.keep_best and self.run.best_step() == step.number
+            new_best = self.world.from_main(lambda: train.keep_best and self.run.best_step() == step.number)
             self.observers.phase("training", train.steps)
         if last or stop or new_best or (train.save_every > 0 and step.number % train.save_every == 0):
             self._save(step.number)
@@ -68,6 +71,8 @@ class Schedule:
             self.observers.phase("training", train.steps)
 
     def _save(self, step: int) -> None:
+        if not self.world.is_main:
+            return
         with self.run.checkpoints.save(step) as folder:
             save_checkpoint(folder, self.components.trainer, step)
         self.observers.saved(step, self.run.checkpoints.at(step).path)
@@ -75,10 +80,15 @@ class Schedule:
 
     def _prune(self) -> None:
         train = self.config.train
+        if not self.world.is_main:
+            return
         self.run.checkpoints.prune(train.keep_checkpoints, self.run.best_step() if train.keep_best else None)
 
     def _check_parity(self, step: int) -> None:
-        """Ask the parity gate about the training stream's first prompts. Raises `ModelError` if it fails."""
+        """Ask the parity gate about the training stream's first prompts, on every rank.
+
+        Raises `ModelError` if it fails.
+        """
         self.observers.phase("checking that engine and trainer agree")
         components, config = self.components, self.config
         components.engine.sync(components.policy, step)

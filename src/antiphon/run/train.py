@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from antiphon.config import Config
-from antiphon.distributed.device import prepare_cpu, release_memory
+from antiphon.distributed.device import prepare_cpu, release_memory, resolve_device
+from antiphon.distributed.world import World
+from antiphon.errors import RankError
 from antiphon.evaluate.watch import Stop
 from antiphon.rewards.load import RewardSpec, in_recipe
 from antiphon.run.components import Components, pinned
@@ -73,28 +75,59 @@ def train(
     else a new one); the recipe then is the run's own (see `antiphon.run.resume.resumed_config` for changing it).
     `observers` are told what happens after the run folder is written, such as a terminal.
     `reward` stands in place of the recipe's, and may hold functions themselves (see `load_reward`).
+
+    Under torchrun every rank calls this and gets the same result; rank 0 alone writes and tells `observers`.
     """
-    began = time.perf_counter()
-    config = pinned(config)
-    if reward is not None:
-        config = config.model_copy(update={"reward": in_recipe(reward)})
     prepare_cpu(config.threads)
     release_memory()  # Of earlier runs in this process.
-    found = find_resumable(config, resume)
+    world = World.from_environment(resolve_device(config.device))
+    try:
+        with world.failing_together():
+            return _train(config, resume, observers if world.is_main else (), command, reward, world)
+    finally:
+        world.part()
+
+
+def _train(
+    config: Config,
+    resume: str | None,
+    observers: Sequence[Observer],
+    command: Sequence[str],
+    reward: RewardSpec | None,
+    world: World,
+) -> TrainResult:
+    began = time.perf_counter()
+    config = world.from_main(lambda: pinned(config))
+    if reward is not None:
+        config = config.model_copy(update={"reward": in_recipe(reward)})
+    found = world.from_main(lambda: find_resumable(config, resume))
     run, components, done = (
-        _new(config, command, observers, reward) if found is None else _resumed(config, *found, observers, reward)
+        _new(config, command, observers, reward, world)
+        if found is None
+        else _resumed(config, *found, observers, reward, world)
     )
     everyone = Observers()
-    everyone.all = [
-        Plots(),  # Drawn before the state says that the run is over.
-        FolderWriter(components.pieces),
-        ZeroVarianceWarning(everyone.noted),
-        *observers,
-    ]
+    if world.is_main:
+        everyone.all = [
+            Plots(),  # Drawn before the state says that the run is over.
+            FolderWriter(components.pieces),
+            ZeroVarianceWarning(everyone.noted),
+            *observers,
+        ]
     schedule = Schedule(run, components, done, everyone)
-    everyone.started(run, done)
+    steps, stopped = _followed(schedule, everyone)
+    result = world.from_main(lambda: _result(schedule, steps, stopped, time.perf_counter() - began))
+    world.close()
+    return result
+
+
+def _followed(schedule: Schedule, everyone: Observers) -> tuple[int, Stop | None]:
+    """The schedule's run to its end, of which `everyone` is told, whatever it is."""
+    run, world = schedule.run, schedule.world
+    everyone.started(run, schedule.done)
     try:
-        steps, stopped = schedule.run_to_end()
+        with world.failing_together():
+            return schedule.run_to_end()
     except KeyboardInterrupt:
         kept = run.checkpoints.latest()
         everyone.noted(
@@ -103,35 +136,49 @@ def train(
         everyone.finished("interrupted", run.status.step)
         raise
     except BaseException as error:
-        everyone.finished("failed", run.status.step, f"{type(error).__name__}: {error}")
+        reason = str(error) if isinstance(error, RankError) else f"{type(error).__name__}: {error}"
+        everyone.finished("failed", run.status.step, reason)
+        if not world.part():  # Rank 0 is busy and will be ended before it hears of this.
+            run.update("failed", error=f"rank {world.rank}: {reason}")
         raise
-    latest = run.checkpoints.latest()
+
+
+def _result(schedule: Schedule, steps: int, stopped: Stop | None, seconds: float) -> TrainResult:
+    latest = schedule.run.checkpoints.latest()
     before, after = (schedule.evaluations.saved(step) for step in (0, steps))
-    return TrainResult(run, steps, time.perf_counter() - began, latest.path if latest else None, before, after, stopped)
+    return TrainResult(schedule.run, steps, seconds, latest.path if latest else None, before, after, stopped)
 
 
 def _new(
-    config: Config, command: Sequence[str], observers: Sequence[Observer], reward: RewardSpec | None
+    config: Config, command: Sequence[str], observers: Sequence[Observer], reward: RewardSpec | None, world: World
 ) -> tuple[RunFolder, Components, int]:
-    components = Components(config, config.model, Observers(observers), reward)
-    run = RunFolder.create(config, command or sys.argv)
-    components.write_transcripts(run)
+    components = Components(config, config.model, Observers(observers), reward, world=world)
+    run = world.from_main(lambda: RunFolder.create(config, command or sys.argv))
+    if world.is_main:
+        components.write_transcripts(run)
     return run, components, 0
 
 
 def _resumed(
-    config: Config, run: RunFolder, done: int, observers: Sequence[Observer], reward: RewardSpec | None
+    config: Config,
+    run: RunFolder,
+    done: int,
+    observers: Sequence[Observer],
+    reward: RewardSpec | None,
+    world: World,
 ) -> tuple[RunFolder, Components, int]:
     """The run with its weights, optimizer and folder as they were after `done` steps."""
-    run.require_free()
+    if world.is_main:
+        run.require_free()
     whole = done and not config.lora
     weights = str(run.checkpoints.at(done).path) if whole else config.model
-    components = Components(config, weights, Observers(observers), reward, run.transcripts())
+    components = Components(config, weights, Observers(observers), reward, run.transcripts(), world)
     if done:
         load_checkpoint(run.checkpoints.at(done).path, components.trainer)
-    run.claim()
-    run.write_config(config)
-    components.write_transcripts(run)
-    run.truncate_after(done)
-    run.log(f"resumed from step {done}")
+    if world.is_main:
+        run.claim()
+        run.write_config(config)
+        components.write_transcripts(run)
+        run.truncate_after(done)
+        run.log(f"resumed from step {done}")
     return run, components, done

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -162,12 +162,12 @@ class RunFolder:
         """Writes `rollouts/step-NNNNNN.parquet`."""
         write_rollouts(self.path / "rollouts" / f"{step_name(step)}.parquet", rows)
 
-    def save_clip(self, name: str, waveform: np.ndarray, rate: Hertz) -> str | None:
-        """Copies a mono waveform [samples] at `rate` to `audio/`, once, and returns the path within the run.
+    def save_clip(self, name: str, load: Callable[[], np.ndarray], rate: Hertz) -> str | None:
+        """Copies what `load` gives, mono [samples] at `rate`, to `audio/`, once, and returns the path within the run.
 
         None when `train.audio_copies` other clips are there already.
         """
-        file = clips.save_clip(self.path / "audio", name, lambda: waveform, rate, self.config.train.audio_copies)
+        file = clips.save_clip(self.path / "audio", name, load, rate, self.config.train.audio_copies)
         return None if file is None else f"audio/{file}"
 
     def save_eval_clip(self, clip: Clip, rate: Hertz) -> str | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from antiphon.distributed.device import memory_gb
 from antiphon.evaluate.metrics import main_measure
@@ -14,6 +16,7 @@ from antiphon.run.observers.observer import Observer
 from antiphon.runs.folder import RunFolder
 from antiphon.runs.rollouts import RolloutRow
 from antiphon.runs.status import State
+from antiphon.types import Clip, Prompt
 
 
 class FolderWriter(Observer):
@@ -63,11 +66,9 @@ def _rows(run: RunFolder, step: Step, pieces: Pieces | None) -> list[RolloutRow]
     rows = []
     by_completion = iter(step.advantages.tolist())
     for group in step.groups:
-        clip, waveform = group.example.clip, group.prompt.waveform
+        clip, heard = group.example.clip, group.prompt.seconds > 0
         source = clip.name if clip else None
-        copy = None
-        if clip is not None and waveform is not None:
-            copy = run.save_clip(clip.name, waveform, group.prompt.rate)
+        copy = run.save_clip(clip.name, _loader(group.prompt, clip), group.prompt.rate) if clip and heard else None
         for sample, (completion, answer, reward) in enumerate(
             zip(group.completions, group.answers, group.rewards or [None] * len(group.completions), strict=True)
         ):
@@ -76,7 +77,7 @@ def _rows(run: RunFolder, step: Step, pieces: Pieces | None) -> list[RolloutRow]
                     step=step.number,
                     example_id=group.example.id,
                     sample=sample,
-                    prompt=group.prompt.context if waveform is not None else group.prompt.instruction,
+                    prompt=group.prompt.context if heard else group.prompt.instruction,
                     reference=group.example.text,
                     text=answer,
                     token_ids=completion.token_ids,
@@ -91,3 +92,8 @@ def _rows(run: RunFolder, step: Step, pieces: Pieces | None) -> list[RolloutRow]
                 )
             )
     return rows
+
+
+def _loader(prompt: Prompt, clip: Clip) -> Callable[[], np.ndarray]:
+    """Gives the waveform, which is read anew where another rank heard it."""
+    return lambda: clip.load(prompt.rate) if prompt.waveform is None else prompt.waveform
