@@ -12,6 +12,7 @@ import soundfile
 from conftest import write_rows
 
 from antiphon.audio.decode import read_audio
+from antiphon.cli import output
 from antiphon.data.corpora.sets import builtin_set
 from antiphon.evaluate.metrics import measure, summarise
 
@@ -150,7 +151,7 @@ def test_limit_takes_the_first_rows(cli, speech, tmp_path):
 
 
 def test_eval_shows_people_a_table_and_the_worst_rows(cli, speech, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(output.tables, "width", 120)
     shown = cli("eval", "builtin:student", "--data", speech / "train.jsonl")
     for heading in (
         "set",

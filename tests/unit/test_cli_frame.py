@@ -9,6 +9,7 @@ import typer
 
 from antiphon import __version__
 from antiphon.cli import main as frame
+from antiphon.cli import output
 from antiphon.cli.main import main
 from antiphon.config import load_config
 from antiphon.errors import AntiphonError
@@ -117,7 +118,7 @@ def test_runs_are_one_line_of_json(tmp_path, capsys):
 
 
 def test_runs_are_a_table_for_people(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(output.tables, "width", 160)
     run = make_run(tmp_path)
     run_main("runs", "--output", str(tmp_path))
     shown = capsys.readouterr().out
