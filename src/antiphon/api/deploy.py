@@ -203,6 +203,6 @@ class ModelDeployment:
 
 
 def _require_extra() -> None:
-    for package in ("fastapi", "uvicorn", "multipart"):
+    for package in ("fastapi", "uvicorn", "multipart", "prometheus_client"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError("serving a model", package, "serve")

@@ -102,7 +102,7 @@ def _needed() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name not in ("fastapi", "uvicorn", "python_multipart", "starlette", "anyio"):
+        if error.name not in ("fastapi", "uvicorn", "python_multipart", "starlette", "anyio", "prometheus_client"):
             raise
         raise MissingExtraError("antiphon serve", error.name, "serve") from error
 

@@ -98,7 +98,7 @@ class Chat:
         return sse({**self._head, "object": "chat.completion.chunk", "choices": whole, **more})
 
     def _count(self) -> None:
-        self.service.metrics.completion_tokens += sum(len(row.token_ids) for row in self.job.rows)
+        self.service.metrics.completion_tokens.inc(sum(len(row.token_ids) for row in self.job.rows))
 
     def _usage(self) -> dict[str, int]:
         said = sum(len(row.token_ids) for row in self.job.rows)

@@ -81,7 +81,7 @@ class Service:
         if self.policy.rate == 0:
             raise HTTPException(400, f"{self.name} is a text model and hears nothing; use /v1/chat/completions")
         async with self.uploads.waveform(file, name, self.policy.rate) as waveform:
-            self.metrics.audio_seconds += len(waveform) / self.policy.rate
+            self.metrics.audio_seconds.inc(len(waveform) / self.policy.rate)
             yield waveform
 
     def decoded(self, token_ids: Sequence[int]) -> str:

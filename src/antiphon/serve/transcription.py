@@ -109,7 +109,7 @@ class Transcription:
     def _close(self, job: Job, start: Seconds, end: Seconds) -> None:
         policy, completion = self.service.policy, job.completions[0]
         text, language = policy.answer(completion.text), policy.named_language(completion.text)
-        self.service.metrics.completion_tokens += len(completion.token_ids)
+        self.service.metrics.completion_tokens.inc(len(completion.token_ids))
         self.segments.append(Segment(start, end, text, language, completion))
 
     def verbose(self) -> dict[str, Any]:
