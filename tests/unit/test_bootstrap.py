@@ -28,6 +28,19 @@ def test_the_seed_decides_everything() -> None:
     assert interval(errors, lengths, seed=3) != interval(errors, lengths, seed=4)
 
 
+@pytest.mark.parametrize("size", [2, 7, 60, 900])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_scipy_draws_what_is_drawn_by_hand(size: int, seed: int) -> None:
+    made = np.random.default_rng([size, seed])
+    lengths = made.integers(size < 60, 14, size=size)
+    lengths[0] += 1
+    errors = made.integers(0, 6, size=size)
+    draw = np.random.default_rng(seed).integers(0, size, size=(500, size))
+    drawn, said = errors[draw].sum(axis=1), lengths[draw].sum(axis=1)
+    expected = np.quantile(drawn[said > 0] / said[said > 0], [(1 - 0.9) / 2, (1 + 0.9) / 2])
+    assert interval(errors, lengths, level=0.9, resamples=500, seed=seed) == tuple(expected)
+
+
 def test_coverage_is_near_the_level() -> None:
     draw = np.random.default_rng(0)
     truth, replicas, covered = 0.2, 200, 0

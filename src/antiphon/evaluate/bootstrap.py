@@ -49,9 +49,21 @@ def bootstrap_ci(
     sums = _sums_per_block(np.stack([_vector(errors), _vector(ref_lengths)], axis=1), blocks)
     if len(sums) < 2 or sums[:, 1].sum() == 0:
         return None
-    drawn = _resampled_sums(sums, resamples, seed)
-    drawn = drawn[drawn[:, 1] > 0]
-    return _interval(drawn[:, 0] / drawn[:, 1], level)
+    from scipy import stats  # Here, as it takes as long to import as most commands take.
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rates = stats.bootstrap(
+            (sums[:, 0], sums[:, 1]),
+            lambda of_errors, of_lengths, axis: of_errors.sum(axis) / of_lengths.sum(axis),
+            paired=True,
+            vectorized=True,
+            n_resamples=resamples,
+            batch=max(1, _DRAWS_AT_ONCE // len(sums)),
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        ).bootstrap_distribution
+    # Not scipy's interval: that is NaN where a single draw has no reference unit.
+    return _interval(rates[np.isfinite(rates)], level)
 
 
 def paired_bootstrap(
