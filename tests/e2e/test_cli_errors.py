@@ -110,7 +110,7 @@ def test_transcribe_names_the_bad_file(cli, tmp_path, case):
         ('{"audio": "a.wav"}', 'line 1: the row has no "text", only "audio"'),
         ('["a.wav", "one"]', "line 1: the line holds a list, not a JSON object"),
         ('{"audio": "a.wav", "text": "one", "task": "ars"}', 'line 1: unknown task "ars"; did you mean "asr"?'),
-        ("", "the file has no rows; write one JSON object per line"),
+        ("", "the set has no rows; add at least one"),
     ],
 )
 def test_a_malformed_line_is_named(cli, recipe, tmp_path, line, message):

@@ -19,8 +19,8 @@ from tiny_hub import flac, write_repository
 
 from antiphon.cli import options
 from antiphon.config import load_config
-from antiphon.data import open_asr
 from antiphon.data.corpora.sets import builtin_set
+from antiphon.data.readers import open_asr
 from antiphon.evaluate.normalisers import load_normaliser
 from antiphon.evaluate.sets import evaluate_sets
 from antiphon.evaluate.subject import LocalModel

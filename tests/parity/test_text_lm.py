@@ -8,12 +8,17 @@ from tiny_text import tiny
 
 from antiphon.config import load_config
 from antiphon.data.check import check
-from antiphon.data.jsonl import load_jsonl, read_jsonl
+from antiphon.data.rows import ReadOptions
+from antiphon.data.source import read_set
 from antiphon.data.stats import stats
 from antiphon.errors import ConfigError, ModelError
 from antiphon.models.text_lm import TextLM
 from antiphon.tasks.load import prompter
 from antiphon.types import Prompt
+
+
+def examples_of(path, **options):
+    return read_set(path, ReadOptions(**options)).require_good().examples
 
 
 def test_bf16_weights_are_accepted():
@@ -79,13 +84,13 @@ def test_thoughts_are_no_part_of_an_answer():
 def test_rows_of_the_text_task_become_prompts_without_audio(tmp_path):
     path = tmp_path / "questions.jsonl"
     path.write_text('{"prompt": "2+2?", "text": "4"}\n{"prompt": "Hi", "text": "", "id": 7}\n')
-    examples = load_jsonl(path, default_task="text")
+    examples = examples_of(path, task="text")
     make = prompter(load_config(overrides=["task=text", "context=Be brief."]), rate=0)
     first, second = (make(example) for example in examples)
     assert (first.instruction, first.context, first.waveform, examples[0].text) == ("2+2?", "Be brief.", None, "4")
     assert (second.id, second.instruction) == ("7", "Hi")
     assert check(path).good == 0  # without a task, rows are of speech
-    assert (check(path, task="text").good, stats(path, task="text").utterances) == (2, 2)
+    assert (check(path, ReadOptions(task="text")).good, stats(path, ReadOptions(task="text")).utterances) == (2, 2)
     path.write_text('{"task": "text", "prompt": "2+2?", "text": "4"}\n')
     assert (check(path).good, stats(path).utterances) == (1, 1)
 
@@ -102,7 +107,7 @@ def test_rows_of_the_text_task_become_prompts_without_audio(tmp_path):
 def test_bad_rows_of_the_text_task_are_named(tmp_path, rows, line, reason):
     path = tmp_path / "questions.jsonl"
     path.write_text("\n".join(rows))
-    (bad,) = read_jsonl(path, default_task="text").bad
+    (bad,) = read_set(path, ReadOptions(task="text")).bad
     assert (bad.line, bad.reason[: len(reason)]) == (line, reason)
 
 

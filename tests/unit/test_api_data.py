@@ -21,10 +21,16 @@ from antiphon.api.prepare import set_specs
 from antiphon.api.recordings import as_uri, encoded
 from antiphon.audio.embedded import decode_uri, encode_uri
 from antiphon.audio.encode import wav
-from antiphon.data.check import validate
 from antiphon.data.corpora.sets import builtin_set
-from antiphon.data.jsonl import load_jsonl, read_jsonl
+from antiphon.data.rows import ReadOptions
+from antiphon.data.source import read_set
+from antiphon.data.validate import validate
 from antiphon.errors import AudioError, ConfigError, DataError
+
+
+def examples_of(path, **options):
+    return read_set(path, ReadOptions(**options)).require_good().examples
+
 
 RATE = 16000
 TONE = np.sin(np.arange(RATE // 2) / 20).astype(np.float32) / 2
@@ -43,17 +49,17 @@ def write(path: Path, *rows: dict) -> Path:
 
 def test_a_data_uri_is_a_recording(tmp_path):
     file = write(tmp_path / "a.jsonl", {"audio": encode_uri(wav(TONE, RATE)), "text": "a tone", "begin_time": 0.1})
-    (example,) = load_jsonl(file)
+    (example,) = examples_of(file)
     assert example.clip is not None
     assert np.array_equal(example.clip.load(RATE), TONE[RATE // 10 :])
     assert example.clip.name.startswith("data:audio/wav;base64,")
     assert len(example.clip.name) < 100, "messages and rollouts name the clip, and do not hold it"
-    assert example.id == load_jsonl(file)[0].id
+    assert example.id == examples_of(file)[0].id
 
 
 def test_a_list_of_one_is_a_recording_and_of_two_is_none(tmp_path):
     one, two = {"audios": [encode_uri(flac())], "label": "a"}, {"audios": ["a.wav", "b.wav"], "label": "b"}
-    rows = read_jsonl(write(tmp_path / "a.jsonl", one, two), {"audio": "audios", "text": "label"})
+    rows = read_set(write(tmp_path / "a.jsonl", one, two), ReadOptions(columns={"audio": "audios", "text": "label"}))
     assert [example.text for example in rows.examples] == ["a"]
     assert str(rows.bad[0]) == 'line 2: "audios" lists 2 recordings; a row has one'
 
@@ -68,7 +74,7 @@ def test_a_list_of_one_is_a_recording_and_of_two_is_none(tmp_path):
     ],
 )
 def test_a_damaged_data_uri_is_named_by_its_line(tmp_path, uri, fault):
-    examples = load_jsonl(write(tmp_path / "a.jsonl", {"audio": uri, "text": "a", "id": "first"}))
+    examples = examples_of(write(tmp_path / "a.jsonl", {"audio": uri, "text": "a", "id": "first"}))
     with pytest.raises(DataError, match=f"(?s)line 7 .*first.*{fault}"):
         validate(examples, 30.0, lines={"first": 7})
 
@@ -120,7 +126,7 @@ class Tones(MultimodalDataset):
 def test_the_rows_of_a_class_become_a_data_set_on_disk(tmp_path):
     (spec,) = set_specs(Tones(), tmp_path)
     assert Path(spec).name == "Tones.jsonl", "what reports call the set"
-    first, second = load_jsonl(spec)
+    first, second = examples_of(spec)
     assert (first.text, second.text) == ("a tone", "again")
     assert first.columns == {"prompt": "<audio>\nWrite.", "room": "attic"}
     for example in (first, second):
@@ -158,7 +164,7 @@ def test_what_was_prepared_is_forgotten_when_the_file_of_the_class_changes(tmp_p
         importlib.invalidate_caches()
         linecache.clearcache()
         (spec,) = set_specs(importlib.import_module("asked").Asked(), tmp_path)
-        assert load_jsonl(spec)[0].columns["prompt"] == request
+        assert examples_of(spec)[0].columns["prompt"] == request
 
 
 def test_a_class_may_write_other_rows_for_evaluation(tmp_path):
@@ -170,15 +176,15 @@ def test_a_class_may_write_other_rows_for_evaluation(tmp_path):
                 self._write_jsonl(rows[1:], place)
 
     train, held_out = set_specs(Split(), tmp_path, with_eval=True)
-    assert [one.text for one in load_jsonl(train)] == ["a tone"]
-    assert [one.text for one in load_jsonl(held_out)] == ["again"]
+    assert [one.text for one in examples_of(train)] == ["a tone"]
+    assert [one.text for one in examples_of(held_out)] == ["again"]
     assert Path(held_out).name == "Split-eval.jsonl"
 
 
 def test_a_list_of_rows_is_a_data_set(tmp_path):
     (tmp_path / "a.flac").write_bytes(flac())
     rows = [{"audio": str(tmp_path / "a.flac"), "text": "a", "id": 5}, {"audio": flac(TONE / 2), "text": "b"}]
-    first, second = load_jsonl(set_specs(rows, tmp_path)[0])
+    first, second = examples_of(set_specs(rows, tmp_path)[0])
     assert (first.id, first.text, second.text) == ("5", "a", "b")
     assert set_specs(rows, tmp_path) == set_specs(rows, tmp_path)
 
@@ -206,7 +212,7 @@ def test_rows_in_writing(tmp_path):
 
     asked = [{"role": "user", "content": "How?"}]
     rows = [{"messages": "Why?", "label": "Because."}, {"messages": asked, "label": "So."}]
-    examples = load_jsonl(set_specs(Questions(rows=rows), tmp_path)[0])
+    examples = examples_of(set_specs(Questions(rows=rows), tmp_path)[0])
     assert [(one.task, one.columns["prompt"], one.text) for one in examples] == [
         ("text", "Why?", "Because."),
         ("text", "How?", "So."),
@@ -253,7 +259,7 @@ def test_a_class_reads_the_hub_as_it_stands(hub, tmp_path):
     assert [(row["label"], row["speaker"]) for row in rows] == [("A", "7"), ("B", "7")]
     assert decode_uri(rows[1]["audios"][0]) == flac(TONE / 2), "as it is on the hub, not encoded again"
     assert rows[0]["prompt"].startswith("<audio>\n")
-    examples = load_jsonl(set_specs(Sentences(), tmp_path)[0])
+    examples = examples_of(set_specs(Sentences(), tmp_path)[0])
     assert [(one.text, one.speaker) for one in examples] == [("A", "7"), ("B", "7")]
 
 

@@ -11,11 +11,18 @@ import soundfile
 from typer.testing import CliRunner
 
 from antiphon.cli.data import app, parse_columns
-from antiphon.data.check import Spread, check, validate
-from antiphon.data.jsonl import load_jsonl, read_jsonl
+from antiphon.data.check import Spread, check
+from antiphon.data.rows import ReadOptions
+from antiphon.data.source import read_set
 from antiphon.data.stats import Share, stats
+from antiphon.data.validate import validate
 from antiphon.errors import ConfigError, DataError
 from antiphon.types import Example
+
+
+def examples_of(path, **options):
+    return read_set(path, ReadOptions(**options)).require_good().examples
+
 
 RATE = 8000
 
@@ -108,7 +115,7 @@ def test_a_file_without_rows_gives_an_empty_report(tmp_path: Path):
 
 
 def test_progress_counts_every_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("antiphon.data.check._BATCH", 3)
+    monkeypatch.setattr("antiphon.data.validate._BATCH", 3)
     seen: list[int] = []
     check(dataset(tmp_path, *good_rows(tmp_path)), on_progress=seen.append)
     assert seen == [1, 2, 3, 4]
@@ -138,7 +145,7 @@ def test_statistics_list_the_rows_that_they_leave_out(tmp_path: Path):
 
 
 def test_validation_keeps_good_examples_as_they_are(tmp_path: Path):
-    examples = load_jsonl(dataset(tmp_path, *good_rows(tmp_path)))
+    examples = examples_of(dataset(tmp_path, *good_rows(tmp_path)))
     assert validate(examples, max_seconds=3.0) == (examples, [])
 
 
@@ -150,7 +157,7 @@ def test_validation_stops_at_bad_audio_and_names_line_and_remedy(tmp_path: Path)
         {"audio": clip(tmp_path, "long.wav", 4.5), "text": "x", "id": "long"},
         {"audio": truncated(tmp_path), "text": "x", "id": "cut"},
     )
-    rows = read_jsonl(path)
+    rows = read_set(path)
     with pytest.raises(DataError) as error:
         validate(rows.examples, max_seconds=4, lines=rows.lines, source="data.jsonl")
     lines = str(error.value).splitlines()
@@ -164,7 +171,7 @@ def test_validation_stops_at_bad_audio_and_names_line_and_remedy(tmp_path: Path)
 
 
 def test_validation_skips_and_lists_what_it_skipped(tmp_path: Path):
-    rows = read_jsonl(dataset(tmp_path, *good_rows(tmp_path), {"audio": truncated(tmp_path), "text": "x"}))
+    rows = read_set(dataset(tmp_path, *good_rows(tmp_path), {"audio": truncated(tmp_path), "text": "x"}))
     kept, skipped = validate(rows.examples, 2.0, 0.75, on_bad_audio="skip", lines=rows.lines)
     assert [example.id for example in kept] == ["a", "b"]
     assert [row.line for row in skipped] == [3, 4, 5]
@@ -175,7 +182,7 @@ def test_validation_skips_and_lists_what_it_skipped(tmp_path: Path):
 
 
 def test_validation_does_not_skip_everything(tmp_path: Path):
-    examples = load_jsonl(dataset(tmp_path, {"audio": "none.wav", "text": "x"}))
+    examples = examples_of(dataset(tmp_path, {"audio": "none.wav", "text": "x"}))
     with pytest.raises(DataError, match="No example is left; correct the data"):
         validate(examples, 30, on_bad_audio="skip")
 
@@ -242,7 +249,7 @@ def test_untranscribed_rows_are_good_where_they_may_be(tmp_path: Path):
     good_rows(tmp_path)
     path = dataset(tmp_path, {"audio": "a.wav"}, {"audio": "b.flac", "text": None}, {"audio": "c.wav", "text": "yes"})
     assert [row.line for row in check(path).bad] == [1, 2]
-    allowed = check(path, text_required=False)
+    allowed = check(path, ReadOptions(text_required=False))
     assert (allowed.good, allowed.bad, allowed.empty_texts) == (3, [], 2)
     shown = CliRunner().invoke(app, ["check", str(path), "--untranscribed", "--json"])
     assert (shown.exit_code, json.loads(shown.output)["bad"]) == (0, [])

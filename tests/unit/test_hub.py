@@ -12,10 +12,18 @@ import pytest
 from tiny_hub import flac, write_repository
 
 from antiphon.config import load_config
-from antiphon.data import hub, open_asr
-from antiphon.data.hub import HubSet, load_hub
-from antiphon.data.source import load_set, named_sets
+from antiphon.data.check import check
+from antiphon.data.readers import hub, open_asr
+from antiphon.data.readers.hub import HubSet
+from antiphon.data.rows import ReadOptions
+from antiphon.data.source import load_set, named_sets, read_set
+from antiphon.data.stats import stats
 from antiphon.errors import AudioError, ConfigError, DataError, MissingExtraError
+from antiphon.types import Example
+
+
+def load_hub(source: HubSet, **options: Any) -> list[Example]:
+    return read_set(str(source), ReadOptions(**options)).require_good().examples
 
 
 def rows(*texts: str | None, key: str = "text", **more: Any) -> list[dict[str, Any]]:
@@ -56,7 +64,7 @@ def test_a_name_that_is_none_is_refused(spec):
 
 def test_rows_are_examples_whose_recordings_we_decode(tmp_path):
     source = german(tmp_path, rows("eins", "zwei drei", key="sentence", speaker=7, accent="north"))
-    examples = load_hub(source, {})
+    examples = load_hub(source)
     assert [(one.id, one.text, one.speaker, dict(one.columns)) for one in examples] == [
         ("0", "eins", "7", {"accent": "north"}),
         ("1", "zwei drei", "7", {"accent": "north"}),
@@ -66,16 +74,16 @@ def test_rows_are_examples_whose_recordings_we_decode(tmp_path):
     assert len(clip.load(16000)) == 8800
     assert len(clip.load(8000)) == 4400
     assert clip.name == f"{source}#1"
-    first = load_hub(source, {}, limit=1)
+    first = load_hub(source, limit=1)
     assert [one.text for one in first] == ["eins"]
     assert first[0].clip == examples[0].clip, "streamed or not, it is the same recording"
 
 
 def test_ids_of_the_set_are_kept_where_they_tell_rows_apart(tmp_path):
     table = [{**row, "id": id} for row, id in zip(rows("a", "b"), ("x", "y"), strict=True)]
-    assert [one.id for one in load_hub(german(tmp_path / "1", table), {})] == ["x", "y"]
+    assert [one.id for one in load_hub(german(tmp_path / "1", table))] == ["x", "y"]
     same = [{**row, "id": "x"} for row in table]
-    assert [one.id for one in load_hub(german(tmp_path / "2", same), {})] == ["0", "1"]
+    assert [one.id for one in load_hub(german(tmp_path / "2", same))] == ["0", "1"]
 
 
 def test_recordings_may_lie_beside_the_table(tmp_path):
@@ -83,7 +91,7 @@ def test_recordings_may_lie_beside_the_table(tmp_path):
     table = rows("a", "b")
     for row, name in zip(table, ("a.flac", "gone.flac"), strict=True):
         row["audio"] = {"bytes": None, "path": str(tmp_path / name)}
-    there, gone = load_hub(german(tmp_path, table), {})
+    there, gone = load_hub(german(tmp_path, table))
     assert len(there.clip.load(16000)) == 8000
     with pytest.raises(AudioError, match=r"de:test#1: .*gone.flac cannot be read"):
         gone.clip.load(16000)
@@ -93,7 +101,7 @@ def test_recordings_may_lie_beside_the_table(tmp_path):
 def test_what_datasets_has_saved_is_a_set_too(tmp_path, split):
     table = datasets.Dataset.from_list(rows("a", "b")).cast_column("audio", datasets.Audio(decode=False))
     (datasets.DatasetDict({split: table}) if split else table).save_to_disk(tmp_path / "saved")
-    examples = load_hub(HubSet(str(tmp_path / "saved"), None, split or "test"), {})
+    examples = load_hub(HubSet(str(tmp_path / "saved"), None, split or "test"))
     assert [one.text for one in examples] == ["a", "b"]
     assert len(examples[1].clip.load(16000)) == 8800
 
@@ -101,14 +109,14 @@ def test_what_datasets_has_saved_is_a_set_too(tmp_path, split):
 def test_a_row_without_a_recording_is_named(tmp_path):
     whole, empty = rows("a", "b")
     empty["audio"] = {"bytes": None, "path": None}
-    _, example = load_hub(german(tmp_path, [whole, empty]), {})
+    _, example = load_hub(german(tmp_path, [whole, empty]))
     with pytest.raises(AudioError, match="#1: the row has no recording"):
         example.clip.load(16000)
 
 
 def test_a_folder_that_has_changed_is_read_anew_and_another_of_its_name_is_another(tmp_path):
     said = [
-        load_hub(german(tmp_path / folder, rows(text)), {})[0].text
+        load_hub(german(tmp_path / folder, rows(text)))[0].text
         for folder, text in (("1", "first"), ("2", "second"), ("1", "third"))
     ]
     assert said == ["first", "second", "third"]
@@ -129,14 +137,14 @@ def test_a_damaged_recording_is_named(tmp_path):
     with pytest.raises(DataError, match=r"hf:.*:de:test#0: not audio"):
         load_set(str(source), load_config())
     with pytest.raises(AudioError, match="#0: not audio"):
-        load_hub(source, {})[0].clip.load(16000)
+        load_hub(source)[0].clip.load(16000)
 
 
 def test_rows_without_text_are_refused_unless_they_may_be(tmp_path):
     source = german(tmp_path, rows("a", None))
-    with pytest.raises(DataError, match=r"1 of 2 row\(s\) cannot be used:\n  example 1: 'text' is null"):
-        load_hub(source, {})
-    assert [one.text for one in load_hub(source, {}, text_required=False)] == ["a", ""]
+    with pytest.raises(DataError, match=r"1 of 2 row\(s\) cannot be used:\n  row 1 \(example 1\): \"text\" is null"):
+        load_hub(source)
+    assert [one.text for one in load_hub(source, text_required=False)] == ["a", ""]
 
 
 def test_what_is_not_there_is_said(tmp_path):
@@ -149,7 +157,7 @@ def test_what_is_not_there_is_said(tmp_path):
         (HubSet(repository, "de"), {"audio": "sound"}, "has no column of audio 'sound'; its columns are audio, text"),
     ):
         with pytest.raises(DataError, match=message):
-            load_hub(source, columns, limit=1)
+            load_hub(source, columns=columns, limit=1)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +178,7 @@ def test_a_hub_that_does_not_answer_or_asks_for_a_login_is_told_with_a_remedy(mo
 
     monkeypatch.setattr(datasets, "load_dataset", refuse)
     with pytest.raises(DataError, match=remedy):
-        load_hub(HubSet("a/b"), {})
+        load_hub(HubSet("a/b"))
 
 
 def test_the_leaderboards_sets_are_its_scored_rows_in_english(tmp_path, monkeypatch):
@@ -193,9 +201,9 @@ def test_every_set_of_the_leaderboard_is_asked_for_by_its_id(monkeypatch):
         asked.append(str(source))
         return []
 
-    monkeypatch.setattr(open_asr, "load_hub", record)
+    monkeypatch.setattr(hub, "rows", record)
     for spec in open_asr.specs():
-        open_asr.load(spec, {}, None)
+        list(open_asr.read(spec, ReadOptions()))
     assert asked == [
         "hf:hf-audio/open-asr-leaderboard:ami_cleaned:test",
         "hf:hf-audio/open-asr-leaderboard:earnings22:test",
@@ -215,4 +223,15 @@ def test_labels_are_their_names(tmp_path):
 def test_without_datasets_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingExtraError, match=r"reading hf:a/b::test needs .* pip install 'antiphon\[hub\]'"):
-        load_hub(HubSet("a/b"), {})
+        load_hub(HubSet("a/b"))
+
+
+def test_a_set_is_checked_and_counted_as_a_file_is(tmp_path):
+    table = rows("eins", None, "zwei drei", language="de")
+    table[2]["audio"]["bytes"] = b"\x00\x01\x02" * 99
+    spec = str(german(tmp_path, table))
+    report = check(spec)
+    assert (report.rows, report.good, report.rates, report.languages) == (3, 1, {16000: 1}, {"de": 1})
+    assert [(row.line, row.id) for row in report.bad] == [("row 1", "1"), ("row 2", "2")]
+    found = stats(spec, ReadOptions(text_required=False, limit=2))
+    assert (found.utterances, found.words, found.empty_texts, found.bad) == (2, 1, 1, [])

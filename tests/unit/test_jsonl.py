@@ -9,8 +9,15 @@ from pathlib import Path
 import pytest
 
 from antiphon.audio.decode import FileClip
-from antiphon.data.jsonl import KNOWN_TASKS, BadRow, load_jsonl, read_jsonl
+from antiphon.data.examples import KNOWN_TASKS
+from antiphon.data.rows import BadRow, ReadOptions
+from antiphon.data.source import read_set
 from antiphon.errors import ConfigError, DataError
+
+
+def examples_of(path, **options):
+    return read_set(path, ReadOptions(**options)).require_good().examples
+
 
 KNOWN = f"(known: {', '.join(sorted(KNOWN_TASKS))})"
 
@@ -23,7 +30,7 @@ def write(folder: Path, *lines: str | dict) -> Path:
 
 def reason(folder: Path, line: str | dict, **options) -> str:
     """Why this one row is bad."""
-    rows = read_jsonl(write(folder, line), **options)
+    rows = read_set(write(folder, line), ReadOptions(**options))
     assert rows.examples == []
     return rows.bad[0].reason
 
@@ -37,7 +44,7 @@ def test_a_full_row(tmp_path: Path):
         tmp_path,
         row(id=7, task="asr", begin_time=1, end_time=2.5, language="en", speaker=1089, snr=12.5, tags=["x"]),
     )
-    (example,) = load_jsonl(path)
+    (example,) = examples_of(path)
     assert (example.id, example.task, example.text) == ("7", "asr", "one two")
     assert (example.language, example.speaker) == ("en", "1089")
     assert example.clip == FileClip(tmp_path / "a.wav", 1.0, 2.5)
@@ -45,7 +52,7 @@ def test_a_full_row(tmp_path: Path):
 
 
 def test_a_row_with_audio_and_text_alone(tmp_path: Path):
-    (example,) = load_jsonl(write(tmp_path, row()))
+    (example,) = examples_of(write(tmp_path, row()))
     assert example.id == hashlib.sha256(b"a.wav\n0.0\nNone").hexdigest()[:16]
     assert example.task == "asr"
     assert (example.language, example.speaker, example.columns) == (None, None, {})
@@ -53,11 +60,11 @@ def test_a_row_with_audio_and_text_alone(tmp_path: Path):
 
 
 def test_minus_one_is_the_whole_file_and_the_same_example(tmp_path: Path):
-    (plain,) = load_jsonl(write(tmp_path, row()))
-    (open_ended,) = load_jsonl(write(tmp_path, row(begin_time=-1, end_time=-1.0)))
-    (from_zero,) = load_jsonl(write(tmp_path, row(audio="./sub/../a.wav", begin_time=0)))
-    (absolute,) = load_jsonl(write(tmp_path, row(audio=str(tmp_path / "a.wav"))))
-    (segment,) = load_jsonl(write(tmp_path, row(end_time=1)))
+    (plain,) = examples_of(write(tmp_path, row()))
+    (open_ended,) = examples_of(write(tmp_path, row(begin_time=-1, end_time=-1.0)))
+    (from_zero,) = examples_of(write(tmp_path, row(audio="./sub/../a.wav", begin_time=0)))
+    (absolute,) = examples_of(write(tmp_path, row(audio=str(tmp_path / "a.wav"))))
+    (segment,) = examples_of(write(tmp_path, row(end_time=1)))
     assert open_ended == plain
     assert from_zero.id == absolute.id == plain.id
     assert segment.id != plain.id
@@ -66,14 +73,14 @@ def test_minus_one_is_the_whole_file_and_the_same_example(tmp_path: Path):
 def test_the_hashed_id_does_not_depend_on_where_the_dataset_lies(tmp_path: Path):
     for name in ("here", "there"):
         (tmp_path / name).mkdir()
-    (here,) = load_jsonl(write(tmp_path / "here", row()))
-    (there,) = load_jsonl(write(tmp_path / "there", row()))
+    (here,) = examples_of(write(tmp_path / "here", row()))
+    (there,) = examples_of(write(tmp_path / "there", row()))
     assert here.id == there.id
 
 
 def test_columns_rename(tmp_path: Path):
     path = write(tmp_path, {"wav": "a.wav", "txt": "hello", "audio": "something else"})
-    (example,) = load_jsonl(path, columns={"audio": "wav", "text": "txt"})
+    (example,) = examples_of(path, columns={"audio": "wav", "text": "txt"})
     assert example.clip == FileClip(tmp_path / "a.wav")
     assert example.text == "hello"
     assert example.columns == {"audio": "something else"}
@@ -81,11 +88,11 @@ def test_columns_rename(tmp_path: Path):
 
 def test_columns_of_an_unknown_field(tmp_path: Path):
     with pytest.raises(ConfigError, match=r'unknown field in data.columns "adio"; did you mean "audio"\?'):
-        read_jsonl(write(tmp_path, row()), columns={"adio": "wav"})
+        read_set(write(tmp_path, row()), ReadOptions(columns={"adio": "wav"}))
 
 
 def test_empty_text_is_a_clip_without_speech(tmp_path: Path):
-    (example,) = load_jsonl(write(tmp_path, row(text="")))
+    (example,) = examples_of(write(tmp_path, row(text="")))
     assert example.text == ""
 
 
@@ -93,7 +100,7 @@ def test_blank_lines_a_byte_order_mark_and_windows_line_ends(tmp_path: Path):
     path = tmp_path / "data.jsonl"
     first, second = (json.dumps(row(id=name, text="Grüße\u2028"), ensure_ascii=False) for name in "ab")
     path.write_bytes(f"\ufeff{first}\r\n\r\n   \n{second}".encode())
-    rows = read_jsonl(path)
+    rows = read_set(path)
     assert [example.text for example in rows.examples] == ["Grüße\u2028"] * 2
     assert rows.lines == {"a": 1, "b": 4}
 
@@ -117,7 +124,7 @@ def test_a_line_that_is_not_an_object(tmp_path: Path):
 def test_bytes_that_are_not_utf8(tmp_path: Path):
     path = tmp_path / "data.jsonl"
     path.write_bytes(b'{"audio": "a.wav", "text": "caf\xe9"}\n' + json.dumps(row()).encode())
-    rows = read_jsonl(path)
+    rows = read_set(path)
     assert rows.bad == [BadRow(1, None, "not UTF-8 at byte 32 of the line; save the file as UTF-8")]
     assert len(rows.examples) == 1
 
@@ -126,7 +133,7 @@ def test_a_utf16_file(tmp_path: Path):
     path = tmp_path / "data.jsonl"
     path.write_text(json.dumps(row()), encoding="utf-16")
     with pytest.raises(DataError, match=r"data\.jsonl: the file is UTF-16; save it as UTF-8"):
-        read_jsonl(path)
+        read_set(path)
 
 
 def test_missing_audio_key(tmp_path: Path):
@@ -165,16 +172,16 @@ def test_fields_of_the_wrong_kind(tmp_path: Path, fields: dict, message: str):
 
 def test_tasks_are_the_callers(tmp_path: Path):
     path = write(tmp_path, row(task="classify"), row(id="b"))
-    examples = load_jsonl(path, default_task="asr", known_tasks=("asr", "classify"))
+    examples = examples_of(path, task="asr")
     assert [example.task for example in examples] == ["classify", "asr"]
     with pytest.raises(ConfigError, match=r'unknown task "clasify"; did you mean "classify"\?'):
-        load_jsonl(path, default_task="clasify", known_tasks=("asr", "classify"))
+        examples_of(path, task="clasify")
 
 
 def test_duplicate_id_names_both_lines(tmp_path: Path):
     path = write(tmp_path, row(id="u1"), row(id="u2"), row(id="u1", audio="b.wav"))
     with pytest.raises(DataError) as error:
-        load_jsonl(path)
+        examples_of(path)
     assert str(error.value) == (
         f"{path}: 1 of 3 row(s) cannot be used:\n"
         "  line 3 (example u1): the same id as line 1; ids must be unique\n"
@@ -183,7 +190,7 @@ def test_duplicate_id_names_both_lines(tmp_path: Path):
 
 
 def test_the_same_clip_twice_without_ids(tmp_path: Path):
-    rows = read_jsonl(write(tmp_path, row(), row(text="other")))
+    rows = read_set(write(tmp_path, row(), row(text="other")))
     assert rows.bad[0].reason == (
         'the same clip and segment as line 1, and no "id" to tell them apart; add one or remove the row'
     )
@@ -192,7 +199,7 @@ def test_the_same_clip_twice_without_ids(tmp_path: Path):
 def test_the_error_lists_the_first_five_rows_and_counts_the_rest(tmp_path: Path):
     path = write(tmp_path, *["oops"] * 7, row())
     with pytest.raises(DataError) as error:
-        load_jsonl(path)
+        examples_of(path)
     lines = str(error.value).splitlines()
     assert lines[0] == f"{path}: 7 of 8 row(s) cannot be used:"
     assert lines[5].startswith("  line 5: not valid JSON at column 1 ")
@@ -200,10 +207,10 @@ def test_the_error_lists_the_first_five_rows_and_counts_the_rest(tmp_path: Path)
 
 
 def test_a_file_without_rows(tmp_path: Path):
-    with pytest.raises(DataError, match=r"data\.jsonl: the file has no rows; write one JSON object per line"):
-        load_jsonl(write(tmp_path, ""))
+    with pytest.raises(DataError, match=r"data\.jsonl: the set has no rows; add at least one"):
+        examples_of(write(tmp_path, ""))
 
 
 def test_a_file_that_is_not_there(tmp_path: Path):
     with pytest.raises(DataError, match=r"none.jsonl: cannot be read \(No such file or directory\); correct"):
-        load_jsonl(tmp_path / "none.jsonl")
+        examples_of(tmp_path / "none.jsonl")

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from antiphon.config.schema import Labels
-from antiphon.data.jsonl import read_jsonl
+from antiphon.data.rows import ReadOptions
+from antiphon.data.source import read_set
 from antiphon.errors import DataError
 from antiphon.rollout.transcripts import Transcript, confidence, relabel
 from antiphon.types import Completion, Example
@@ -59,5 +60,5 @@ def test_nothing_left_says_what_would_leave_the_best_one(asked, best, said):
 def test_a_text_may_be_left_out_or_null_where_none_is_required(tmp_path):
     file = tmp_path / "audio.jsonl"
     file.write_text('{"audio": "a.wav"}\n{"audio": "b.wav", "text": null}\n{"audio": "c.wav", "text": "one"}\n')
-    assert [one.text for one in read_jsonl(file, text_required=False).examples] == ["", "", "one"]
-    assert len(read_jsonl(file).bad) == 2
+    assert [one.text for one in read_set(file, ReadOptions(text_required=False)).examples] == ["", "", "one"]
+    assert len(read_set(file).bad) == 2

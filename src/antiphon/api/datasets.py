@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 from antiphon.api.recordings import as_uri
 from antiphon.audio.decode import FileClip
 from antiphon.config import load_config
-from antiphon.data.corpora.sets import builtin_set
-from antiphon.data.hub import HubSet, load_hub
-from antiphon.data.source import BUILTIN, load_set, set_name
+from antiphon.data.readers import builtin
+from antiphon.data.readers.hub import HubSet
+from antiphon.data.rows import ReadOptions
+from antiphon.data.source import load_set, read_set, set_name
 from antiphon.errors import AudioError, ConfigError
 from antiphon.tasks.asr import INSTRUCTION
 from antiphon.types import Example
@@ -108,12 +109,10 @@ class MultimodalDataset:
             return self.rows[: self.n_rows]
         if self.hf_repo is None:
             raise ConfigError(f"{self.name} has nothing to load: give it rows=…, set hf_repo, or override load()")
-        if self.hf_repo.startswith(BUILTIN):
-            examples = builtin_set(self.hf_repo.removeprefix(BUILTIN))[: self.n_rows]
-        else:
-            source = HubSet(self.hf_repo, self.hf_config, self.hf_split if split == "all" else split)
-            examples = load_hub(source, self.columns, self.n_rows)
-        return [self._row(example) for example in examples]
+        source = HubSet(self.hf_repo, self.hf_config, self.hf_split if split == "all" else split)
+        spec = self.hf_repo if builtin.claims(self.hf_repo) else str(source)
+        rows = read_set(spec, ReadOptions(columns=self.columns, limit=self.n_rows)).require_good()
+        return [self._row(example) for example in rows.examples]
 
     def prepare(self, path: str | Path, eval_paths: Mapping[str, str | Path] | None = None) -> None:
         """Write the rows as JSON lines.
@@ -165,7 +164,7 @@ class MultimodalDataset:
 
 
 class NamedDataset:
-    """A data set by its name: a JSONL file, `builtin:NAME` or `hf:REPO:CONFIG:SPLIT`."""
+    """A data set by its name: a file, `builtin:NAME` or `hf:REPO:CONFIG:SPLIT`."""
 
     def __init__(self, spec: str) -> None:
         self.spec = spec

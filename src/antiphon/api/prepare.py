@@ -68,7 +68,7 @@ def _place(dataset: MultimodalDataset, root: Path, content: str) -> Path:
 
 
 def _rewrite(file: Path, dataset: MultimodalDataset, folder: Path) -> str:
-    """Writes what `prepare` wrote once more into `folder`, as `antiphon.data.jsonl` reads it, and returns that."""
+    """Writes what `prepare` wrote once more into `folder`, as the reader of JSONL takes it, and returns that."""
     if not file.is_file():
         raise DataError(
             f"{dataset.name}.prepare() wrote no file {file.name}; write the rows to the path that it is given"

@@ -42,6 +42,7 @@ def command(
     normaliser: options.Normaliser = None,
     task: options.TaskOption = options.Task.asr,
     columns: options.Columns = None,
+    format: options.Format = None,
     language: options.Language = "auto",
     side_by_side: options.SideBySide = None,
     max_new_tokens: options.MaxNewTokens = options.LONGEST,
@@ -64,7 +65,12 @@ def command(
             f"{neither} is no evaluation (antiphon eval --output); to compare two models, name sets with --data"
         )
     else:
-        flags = {"task": task.value, "language": language, "data.columns": parse_columns(columns or [])}
+        flags = {
+            "task": task.value,
+            "language": language,
+            "data.columns": parse_columns(columns or []),
+            "data.format": format,
+        }
         means = options.Means(device, dtype, side_by_side, None, max_new_tokens, runs)
         pair = _evaluations([a, b], means, data, flags, normaliser or "default", limit, output)
     comparisons = compare(pair[0], pair[1], a, b)
@@ -89,7 +95,8 @@ def _evaluations(
     from antiphon.evaluate.normalisers import load_normaliser
     from antiphon.evaluate.sets import evaluate_sets
 
-    config, sets, rules = load_config(flags=flags), named_sets(data), load_normaliser(normaliser)
+    config = load_config(flags=flags)
+    sets, rules = named_sets(data, config.data.format), load_normaliser(normaliser)
     found = []
     with Terminal() as terminal:
         for model, side in zip(models, "ab", strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,12 +13,16 @@ from antiphon.errors import ConfigError
 
 if TYPE_CHECKING:
     from antiphon.data.check import Report, Spread
-    from antiphon.data.jsonl import BadRow
+    from antiphon.data.rows import BadRow
     from antiphon.data.stats import Share, Stats
 
-app = typer.Typer(help="Check and describe datasets in JSONL.", no_args_is_help=True)
+app = typer.Typer(help="Check and describe data sets.", no_args_is_help=True)
 
-_File = Annotated[Path, typer.Argument(metavar="FILE", help="JSONL file, one row a line.", show_default=False)]
+_Set = Annotated[
+    str,
+    typer.Argument(metavar="SET", help="FILE.jsonl, builtin:SET or hf:REPO:CONFIG:SPLIT.", show_default=False),
+]
+_Limit = Annotated[int | None, typer.Option("--limit", min=1, help="The first rows alone.")]
 _Columns = Annotated[
     list[str] | None,
     typer.Option("--columns", metavar="FIELD=KEY", help="Our FIELD is under KEY in this file. Repeatable."),
@@ -29,8 +32,10 @@ _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object inste
 
 @app.command("check")
 def check_command(
-    file: _File,
+    spec: _Set,
     columns: _Columns = None,
+    format: options.Format = None,
+    limit: _Limit = None,
     task: options.TaskOption = options.Task.asr,
     max_seconds: Annotated[
         float | None, typer.Option(min=0, metavar="S", help="Count the clips that last longer than this.")
@@ -51,10 +56,16 @@ def check_command(
         antiphon data check questions.jsonl --task text
 
         antiphon data check recordings.jsonl --untranscribed
+
+        antiphon data check hf:google/fleurs:de_de --limit 100
     """
     from antiphon.data.check import check
+    from antiphon.data.rows import ReadOptions
 
-    report = check(file, parse_columns(columns), max_seconds, task=task.value, text_required=not untranscribed)
+    how = ReadOptions(
+        columns=parse_columns(columns), task=task.value, limit=limit, text_required=not untranscribed, format=format
+    )
+    report = check(spec, how, max_seconds)
     if as_json:
         print_json(report.to_dict())
     else:
@@ -65,19 +76,27 @@ def check_command(
 
 @app.command("stats")
 def stats_command(
-    file: _File, columns: _Columns = None, task: options.TaskOption = options.Task.asr, as_json: _Json = False
+    spec: _Set,
+    columns: _Columns = None,
+    format: options.Format = None,
+    limit: _Limit = None,
+    task: options.TaskOption = options.Task.asr,
+    as_json: _Json = False,
 ) -> None:
-    """Describe the texts: words, speaking rate, vocabulary, speakers and languages. Reads audio headers only.
+    """Describe the texts: words, speaking rate, vocabulary, speakers and languages. Of recordings it reads the headers.
 
     Examples:
 
         antiphon data stats train.jsonl
 
         antiphon data stats train.jsonl --columns text=sentence --json
+
+        antiphon data stats builtin:commands-noisy
     """
+    from antiphon.data.rows import ReadOptions
     from antiphon.data.stats import stats
 
-    found = stats(file, parse_columns(columns), task=task.value)
+    found = stats(spec, ReadOptions(columns=parse_columns(columns), task=task.value, limit=limit, format=format))
     if as_json:
         print_json(found.to_dict())
     else:
@@ -145,11 +164,13 @@ def _print_shares(kind: str, shares: dict[str, Share]) -> None:
 
 
 def _print_bad(bad: list[BadRow]) -> None:
+    from antiphon.data.rows import place
+
     if not bad:
         return
-    table = _table(f"{len(bad)} bad row(s)", "line", "id", "reason")
+    table = _table(f"{len(bad)} bad row(s)", "row", "id", "reason")
     for row in bad:
-        table.add_row(str(row.line), row.id or "", row.reason)
+        table.add_row("" if row.line is None else place(row.line), row.id or "", row.reason)
     tables.print(table)
 
 

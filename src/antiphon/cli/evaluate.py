@@ -75,6 +75,7 @@ def command(
     normaliser: options.Normaliser = None,
     task: options.TaskOption = options.Task.asr,
     columns: options.Columns = None,
+    format: options.Format = None,
     language: options.Language = "auto",
     side_by_side: options.SideBySide = None,
     served_model: options.ServedModel = None,
@@ -100,10 +101,11 @@ def command(
         "language": language,
         "data.max_seconds": max_seconds,
         "data.columns": parse_columns(columns or []),
+        "data.format": format,
         "data.on_bad_audio": on_bad_audio.value,
     }
     config = load_config(flags=flags)
-    sets = named_sets([*(data or []), *_preset_sets(preset, data_dir, presets or [], context.args)])
+    sets = named_sets([*(data or []), *_preset_sets(preset, data_dir, presets or [], context.args)], format)
     if not sets:
         raise ConfigError("nothing to measure on; name a set with --data, or several with --presets or --preset")
     rules = load_normaliser(normaliser or ("whisper" if preset else "default"))
@@ -120,7 +122,7 @@ def command(
 def _preset_sets(
     preset: Preset | None, folder: Path | None, presets: Sequence[str], further: Sequence[str]
 ) -> list[str]:
-    from antiphon.data import open_asr
+    from antiphon.data.readers import open_asr
     from antiphon.evaluate.sets import preset_files
 
     if further and not presets:

@@ -74,6 +74,10 @@ Language = Annotated[str, typer.Option("--language", help="auto, given (each row
 Columns = Annotated[
     list[str] | None, typer.Option("--columns", metavar="FIELD=KEY", help="Rename: audio=wav, text=txt.")
 ]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", metavar="NAME", help="Reader of the sets: jsonl, or your own, file.py:name."),
+]
 MaxSeconds = Annotated[
     float, typer.Option("--max-seconds", min=0.1, help="Longer clips are bad audio; none is ever cut.")
 ]

@@ -87,10 +87,11 @@ def _from_files(files: list[Path]) -> list[Example]:
 
 
 def _from_jsonl(path: Path | None, columns: dict[str, str]) -> list[Example]:
-    from antiphon.data.jsonl import read_jsonl, require_good
+    from antiphon.data.rows import ReadOptions
+    from antiphon.data.source import read_set
 
     assert path is not None
-    return require_good(read_jsonl(path, columns, text_required=False)).examples
+    return read_set(path, ReadOptions(columns=columns, text_required=False)).require_good().examples
 
 
 def _usable(examples: list[Example], on_bad_audio: options.OnBadAudio, terminal: Terminal) -> list[Example]:

@@ -134,6 +134,10 @@ class Data(Settings):
     eval: Annotated[list[Name], BeforeValidator(_names)] = Field(
         default=[], description="Evaluation sets, one or a list: JSONL files or built-in sets' names."
     )
+    format: Name | None = Field(
+        default=None,
+        description="Reader of sets: jsonl, or your own, file.py:name; by default the one that claims a set.",
+    )
     columns: dict[Name, Name] = Field(
         default={}, description="Names of the file's columns where they differ: {audio: wav, text: txt}."
     )

@@ -1,37 +1,54 @@
-"""A data set by what the user calls it: a JSONL file, a built-in set, a set of the hub."""
+"""A data set by what the user calls it: which reader claims it, and what it holds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from antiphon.config import Config
-from antiphon.data import open_asr
-from antiphon.data.check import validate
-from antiphon.data.corpora.sets import builtin_set
-from antiphon.data.hub import HUB, HubSet, load_hub
-from antiphon.data.jsonl import BadRow, read_jsonl, require_good
-from antiphon.data.open_asr import OPEN_ASR
+from antiphon.config.plugins import Kind, is_path
+from antiphon.data.examples import to_examples
+from antiphon.data.readers import jsonl
+from antiphon.data.rows import BadRow, ReadOptions, Rows
+from antiphon.data.validate import validate
 from antiphon.errors import ConfigError, DataError
 from antiphon.types import Example
 
-BUILTIN = "builtin:"
+READER = Kind("reader", "antiphon.data.readers", offers=("claims", "read"))
 
 
-def set_name(spec: str) -> str:
+def reader_of(spec: str, format: str | None = None) -> Any:
+    """What reads `spec`: the reader that claims it, unless `format` says otherwise.
+
+    A built-in `format` reads every file and folder. A reader of the user's, `file.py:name` or `package.module:name`,
+    reads the sets that it claims and those that nobody does. Without either, a set that nobody claims is JSONL.
+    Raises `ConfigError` for an unknown reader, and for a set that several claim.
+    """
+    chosen: Any = READER.load(format, "data.format") if format else None
+    if inspect.isclass(chosen):
+        chosen = chosen()
+    forced = format is not None and not is_path(format) and ":" not in spec
+    if chosen and (forced or chosen.claims(spec)):
+        return chosen
+    claiming = [name for name in READER.names() if READER.load(name).claims(spec)]
+    if len(claiming) > 1:
+        raise ConfigError(f"{spec} may be read as {' or as '.join(claiming)}; choose one with data.format")
+    return READER.load(claiming[0]) if claiming else chosen or jsonl
+
+
+def set_name(spec: str, format: str | None = None) -> str:
     """What reports call the set: a file's stem, a built-in set's name, a hub set's configuration."""
-    if spec.startswith(BUILTIN):
-        return spec.removeprefix(BUILTIN)
-    if spec.startswith(OPEN_ASR):
-        return open_asr.set_name(spec)
-    return HubSet.parse(spec).name if spec.startswith(HUB) else Path(spec).stem
+    name_of = getattr(reader_of(spec, format), "set_name", None)
+    return name_of(spec) if name_of else Path(spec).stem
 
 
-def named_sets(specs: Sequence[str]) -> dict[str, str]:
+def named_sets(specs: Sequence[str], format: str | None = None) -> dict[str, str]:
     """Each set by what reports call it. Raises `ConfigError` when two would be called the same."""
     named: dict[str, str] = {}
     for spec in specs:
-        name = set_name(spec)
+        name = set_name(spec, format)
         if name in named:
             raise ConfigError(
                 f"{named[name]} and {spec} would both be reported as {name!r}; "
@@ -58,6 +75,15 @@ def mixed(sets: Sequence[tuple[str, Sequence[Example]]]) -> list[Example]:
     return [example for _, examples in sets for example in examples]
 
 
+def read_set(spec: str | Path, options: ReadOptions | None = None) -> Rows:
+    """The rows of a set, bad ones aside with their line and reason. Audio is not opened.
+
+    Raises `DataError` when the set itself cannot be read, `ConfigError` for a field, task or reader that there is not.
+    """
+    options, spec = options or ReadOptions(), str(spec)
+    return to_examples(spec, reader_of(spec, options.format).read(spec, options), options)
+
+
 def load_set(
     spec: str,
     config: Config,
@@ -65,31 +91,22 @@ def load_set(
     on_progress: Callable[[int], None] | None = None,
     text_required: bool = True,
 ) -> tuple[list[Example], list[BadRow]]:
-    """The examples of a set, every clip decoded once, and the rows skipped.
+    """The examples of a set, every recording decoded once, and the rows skipped.
 
-    `spec` is `builtin:NAME`, a JSONL file, `hf:REPO:CONFIG:SPLIT` (`antiphon.data.hub`) or `open-asr:NAME`
-    (`antiphon.data.open_asr`). `limit` takes the first rows only. Without `text_required` a row may leave its text out
-    (see `read_jsonl`).
-
-    Raises `DataError` naming each bad row, `ConfigError` for an unknown built-in set.
+    `limit` takes the first rows only. Without `text_required` a row may leave its text out. Raises `DataError` naming
+    each bad row, and what `read_set` raises.
     """
-    if spec.startswith(BUILTIN):
-        return list(builtin_set(spec.removeprefix(BUILTIN))[:limit]), []
     data = config.data
-    lines: Mapping[str, int] = {}
-    if spec.startswith(OPEN_ASR):
-        examples = open_asr.load(spec, data.columns, limit)
-    elif spec.startswith(HUB):
-        examples = load_hub(HubSet.parse(spec), data.columns, limit, config.task, text_required)
-    else:
-        rows = require_good(read_jsonl(spec, data.columns, default_task=config.task, text_required=text_required))
-        examples, lines = rows.examples[:limit], rows.lines
+    options = ReadOptions(
+        columns=data.columns, task=config.task, limit=limit, text_required=text_required, format=data.format
+    )
+    rows = read_set(spec, options).require_good()
     return validate(
-        examples,
+        rows.examples,
         data.max_seconds,
         data.min_seconds,
         data.on_bad_audio,
-        lines=lines,
+        lines=rows.lines,
         source=spec,
         on_progress=on_progress,
     )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from antiphon.audio.decode import FileClip
-from antiphon.data.check import Spread
-from antiphon.data.jsonl import BadRow, read_jsonl
+from antiphon.data.check import Spread, seconds_of
+from antiphon.data.rows import BadRow, ReadOptions
+from antiphon.data.source import read_set
+from antiphon.data.validate import WORKERS, threaded
 from antiphon.errors import AudioError
 from antiphon.text.alignment import units
 from antiphon.text.normalise import normaliser
@@ -55,7 +56,7 @@ class Stats:
     speakers: dict[str, Share] = field(default_factory=dict)
     languages: dict[str, Share] = field(default_factory=dict)
     bad: list[BadRow] = field(default_factory=list)
-    """Rows in no count, in line order; as only headers are read, damaged audio is not among them."""
+    """Rows in no count, in their order; as only headers are read, damaged audio is not among them."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -69,28 +70,24 @@ class _Utterance:
     words: list[str]
 
 
-def stats(path: str | Path, columns: Mapping[str, str] | None = None, *, task: str = "asr") -> Stats:
-    """Statistics of a JSONL file's texts and of its clips' lengths by their headers.
+def stats(spec: str | Path, options: ReadOptions | None = None) -> Stats:
+    """Statistics of a set's texts and of its clips' lengths, those of recordings by their headers.
 
-    `task` is that of the rows which name none. Raises `DataError` when the file itself cannot be read and
-    `ConfigError` for an unknown field in `columns`.
+    Raises `DataError` when the set itself cannot be read and `ConfigError` for an unknown field in `options.columns`.
     """
-    rows = read_jsonl(path, columns, task)
-    bad = rows.bad
+    rows = read_set(spec, options)
+    unreadable: list[BadRow] = []
     said: list[_Utterance] = []
-    for example in rows.examples:
-        assert example.clip is None or isinstance(example.clip, FileClip), "JSONL rows have file clips"
-        try:
-            seconds = example.clip.seconds() if example.clip else 0.0
-        except AudioError as error:
-            bad.append(BadRow(rows.lines[example.id], example.id, str(error)))
+    for example, seconds in threaded(_seconds, rows.examples, WORKERS):
+        if isinstance(seconds, AudioError):
+            unreadable.append(BadRow(rows.lines[example.id], example.id, str(seconds)))
             continue
         words = units(normaliser(example.language)(example.text))
         said.append(_Utterance(example, seconds, words))
     vocabulary = Counter(word for utterance in said for word in utterance.words)
     whole = _share(said)
     return Stats(
-        file=str(path),
+        file=rows.spec,
         utterances=whole.utterances,
         hours=whole.hours,
         words=whole.words,
@@ -104,8 +101,15 @@ def stats(path: str | Path, columns: Mapping[str, str] | None = None, *, task: s
         common_words=dict(vocabulary.most_common(_COMMON_WORDS)),
         speakers=_shares((utterance.example.speaker, utterance) for utterance in said),
         languages=_shares((utterance.example.language, utterance) for utterance in said),
-        bad=sorted(bad, key=lambda row: row.line or 0),
+        bad=rows.all_bad(unreadable),
     )
+
+
+def _seconds(example: Example) -> Seconds | AudioError:
+    try:
+        return seconds_of(example.clip) if example.clip else 0.0
+    except AudioError as error:
+        return error
 
 
 def _shares(said: Iterable[tuple[str | None, _Utterance]]) -> dict[str, Share]:

@@ -112,7 +112,7 @@ class Components:
         config, needs = self.config, self.needs
         texts = (needs.rewards or needs.alignment_credit or needs.source == "labels") and not config.labels
         self.examples = mixed([(spec, self._load_set(spec, config.data.limit, texts)) for spec in config.data.train])
-        eval_sets = named_sets(config.data.eval)
+        eval_sets = named_sets(config.data.eval, config.data.format)
         self.eval_sets = {name: self._load_set(spec, config.eval.limit) for name, spec in eval_sets.items()}
         column = config.eval.group_by
         self.groups = {name: group_names(rows, column, name) for name, rows in self.eval_sets.items() if column}

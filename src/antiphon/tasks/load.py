@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from antiphon.audio.cache import ClipCache
 from antiphon.config import Config
-from antiphon.data.jsonl import KNOWN_TASKS, WRITTEN_TASKS
+from antiphon.data.examples import KNOWN_TASKS, WRITTEN_TASKS
 from antiphon.errors import ConfigError, DataError
 from antiphon.types import Example, Hertz, Prompt
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from antiphon.audio.decode import FileClip
 from antiphon.audio.embedded import Embedded
-from antiphon.data.jsonl import BadRow, describe_bad
+from antiphon.data.rows import ReadOptions, Row
 from antiphon.errors import AudioError, ConfigError, DataError, MissingExtraError
-from antiphon.types import Clip, Example
 
-HUB = "hf:"
+PREFIX = "hf:"
 TEXT_COLUMNS = ("text", "sentence", "normalized_text", "transcript", "transcription")
 """Where sets of speech keep what was said; the first that a set has is taken."""
+NAMES = ("id", "language", "speaker")
 
-Row = Mapping[str, Any]
+Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class HubSet:
 
         Raises `ConfigError`.
         """
-        repo, *rest = spec.removeprefix(HUB).split(":")
+        repo, *rest = spec.removeprefix(PREFIX).split(":")
         if not repo or len(rest) > 2:
             raise ConfigError(f"{spec} names no set; write hf:REPO_OR_FOLDER:CONFIG:SPLIT, the last two if need be")
         config, split = [*rest, "", ""][:2]
@@ -49,7 +49,7 @@ class HubSet:
         return name if self.split == "test" else f"{name}-{self.split}"
 
     def __str__(self) -> str:
-        return f"{HUB}{self.repo}:{self.config or ''}:{self.split}"
+        return f"{PREFIX}{self.repo}:{self.config or ''}:{self.split}"
 
 
 @dataclass(frozen=True)
@@ -60,50 +60,47 @@ class _Table:
     """What is in each column, as `datasets` says it."""
     audio: str
     """The column of the recordings."""
-    recordings: Sequence[Row]
+    recordings: Sequence[Record]
     """Rows whose `audio` is {"bytes", "path"}."""
-    rows: Iterable[Row]
+    rows: Iterable[Record]
     """The same rows without it."""
 
 
-def load_hub(
-    source: HubSet,
-    columns: Mapping[str, str],
-    limit: int | None = None,
-    task: str = "asr",
-    text_required: bool = True,
-) -> list[Example]:
-    """The examples of a set; a recording stays packed until it is needed.
+def claims(spec: str) -> bool:
+    return spec.startswith(PREFIX)
 
-    All of a set is downloaded to the cache of `datasets`; the first `limit` rows alone are streamed. `columns` says
-    which column of the set is our `audio`, `text`, `id`, `language` or `speaker`, as in
-    `antiphon.data.jsonl.read_jsonl`; without it, `TEXT_COLUMNS` are tried for the text. Rows whose ids are not unique
-    are called by their numbers. Without `text_required` a row may leave its text out.
 
-    Raises `DataError` when the set cannot be had or its rows lack a text, `MissingExtraError` without `datasets`.
+def set_name(spec: str) -> str:
+    return HubSet.parse(spec).name
+
+
+def read(spec: str, options: ReadOptions) -> Iterator[Row]:
+    """The rows of a set; a recording stays packed until it is needed.
+
+    All of a set is downloaded to the cache of `datasets`; the first `options.limit` rows alone are streamed.
+    `options.columns` says which column of the set is our `audio`, `text`, `id`, `language` or `speaker`; without it,
+    `TEXT_COLUMNS` are tried for the text. Rows whose ids are not unique are called by their numbers.
+
+    Raises `DataError` when the set cannot be had or has no text, `MissingExtraError` without `datasets`.
     """
-    table = _open(source, columns.get("audio"), limit)
-    text = _text_column(source, table.features, columns, text_required)
-    keys = {ours: columns.get(ours, ours) for ours in ("id", "language", "speaker")}
-    rows = [_in_words(row, table.features) for row in table.rows]
-    ids = _ids(rows, keys["id"])
-    untold = [
-        BadRow(None, id, f"{text!r} is null") for id, row in zip(ids, rows, strict=True) if _said(row, text) is None
-    ]
-    if text_required and (untold or not rows):
-        raise DataError(describe_bad(untold, str(source), len(rows)) if rows else f"{source} has no rows")
-    return [
-        Example(
-            id=id,
-            task=task,
-            clip=_clip(table, number, f"{source}#{number}"),
-            text=_said(row, text) or "",
-            language=_name(row.get(keys["language"])),
-            speaker=_name(row.get(keys["speaker"])),
-            columns={name: value for name, value in row.items() if name not in (text, *keys.values())},
-        )
-        for number, (id, row) in enumerate(zip(ids, rows, strict=True))
-    ]
+    return rows(HubSet.parse(spec), options)
+
+
+def rows(source: HubSet, options: ReadOptions) -> Iterator[Row]:
+    """As `read`."""
+    table = _open(source, options.columns.get("audio"), options.limit)
+    text = _text_column(source, table.features, options.columns, options.text_required)
+    keys = {name: name for name in NAMES} | dict(options.columns) | {"audio": table.audio, "text": text or "text"}
+    records = [_in_words(record, table.features) for record in table.rows]
+    for number, (id, record) in enumerate(zip(_ids(records, keys["id"]), records, strict=True)):
+        name, said = f"{source}#{number}", record.get(keys["text"])
+        ours = {keys[field]: _name(record.get(keys[field])) for field in NAMES}
+        ours |= {
+            keys["id"]: id,
+            keys["text"]: None if said is None else str(said),
+            keys["audio"]: Embedded(name, partial(_content, table, number, name)),
+        }
+        yield Row(f"row {number}", record | ours, keys=keys)
 
 
 def _text_column(source: HubSet, features: Mapping[str, Any], columns: Mapping[str, str], required: bool) -> str | None:
@@ -115,7 +112,7 @@ def _text_column(source: HubSet, features: Mapping[str, Any], columns: Mapping[s
     return text
 
 
-def _ids(rows: Sequence[Row], key: str) -> list[str]:
+def _ids(rows: Sequence[Record], key: str) -> list[str]:
     """The rows' own where they tell rows apart, else their numbers."""
     own = [_name(row.get(key)) for row in rows]
     known = [id for id in own if id is not None]
@@ -186,7 +183,7 @@ def _refusal(source: HubSet, error: Exception) -> str:
     return f"{source} cannot be had ({cause}); {remedy}"
 
 
-def _in_words(row: Row, features: Mapping[str, Any]) -> dict[str, Any]:
+def _in_words(row: Record, features: Mapping[str, Any]) -> dict[str, Any]:
     """The row with the names of its labels in place of their numbers."""
     return {
         name: features[name].int2str(value) if hasattr(features[name], "int2str") and value is not None else value
@@ -194,22 +191,15 @@ def _in_words(row: Row, features: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _said(row: Row, text: str | None) -> str | None:
-    return None if text is None else _name(row[text])
-
-
 def _name(value: Any) -> str | None:
-    return None if value is None else str(value)
+    return None if value is None or value == "" else str(value)
 
 
-def _clip(table: _Table, number: int, name: str) -> Clip:
-    return FileClip(Embedded(name, lambda: _content(table.recordings[number][table.audio], name)))
-
-
-def _content(cell: Mapping[str, Any] | None, name: str) -> bytes:
+def _content(table: _Table, number: int, name: str) -> bytes:
     """A recording's bytes, which are in the table or in a file beside it, here or on the hub."""
     import fsspec
 
+    cell = table.recordings[number][table.audio]
     if cell is None or (cell["bytes"] is None and cell["path"] is None):
         raise AudioError(f"{name}: the row has no recording; remove it, or leave it out with data.on_bad_audio: skip")
     if cell["bytes"] is not None:

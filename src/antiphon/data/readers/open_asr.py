@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
-from antiphon.data.hub import HubSet, load_hub
+from antiphon.data.readers import hub
+from antiphon.data.rows import ReadOptions, Row
 from antiphon.errors import ConfigError, did_you_mean
 from antiphon.text.normalise import normaliser
-from antiphon.types import Example
 
-OPEN_ASR = "open-asr:"
+PREFIX = "open-asr:"
 REPO = "hf-audio/open-asr-leaderboard"
 SETS = {
     "ami": ("ami_cleaned", "test"),
@@ -29,21 +29,29 @@ UNSCORED = {"", "ignore time segment in scoring"}
 
 def specs(copy: str | None = None) -> list[str]:
     """Every set as `--data` takes it; `copy` is a folder that holds a copy of the repository."""
-    return [f"{OPEN_ASR}{name}" + (f":{copy}" if copy else "") for name in SETS]
+    return [f"{PREFIX}{name}" + (f":{copy}" if copy else "") for name in SETS]
+
+
+def claims(spec: str) -> bool:
+    return spec.startswith(PREFIX)
 
 
 def set_name(spec: str) -> str:
-    return spec.removeprefix(OPEN_ASR).partition(":")[0]
+    return spec.removeprefix(PREFIX).partition(":")[0]
 
 
-def load(spec: str, columns: Mapping[str, str], limit: int | None) -> list[Example]:
-    """The scored rows of `open-asr:NAME` or `open-asr:NAME:FOLDER`, or of its first `limit` rows; all are English.
+def read(spec: str, options: ReadOptions) -> Iterator[Row]:
+    """The scored rows of `open-asr:NAME` or `open-asr:NAME:FOLDER`, or of its first rows; all are English.
 
-    Raises `ConfigError` for a name that is none of `SETS`, and what `load_hub` raises.
+    Raises `ConfigError` for a name that is none of `SETS`, and what the reader of the hub raises.
     """
-    name, _, copy = spec.removeprefix(OPEN_ASR).partition(":")
+    name, _, copy = spec.removeprefix(PREFIX).partition(":")
     if name not in SETS:
         raise ConfigError(f"the Open ASR Leaderboard has no set {name!r}; {did_you_mean(name, SETS)}")
     clean = normaliser("en", NORMALISER)
-    examples = load_hub(HubSet(copy or REPO, *SETS[name]), columns, limit)
-    return [replace(one, language="en") for one in examples if clean(one.text).strip() not in UNSCORED]
+    for row in hub.rows(hub.HubSet(copy or REPO, *SETS[name]), options):
+        keys = dict(row.keys or {}, language="language", task="task")
+        said = row.values[keys["text"]]
+        if said is None or clean(said).strip() not in UNSCORED:
+            values = {key: value for key, value in row.values.items() if key != options.columns.get("language")}
+            yield replace(row, values={**values, "language": "en", "task": "asr"}, keys=keys)

@@ -1,0 +1,131 @@
+"""Rows of any reader become examples; every row that cannot is named with its line and reason."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from antiphon.audio.decode import FileClip
+from antiphon.audio.embedded import SCHEME, Embedded, from_uri
+from antiphon.data import values
+from antiphon.data.rows import FIELDS, BadRow, Line, ReadOptions, Row, Rows, place
+from antiphon.errors import ConfigError, DataError, did_you_mean
+from antiphon.types import Clip, Example, Seconds
+
+KNOWN_TASKS = ("asr", "classify", "text")
+WRITTEN_TASKS = ("text",)
+"""Tasks that are asked in the row's `prompt`; their rows need no `audio`."""
+
+
+def to_examples(spec: str, found: Iterable[Row | BadRow], options: ReadOptions) -> Rows:
+    """The examples among the first `options.limit` rows of `spec`, bad rows aside. Audio is not opened.
+
+    An example without an `id` is called after its recording and segment, or its prompt: 16 hexadecimal digits of their
+    SHA-256. Raises `ConfigError` when `options` names an unknown field or task.
+    """
+    for name in options.columns:
+        if name not in FIELDS:
+            raise ConfigError(_unknown("field in data.columns", name, FIELDS))
+    if options.task not in KNOWN_TASKS:
+        raise ConfigError(_unknown("task", options.task, KNOWN_TASKS))
+    keys = {name: options.columns.get(name, name) for name in FIELDS}
+    rows = Rows(spec)
+    for number, row in enumerate(islice(found, options.limit)):
+        if row.line is not None:
+            rows.order[row.line] = number
+        if isinstance(row, BadRow):
+            rows.bad.append(row)
+        else:
+            _add(rows, row, row.keys or keys, options)
+    return rows
+
+
+def _add(rows: Rows, row: Row, keys: Mapping[str, str], options: ReadOptions) -> None:
+    id = None
+    try:
+        id = values.name(row.values, "id", keys)
+        example = _example(row, keys, options)
+        has_id, id = id is not None, example.id
+        if id in rows.lines:
+            raise DataError(_duplicate(has_id, example.clip is not None, rows.lines[id]))
+    except DataError as error:
+        rows.bad.append(BadRow(row.line, id, str(error)))
+    else:
+        rows.examples.append(example)
+        rows.lines[example.id] = row.line
+
+
+def _example(row: Row, keys: Mapping[str, str], options: ReadOptions) -> Example:
+    found = row.values
+    task = found.get(keys["task"]) if "task" in keys else None
+    if task is not None and not (isinstance(task, str) and task in KNOWN_TASKS):
+        raise DataError(_unknown("task", task, KNOWN_TASKS))
+    task = task or options.task
+    begin, end = values.time(found, "begin_time", keys), values.time(found, "end_time", keys)
+    written = task in WRITTEN_TASKS
+    audio = None if written and found.get(keys["audio"]) is None else _recording(row, keys)
+    prompt = _prompt(found) if written else None
+    used = set(keys.values())
+    return Example(
+        id=values.name(found, "id", keys)
+        or (_hash(f"{prompt}") if audio is None else _hashed_id(row.folder, audio, begin, end)),
+        task=task,
+        clip=FileClip(audio, begin, end) if isinstance(audio, Path | Embedded) else audio,
+        text=values.text(found, "text", keys, options.text_required),
+        language=values.name(found, "language", keys),
+        speaker=values.name(found, "speaker", keys),
+        columns={key: value for key, value in found.items() if key not in used},
+    )
+
+
+def _recording(row: Row, keys: Mapping[str, str]) -> Path | Embedded | Clip:
+    """From a path, a data URI or a recording itself, alone or as the one element of a list."""
+    key = keys["audio"]
+    value = row.values.get(key)
+    if isinstance(value, list):
+        if len(value) != 1:
+            raise DataError(f'"{key}" lists {len(value)} recordings; a row has one')
+        value = value[0]
+    if isinstance(value, Embedded | Clip):
+        return value
+    if isinstance(value, os.PathLike):
+        return row.folder / value
+    audio = values.text({**row.values, key: value} if key in row.values else row.values, "audio", keys)
+    if audio.startswith(SCHEME):
+        return from_uri(audio)
+    if not audio or "\0" in audio:
+        raise DataError(f'"{key}" is not a path; give the path of an audio file')
+    return row.folder / audio
+
+
+def _prompt(row: Mapping[str, Any]) -> str:
+    prompt = row.get("prompt")
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise DataError('a row of task "text" needs a "prompt", the text to answer; add it as a string')
+    return values.encodable(prompt, "prompt")
+
+
+def _hashed_id(folder: Path, audio: Path | Embedded | Clip, begin: Seconds | None, end: Seconds | None) -> str:
+    name = Path(os.path.relpath(audio, folder)).as_posix() if isinstance(audio, Path) else audio.name
+    return _hash(f"{name}\n{begin or 0.0}\n{end}")
+
+
+def _hash(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _duplicate(has_id: bool, has_audio: bool, first: Line) -> str:
+    if has_id:
+        return f"the same id as {place(first)}; ids must be unique"
+    what = "clip and segment" if has_audio else "prompt"
+    return f'the same {what} as {place(first)}, and no "id" to tell them apart; add one or remove the row'
+
+
+def _unknown(what: str, value: object, known: Collection[str]) -> str:
+    shown = str(value).encode("utf-8", "backslashreplace").decode()
+    hint = did_you_mean(shown, known, "", show='"{}"'.format)
+    return " ".join(filter(None, (f'unknown {what} "{shown}";', hint, f"(known: {', '.join(sorted(known))})")))
