@@ -16,7 +16,7 @@ from antiphon.rewards import exact, format, hallucination, keywords, language, o
 from antiphon.train.objectives import ALGORITHM
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def rows(document: str, heading: str | None = None) -> dict[str, list[str]]:
