@@ -89,6 +89,7 @@ def test_an_utterance_without_speaker_is_a_block_of_its_own() -> None:
     assert interval(errors, lengths, blocks=named) == interval(errors, lengths)
 
 
+@pytest.mark.filterwarnings("error")
 def test_draws_without_reference_words_are_left_out() -> None:
     assert interval([0, 1], [0, 2]) == (0.5, 0.5)
 

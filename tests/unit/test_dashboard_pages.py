@@ -11,6 +11,7 @@ import soundfile
 from dashboard_runs import make_run
 
 from antiphon.dashboard import audio
+from antiphon.dashboard.audio import _Files
 from antiphon.dashboard.read.log import read_tail
 from antiphon.errors import AudioError
 from antiphon.runs import RunFolder
@@ -96,3 +97,14 @@ def test_of_a_huge_or_binary_log_a_bounded_part_is_shown(run, monkeypatch):
     assert len(tail.lines) < 20
     assert tail.lines[-1].text == "last"
     assert "\x1b" not in tail.lines[0].text
+
+
+def test_copies_that_are_forgotten_are_removed(tmp_path):
+    copies, paths = _Files(2), [tmp_path / name for name in "abc"]
+    for path in paths[:2]:
+        path.touch()
+        copies[path.name] = path
+    assert copies["a"] == paths[0]
+    copies["c"] = paths[2]
+    assert [path.exists() for path in paths] == [True, False, False]
+    assert set(copies) == {"a", "c"}

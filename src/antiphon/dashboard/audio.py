@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
+from cachetools import LRUCache
 
 from antiphon.audio.decode import probe, read_audio
 from antiphon.audio.encode import wav
@@ -110,12 +110,21 @@ def _working_folder(run: Path) -> Path:
         return Path()
 
 
+class _Files(LRUCache[str, Path]):
+    """Files that are removed when they are forgotten."""
+
+    def popitem(self) -> tuple[str, Path]:
+        key, path = super().popitem()
+        path.unlink(missing_ok=True)
+        return key, path
+
+
 class _Copies:
     """Decoded clips in a folder that goes with the process; those not asked for lately are removed."""
 
     def __init__(self) -> None:
         self._folder: tempfile.TemporaryDirectory | None = None
-        self._files: OrderedDict[str, Path] = OrderedDict()
+        self._files = _Files(_COPIES)
         self._lock = Lock()
 
     def of_clip(self, clip: Named) -> Path:
@@ -128,9 +137,6 @@ class _Copies:
                 place = Path(self._folder.name) / f"{key}.wav"
                 place.write_bytes(wav(waveform, rate, "int16"))
                 self._files[key] = place
-            self._files.move_to_end(key)
-            if len(self._files) > _COPIES:
-                self._files.popitem(last=False)[1].unlink(missing_ok=True)
             return self._files[key]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Iterator, Sequence
 from typing import TypedDict
 
@@ -51,7 +52,8 @@ def bootstrap_ci(
         return None
     from scipy import stats  # Here, as it takes as long to import as most commands take.
 
-    with np.errstate(divide="ignore", invalid="ignore"):
+    ignored = warnings.catch_warnings(action="ignore", category=stats.DegenerateDataWarning)
+    with ignored, np.errstate(divide="ignore", invalid="ignore"):
         rates = stats.bootstrap(
             (sums[:, 0], sums[:, 1]),
             lambda of_errors, of_lengths, axis: of_errors.sum(axis) / of_lengths.sum(axis),

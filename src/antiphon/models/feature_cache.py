@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import torch
+from cachetools import LRUCache
 from torch import Tensor, nn
 
 from antiphon.errors import ConfigError, ModelError
@@ -28,30 +29,23 @@ class FeatureCache:
 
     def __init__(self, budget: int, weights: Sequence[Tensor]) -> None:
         """`budget` in bytes; `weights` are all that the features are computed with."""
-        self._budget, self._bytes = budget, 0
         self._weights = list(weights)
         self._seen = self._state()
-        self._features: OrderedDict[bytes, Features] = OrderedDict()
+        self._features: LRUCache[bytes, Features] = LRUCache(budget, getsizeof=_bytes_of)
 
     def get(self, inputs: Mapping[str, Tensor], compute: Callable[[], Features]) -> Features:
         """The features of one clip: those kept for these `inputs`, else what `compute` makes of them, on its device."""
         if self._state() != self._seen:
             self._features.clear()
-            self._bytes, self._seen = 0, self._state()
+            self._seen = self._state()
         key = _digest(inputs)
         if key in self._features:
-            self._features.move_to_end(key)
             return tuple(one.to(self._weights[0].device) for one in self._features[key])
         with torch.no_grad():
             features = compute()
-        self._keep(key, tuple(one.cpu() for one in features))
+        with suppress(ValueError):  # Larger than the budget: not kept.
+            self._features[key] = tuple(one.cpu() for one in features)
         return features
-
-    def _keep(self, key: bytes, features: Features) -> None:
-        self._features[key] = features
-        self._bytes += _bytes_of(features)
-        while self._bytes > self._budget:
-            self._bytes -= _bytes_of(self._features.popitem(last=False)[1])
 
     def _state(self) -> list[tuple[int, int]]:
         """Changes when a weight is replaced or written to."""

@@ -21,7 +21,7 @@ class PromptCache(Generic[T]):
     """Values by prompt *object*: the same example augmented anew is another prompt.
 
     A value goes when its prompt does, and the oldest values go when all together are larger than `budget` bytes.
-    Threads may share it.
+    Threads may share it. It is no cache of cachetools, as values go in the middle of anything, when a prompt is freed.
     """
 
     def __init__(self, budget: int = BUDGET) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 from typing import Generic, TypeVar
+
+from cachetools import LRUCache
 
 T = TypeVar("T")
 Stamp = tuple[int, int, int]
@@ -28,8 +29,8 @@ class Cached(Generic[T]):
     """
 
     def __init__(self, read: Callable[[Path], T], keep: int = 4096) -> None:
-        self._read, self._keep = read, keep
-        self._kept: OrderedDict[Path, tuple[Stamp | None, T]] = OrderedDict()
+        self._read = read
+        self._kept: LRUCache[Path, tuple[Stamp | None, T]] = LRUCache(keep)
         self._lock = Lock()
 
     def __call__(self, path: Path) -> T:
@@ -37,12 +38,8 @@ class Cached(Generic[T]):
         with self._lock:
             found = self._kept.get(path)
             if found is not None and found[0] == now:
-                self._kept.move_to_end(path)
                 return found[1]
         value = self._read(path)
         with self._lock:
             self._kept[path] = (now, value)
-            self._kept.move_to_end(path)
-            if len(self._kept) > self._keep:
-                self._kept.popitem(last=False)
         return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -11,6 +10,7 @@ from types import NoneType
 from typing import Any
 
 import numpy as np
+from cachetools import LRUCache
 
 from antiphon.dashboard.read.cache import Stamp, stamp
 from antiphon.dashboard.read.reasons import clean
@@ -113,7 +113,7 @@ def number(value: Any) -> float:
 
 class _Tables:
     def __init__(self) -> None:
-        self._kept: OrderedDict[Path, tuple[_Growing, Table]] = OrderedDict()
+        self._kept: LRUCache[Path, tuple[_Growing, Table]] = LRUCache(KEEP)
         self._lock = Lock()
 
     def __call__(self, path: Path) -> Table:
@@ -137,9 +137,6 @@ class _Tables:
                     )
                 table = growing.table(path.name)
             self._kept[path] = (growing, table)
-            self._kept.move_to_end(path)
-            if len(self._kept) > KEEP:
-                self._kept.popitem(last=False)
             return table
 
 
