@@ -199,6 +199,13 @@ def test_rollouts_keep_tokens_and_give_each_reward_part_a_column(run):
     assert str(table.schema.field("logprobs").type) == "list<element: float>"
 
 
+def test_rollouts_hold_frames_of_several_ids(run):
+    frames = replace(row(4, 0, {}), token_ids=[5, 6, 2, 8], width=2, logprobs=[-0.5, -0.25], advantages=[0.5, 0.5])
+    run.write_rollouts(4, [frames])
+    first = pq.read_table(run.path / "rollouts" / "step-000004.parquet").to_pylist()[0]
+    assert np.reshape(first["token_ids"], (-1, first["width"])).tolist() == [[5, 6], [2, 8]]
+
+
 def test_copies_of_clips_are_bounded_and_written_once(run):
     wave = np.linspace(-1.5, 1.5, 800, dtype=np.float32)
     path = run.save_clip("set/one.wav", lambda: wave, 8000)

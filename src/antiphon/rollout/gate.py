@@ -180,8 +180,8 @@ def _score(
     lengths: list[int] = []
     for start in range(0, len(prompts), size):
         rows = [completion for group in groups[start : start + size] for completion in group]
-        ids = [torch.tensor(row.token_ids or (0,), dtype=torch.long) for row in rows]
-        kept = [torch.ones(len(row.token_ids)) if row.token_ids else torch.zeros(1) for row in rows]
+        ids = [_positions(row) for row in rows]
+        kept = [torch.ones(row.length) if row.token_ids else torch.zeros(1) for row in rows]
         tokens, mask = (pad_sequence(list(one), batch_first=True).to(policy.device) for one in (ids, kept))
         prefix = policy.encode(prompts[start : start + size])
         lengths += getattr(prefix, "lengths", getattr(prefix, "frames", torch.empty(0))).tolist()
@@ -190,9 +190,15 @@ def _score(
     return torch.cat(values), lengths
 
 
+def _positions(completion: Completion) -> Tensor:
+    """Token ids [T], [T, K] where a position has K > 1; one position of 0 for an empty completion."""
+    ids = torch.tensor(completion.token_ids or (0,) * completion.width, dtype=torch.long)
+    return ids if completion.width == 1 else ids.unflatten(0, (-1, completion.width))
+
+
 def _units(policy: Policy, completion: Completion) -> Tensor:
-    """How many tokens each log-probability [A] of a completion is for."""
-    tokens = 1 if policy.token_level else max(len(completion.token_ids), 1)
+    """How many token ids each log-probability [A] of a completion is for."""
+    tokens = completion.width if policy.stepwise else max(len(completion.token_ids), 1)
     return torch.full((len(completion.logprobs),), float(tokens))
 
 

@@ -16,7 +16,7 @@ def rollout_metrics(groups: Sequence[Group], step: int = 0) -> dict[str, float]:
     completions = [completion for group in groups for completion in group.completions]
     if not completions:
         return {}
-    tokens = sum(len(completion.token_ids) for completion in completions)
+    tokens = sum(completion.length for completion in completions)
     return {
         **_reward_metrics(groups),
         "samples": len(completions),

@@ -26,6 +26,7 @@ SCHEMA = pa.schema(
         ("reference", pa.string()),
         ("text", pa.string()),
         ("token_ids", pa.list_(pa.int32())),
+        ("width", pa.int32()),
         ("tokens", pa.list_(pa.string())),
         ("logprobs", pa.list_(pa.float32())),
         ("reward", pa.float64()),
@@ -51,13 +52,15 @@ class RolloutRow:
     text: str
     """The completion's text as the task reads it."""
     token_ids: Sequence[int]
-    """[T], as sampled."""
+    """[T], as sampled; [T·K], position by position, where `width` K > 1."""
     logprobs: Sequence[float]
     """[T], of the distribution sampled from."""
     reward: float | None
     advantages: Sequence[float]
     """One for each log-probability: what the loss weighed it by; zeros where the group was constant."""
     finish_reason: str
+    width: int = 1
+    """K, the ids of one position: 1 for text, the codebooks of a frame for audio."""
     tokens: Sequence[str] = ()
     """[T], what each token wrote; empty where the whole sequence is one action."""
     audio: str | None = None
@@ -70,11 +73,14 @@ class RolloutRow:
 def write_rollouts(path: Path, rows: Sequence[RolloutRow]) -> None:
     """Replaces `path` by `rows` in one step.
 
-    A reward part becomes the column `reward_<part>`, null where absent. Raises `RunError` when that fails.
+    A reward part becomes the column `reward_<part>`, null where absent. There is a column `width` where a completion
+    has positions of several ids. Raises `RunError` when that fails.
     """
     parts = sorted({part for row in rows for part in row.reward_parts})
     table = pa.Table.from_pylist([_record(row) for row in rows], schema=SCHEMA)
-    place = SCHEMA.get_field_index("reward") + 1
+    if all(row.width == 1 for row in rows):
+        table = table.drop_columns(["width"])
+    place = table.schema.get_field_index("reward") + 1
     for offset, part in enumerate(parts):
         values = pa.array([row.reward_parts.get(part) for row in rows], pa.float64())
         table = table.add_column(place + offset, f"reward_{part}", values)

@@ -252,7 +252,7 @@ def _sample(row: dict[str, Any]) -> Sample:
         index=row["sample"],
         text=row.get("text") or "",
         tokens=[one or "" for one in row.get("tokens") or []],
-        token_count=len(row.get("token_ids") or []),
+        token_count=len(row.get("token_ids") or []) // (row.get("width") or 1),
         logprobs=_numbers(row.get("logprobs")),
         advantages=_numbers(row.get("advantages")),
         reward=row.get("reward"),

@@ -81,6 +81,7 @@ def _rows(run: RunFolder, step: Step, pieces: Pieces | None) -> list[RolloutRow]
                     reference=group.example.text,
                     text=answer,
                     token_ids=completion.token_ids,
+                    width=completion.width,
                     tokens=pieces(completion.token_ids) if pieces else (),
                     logprobs=completion.logprobs,
                     reward=None if reward is None else reward.value,
