@@ -1,5 +1,6 @@
 """What summed losses share, and how their metrics are told apart."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import torch
 
 from antiphon.algorithms.inputs import MERGE, Needs
 from antiphon.errors import ConfigError
+from antiphon.train.auxiliary import Auxiliary, auxiliary_sum
 from antiphon.train.objectives import Objective, combined_needs, joint_advantages, load_objectives, metric_prefixes
 
 
@@ -59,8 +61,21 @@ def test_metrics_are_named_by_place():
     assert metric_prefixes(named) == ["opd/", "grpo/", "opd_2/", "opd_2_2/", "opd_3/"]
 
 
-def test_joint_advantages_are_in_units_of_the_largest_weight():
+def test_joint_advantages_are_the_weighted_sum_and_those_of_one_loss_its_own():
     advantages = torch.tensor([[[2.0, -1.0]], [[0.0, 4.0]]])
     both = [objective(Needs(), weight=weight) for weight in (0.5, 2.0)]
-    assert joint_advantages(both, advantages).tolist() == [[-0.5], [4.0]]
+    assert joint_advantages(both, advantages).tolist() == [[-1.0], [8.0]]
     assert torch.equal(joint_advantages(both[:1], advantages[..., :1]), advantages[..., 0])
+
+
+def test_auxiliary_losses_are_averaged_over_what_every_loss_counts():
+    """Two losses, one of the first row and one of both: the mean of their means, the second's weighing three times."""
+    weights = torch.tensor([[[1.0, 0.5]], [[0.0, 0.5]]])
+    both = [objective(Needs(), weight=weight) for weight in (0.5, 1.5)]
+    scales = [one.sum() for one in weights.unbind(-1)]
+    one = Auxiliary("ctc", 0.1, lambda: nullcontext(), lambda batch, prefix: torch.zeros(2))
+    added, metrics = auxiliary_sum([one], [torch.tensor([2.0, 6.0])], weights, scales, both)
+    assert metrics["ctc"].item() == pytest.approx(0.25 * 2 + 0.75 * 4)
+    assert added.item() == pytest.approx(0.1 * 3.5)
+    alone, metrics = auxiliary_sum([one], [torch.tensor([2.0, 6.0])], weights[..., 1:], scales[1:], both[1:])
+    assert (alone.item(), metrics["ctc"].item()) == (pytest.approx(0.4), 4.0)

@@ -249,6 +249,22 @@ def test_distillation_losses_are_means_over_the_whole_minibatch(student, other, 
         assert 4 <= figures[0]["valid_topk_mean"] <= 8
 
 
+def test_two_losses_of_one_name_keep_their_metrics_apart(student, other):
+    groups = said(student, tiny_text.prompts()[:2], ANSWERS)
+    config = load_config(overrides=["algorithm=opd", "device=cpu"])
+
+    def figures(*losses: str) -> dict[str, float]:
+        objectives = load_objectives([{"name": "opd", "loss": one, "top_k": 4} for one in losses])
+        teachers = Teachers([(1.0, SameTokensTeacher("t", other, 1.0, MANY))])
+        return Trainer(student, objectives, config, teacher=teachers).evaluate(groups)
+
+    forward, reverse, both = figures("forward_kl"), figures("reverse_kl"), figures("forward_kl", "reverse_kl")
+    assert forward["divergence"] != pytest.approx(reverse["divergence"], rel=1e-2)
+    assert both["opd/divergence"] == pytest.approx(forward["divergence"], rel=1e-5)
+    assert both["opd_2/divergence"] == pytest.approx(reverse["divergence"], rel=1e-5)
+    assert both["loss"] == pytest.approx(forward["loss"] + reverse["loss"], rel=1e-6)
+
+
 def test_unjudged_tokens_are_out_of_the_mean(student, stranger):
     groups = said(student, tiny_text.prompts()[:2], ANSWERS)
     groups[0].answers[1] = "what was never said"

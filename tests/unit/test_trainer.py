@@ -224,6 +224,27 @@ def test_with_a_reference_constant_groups_still_feel_its_pull(initial, sampled):
     assert all(parameter.grad is None for parameter in reference.model.parameters())
 
 
+def test_a_trainer_without_what_its_losses_need_is_refused(initial):
+    with pytest.raises(ValueError, match="the losses learn from a reference model, and the trainer was given none"):
+        trainer(initial, beta=1.0)
+
+
+def test_equal_losses_are_as_one_of_their_weights_together(initial, sampled):
+    """Places tell them apart: neither metrics nor advantages are counted twice."""
+    groups = rewarded(sampled, REWARDS)
+    one = trainer(initial, weight=1.0)
+    halves = [Objective("grpo", grpo, grpo.Settings(weight=0.5)) for _ in range(2)]
+    both = Trainer(clone(initial), halves, config())
+    alone, metrics = one.step(groups, 0)
+    joint, together = both.step(groups, 0)
+    torch.testing.assert_close(joint, alone)
+    assert together["loss"] == pytest.approx(metrics["loss"], rel=1e-5)
+    for name in ("kl_old", "clip_low_share"):
+        assert together[f"grpo/{name}"] == together[f"grpo_2/{name}"] == metrics[name]
+    gradient = first_moments(one)
+    assert (first_moments(both) - gradient).norm() <= 1e-5 * gradient.norm()
+
+
 def test_the_same_step_twice_is_the_same_bit_for_bit(initial, sampled):
     groups = rewarded(sampled, REWARDS)
     one, other = trainer(initial), trainer(initial)

@@ -15,7 +15,7 @@ from antiphon.models.audio_ctc import AudioCTC
 from antiphon.models.policy import Policy
 from antiphon.models.router_loss import RouterLoss
 from antiphon.train.batch import Batch
-from antiphon.train.objectives import Objective, relative_weights
+from antiphon.train.objectives import Objective, weights_in_sum
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ def auxiliary_sum(
     """What the auxiliary losses of a micro-batch add to its loss, and the metrics of each.
 
     Their `values` are averaged over rows by the `weights` [N, A, O] of each algorithm's loss, whose sums over the
-    minibatch are the `scales`, and these means by the weights of the algorithms.
+    minibatch are the `scales`, and these means by each algorithm's `weight`.
     """
-    relative = relative_weights(objectives)
-    shares = [one / sum(relative) for one in relative]
+    factors = weights_in_sum(objectives)
+    shares = [one / sum(factors) if sum(factors) else 1 / len(factors) for one in factors]
     added = torch.zeros((), device=weights.device)
     metrics: dict[str, Tensor] = {one.name: added for one in auxiliaries}
     for share, scale, of_loss in zip(shares, scales, weights.unbind(-1), strict=True):

@@ -92,14 +92,12 @@ def metric_prefixes(objectives: Sequence[Objective]) -> list[str]:
     return prefixes if len(prefixes) > 1 else [""]
 
 
-def relative_weights(objectives: Sequence[Objective]) -> list[float]:
-    """Each loss's weight in units of the largest; 1 for one alone."""
-    largest = max(objective.settings.weight for objective in objectives)
-    return [objective.settings.weight / largest if largest else 1.0 for objective in objectives]
+def weights_in_sum(objectives: Sequence[Objective]) -> list[float]:
+    """The factor of each loss in the sum; 1 for one alone."""
+    return [1.0] if len(objectives) == 1 else [objective.settings.weight for objective in objectives]
 
 
 def joint_advantages(objectives: Sequence[Objective], advantages: Tensor) -> Tensor:
-    """[N, A] of each loss's advantages [N, A, O]: what the sum of the losses weighs an action by, in units of the
-    largest weight, so that those of one loss are its own."""
-    first, *rest = (w * one for w, one in zip(relative_weights(objectives), advantages.unbind(-1), strict=True))
+    """[N, A] of each loss's advantages [N, A, O]: by what the losses together weigh an action."""
+    first, *rest = (w * one for w, one in zip(weights_in_sum(objectives), advantages.unbind(-1), strict=True))
     return sum(rest, first)
