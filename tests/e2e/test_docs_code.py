@@ -20,6 +20,7 @@ from doc_blocks import DOCUMENTS, ROOT, Block, blocks
 from antiphon.cli.main import app, main
 from antiphon.client.port import free_port
 from antiphon.config import Config, load_config, yaml
+from antiphon.config.plugins import is_path
 from antiphon.rewards.load import load_reward
 from antiphon.run import calibration
 from antiphon.run import train as training
@@ -42,8 +43,8 @@ def listed(value: Any) -> list[Any]:
 
 def require_settings(config: Config) -> None:
     """Raises `ConfigError` where a built-in algorithm or reward of a recipe has no such setting."""
-    load_objectives([one for one in listed(config.algorithm) if "." not in one["name"]])
-    built_in = [one for one in listed(config.reward) if ":" not in (one if isinstance(one, str) else one["name"])]
+    load_objectives([one for one in listed(config.algorithm) if not is_path(one["name"])])
+    built_in = [one for one in listed(config.reward) if not is_path(one if isinstance(one, str) else one["name"])]
     if built_in:
         load_reward(built_in)
 

@@ -185,3 +185,14 @@ def test_the_evaluation_of_any_other_model_is_kept_by_its_time(evaluated, tmp_pa
     assert path.parent == tmp_path / "evals"
     assert path.name.endswith("builtin%3Astudent-MultimodalDataset%3Aheard")
     assert read_scores(path)["step"] is None
+
+
+def test_a_function_by_its_name_is_found_from_the_working_folder(evaluated, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "judges.py").write_text("def right(deployment, example):\n    return example['label'] == '3'")
+    assert evaluated("judges.py:right").mean == 1 / 12
+    assert evaluated("judges:right").mean == 1 / 12
+    with pytest.raises(ConfigError, match=r"the eval function 'judges.py:wright': .* did you mean 'right'\?"):
+        evaluated("judges.py:wright")
+    with pytest.raises(ConfigError, match=r"unknown eval function 'right' in 'eval_fn'; .*written file.py:function"):
+        evaluated("right")

@@ -17,12 +17,14 @@ from typing import Any
 from antiphon.api.prepare import named_or_class
 from antiphon.api.rows import EvalRowResult
 from antiphon.api.scores import save_result
+from antiphon.config.plugins import Kind
 from antiphon.errors import ConfigError
 from antiphon.evaluate.bootstrap import bootstrap_ci, resampled_in_blocks
 from antiphon.rewards.running import run_async, together
 from antiphon.runs.status import now
 from antiphon.types import Seconds
 
+EVAL_FUNCTION = Kind("eval function", function=True)
 EvalFunction = Callable[[Any, dict[str, Any]], "EvalRowResult | float | Awaitable[EvalRowResult | float]"]
 
 
@@ -98,7 +100,8 @@ class EvalConfig:
     Args:
         dataset: As for `TrainConfig`.
         eval_fn: `f(deployment, example)`, or the same as `async def`. `example` is a row of the data set; it returns
-            an `EvalRowResult`, or a number, the score. More is better.
+            an `EvalRowResult`, or a number, the score. More is better. Or its name, `"file.py:f"` or
+            `"package.module:f"`.
         name: What reports call the data set; its own name by default.
         output: Folder for evaluations of models that are no run's checkpoint: they go to its `evals/`.
 
@@ -114,7 +117,7 @@ class EvalConfig:
     """
 
     dataset: Any
-    eval_fn: EvalFunction
+    eval_fn: EvalFunction | str
     name: str = ""
     output: str | Path = "runs"
 
@@ -132,17 +135,18 @@ class EvalConfig:
             The rows in the data set's order, and their figures.
 
         Raises:
-            ConfigError: The data set is none, or `max_concurrency` is not positive.
+            ConfigError: There is no such data set or function, or `max_concurrency` is not positive.
             DataError: The data set cannot be loaded.
         """
         if max_concurrency < 1:
             raise ConfigError(f"max_concurrency must be at least 1, got {max_concurrency}")
+        judge = EVAL_FUNCTION.load(self.eval_fn, "eval_fn") if isinstance(self.eval_fn, str) else self.eval_fn
         dataset = named_or_class(self.dataset, Path(self.output))
         examples = dataset.load()
         began = time.perf_counter()
-        rows = _Judge(self.eval_fn, deployment, debug).all(examples, max_concurrency)
+        rows = _Judge(judge, deployment, debug).all(examples, max_concurrency)
         result = EvalResult(rows, time.perf_counter() - began, [_speaker(example) for example in examples])
-        function = getattr(self.eval_fn, "__name__", type(self.eval_fn).__name__)
+        function = getattr(judge, "__name__", type(judge).__name__)
         about = {"set": self.name or dataset.name, "function": function, "time": now()}
         result.path = save_result(deployment, about | result.summary(), rows, examples, Path(self.output))
         return result

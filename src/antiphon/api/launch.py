@@ -18,7 +18,7 @@ from antiphon.errors import ConfigError, RunError
 from antiphon.runs import atomic
 from antiphon.runs.checkpoints import Checkpoint
 from antiphon.runs.environment import LAUNCHED
-from antiphon.runs.folder import RunFolder
+from antiphon.runs.folder import RunFolder, word
 from antiphon.runs.status import now
 from antiphon.types import Seconds
 
@@ -186,7 +186,7 @@ def as_overrides(config: Config) -> list[str]:
 
 def _make_folder(output: Path, config: Config) -> Path:
     """A new folder in `output/launched/`, for the recipe, the log and the result."""
-    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{config.name or config.algorithm_name}"
+    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{config.name or word(config.algorithm_name)}"
     folder = output / "launched" / name
     with atomic.naming(folder):
         folder.mkdir(parents=True)

@@ -338,7 +338,7 @@ class Config(Settings):
     )
     reward: Annotated[str | dict[str, Any] | list[str | dict[str, Any]], BeforeValidator(_reward)] = Field(
         default="wer",
-        description="A built-in reward, file.py:function or import path; a mapping with settings; a list.",
+        description="A built-in reward, or file.py:function; a mapping with settings; a list.",
     )
     reward_limits: RewardLimits = RewardLimits()
     teacher: Annotated[list[TeacherConfig], BeforeValidator(_teachers)] = Field(

@@ -225,7 +225,7 @@ class RunFolder:
 
 
 def _make_folder(output: Path, config: Config) -> Path:
-    what = config.name or f"{_word(config.algorithm_name)}-{_word(config.model)}"
+    what = config.name or f"{word(config.algorithm_name)}-{word(config.model)}"
     stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{what}"
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -244,6 +244,9 @@ def _make_folder(output: Path, config: Config) -> Path:
     raise AssertionError("count() does not end")
 
 
-def _word(name: str) -> str:
+def word(name: str) -> str:
     """The telling end of a model's or algorithm's name, fit for a folder: `student` of `builtin:student`."""
-    return re.sub(r"[^A-Za-z0-9.-]+", "-", re.split(r"[/:]", name.rstrip("/"))[-1]).strip("-.") or "model"
+    return (
+        re.sub(r"[^A-Za-z0-9.-]+", "-", re.split(r"[/:]", name.rstrip("/"))[-1].removesuffix(".py")).strip("-.")
+        or "model"
+    )

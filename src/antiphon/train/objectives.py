@@ -41,7 +41,7 @@ class Objective:
 
 
 def load_objectives(spec: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[Objective]:
-    """What a recipe's `algorithm:` names: modules of `antiphon.algorithms`, or by import path, settings checked."""
+    """What a recipe's `algorithm:` names, built-in or the user's, settings checked."""
     listed = isinstance(spec, Sequence)
     specs = spec if listed else [spec]
     return [
