@@ -5,7 +5,7 @@ next one as soon as it has the transcript of the last, over a connection that it
 them take turns of `--seconds / --rounds`, so that both meet the same machine; first each clip is sent once by itself,
 which warms up the server and says what its transcript is. Every later transcript of the clip must be that one.
 
-With `--engine` the same turns are taken without HTTP: clips are put to the server's engine directly, in this process.
+With `--worker` the same turns are taken without HTTP: clips are put to the server's worker directly, in this process.
 
 It ends with status 1 when a request is lost or a transcript is another.
 """
@@ -36,9 +36,9 @@ from antiphon.distributed.device import prepare_cpu
 from antiphon.models.decoding import Row
 from antiphon.models.load import load_policy
 from antiphon.models.policy import Sampling
-from antiphon.serve.engine import Engine
 from antiphon.serve.job import Job
 from antiphon.serve.question import Question
+from antiphon.serve.worker import Worker
 from antiphon.tasks.asr import INSTRUCTION
 from antiphon.types import Prompt, Seconds
 
@@ -153,11 +153,11 @@ def upload(waveform: np.ndarray) -> bytes:
 
 
 @asynccontextmanager
-async def engine(arguments: argparse.Namespace) -> AsyncIterator[Transcribe]:
-    """Puts clips to an engine in this process."""
+async def worker(arguments: argparse.Namespace) -> AsyncIterator[Transcribe]:
+    """Puts clips to a worker in this process."""
     prepare_cpu(arguments.threads)
     policy = load_policy(arguments.model, torch.device("cpu"), torch.float32)
-    own, clips = Engine(policy), waveforms(arguments.clips)
+    own, clips = Worker(policy), waveforms(arguments.clips)
 
     async def transcribe(client: int, clip: int) -> str:
         prompt = Prompt("the recording", "asr", clips[clip], RATE, INSTRUCTION)
@@ -171,7 +171,7 @@ async def engine(arguments: argparse.Namespace) -> AsyncIterator[Transcribe]:
 
 
 async def measured(arguments: argparse.Namespace) -> dict[str, Any]:
-    async with (engine if arguments.engine else http)(arguments) as transcribe:
+    async with (worker if arguments.worker else http)(arguments) as transcribe:
         return await compare(transcribe, arguments)
 
 
@@ -183,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=4, help="turns of each side (default: 4)")
     parser.add_argument("--clips", type=int, default=64, help="different ones (default: 64)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the model (default: 1)")
-    parser.add_argument("--engine", action="store_true", help="the engine alone, without HTTP")
+    parser.add_argument("--worker", action="store_true", help="the worker alone, without HTTP")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args(argv)
     found = asyncio.run(measured(arguments))

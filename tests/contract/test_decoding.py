@@ -42,7 +42,7 @@ def group(i: int) -> list[Row]:
 
 
 def finish(decoding: Decoding) -> None:
-    while decoding.going:
+    while decoding.active:
         decoding.step()
 
 
@@ -88,7 +88,7 @@ def test_a_short_request_overtakes_a_long_one(policy, prompts):
     assert decoding.step() == []
     assert decoding.step() == [short]
     assert short.finish_reason == "length"
-    assert long.going
+    assert long.active
 
 
 def test_a_row_may_be_ended_from_outside(policy, prompts, alone):

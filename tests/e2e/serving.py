@@ -51,8 +51,8 @@ class Served:
         return httpx2.Client(base_url=self.url, timeout=30)
 
     def idle(self) -> bool:
-        """Whether the engine has nothing to do before long."""
-        return until(lambda: not (self.service.engine.waiting or self.service.engine.running))
+        """Whether the worker has nothing to do before long."""
+        return until(lambda: not (self.service.worker.waiting or self.service.worker.running))
 
 
 @contextmanager

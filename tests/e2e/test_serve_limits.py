@@ -46,19 +46,19 @@ def in_background(server, **body) -> threading.Thread:
 
     thread = threading.Thread(target=ask)
     thread.start()
-    assert until(lambda: server.service.engine.running)
+    assert until(lambda: server.service.worker.running)
     return thread
 
 
 def test_a_short_answer_overtakes_a_long_one():
     with served(text_policy()) as server, server.client() as client:
         long = in_background(server)
-        began = server.service.engine.steps
+        began = server.service.worker.steps
         answer = client.post(CHAT, json=say("Short.", max_tokens=3)).json()
         assert long.is_alive()
-        assert server.service.engine.running == 1
+        assert server.service.worker.running == 1
         assert answer["usage"]["completion_tokens"] == 3
-        assert server.service.engine.steps - began < 300
+        assert server.service.worker.steps - began < 300
         long.join()
 
 
@@ -99,10 +99,10 @@ def test_who_leaves_is_answered_no_more(stream):
         )
         with connected(server) as connection:
             connection.sendall(head.encode() + body)
-            assert until(lambda: server.service.engine.running == 16)
-        began = server.service.engine.steps
+            assert until(lambda: server.service.worker.running == 16)
+        began = server.service.worker.steps
         assert server.idle()
-        assert server.service.engine.steps - began < 400
+        assert server.service.worker.steps - began < 400
 
 
 def test_a_body_may_be_neither_too_large_nor_too_slow():
@@ -191,17 +191,17 @@ def test_shutting_down_finishes_what_is_being_answered():
         assert len(told) == 200
         server.thread.join(20)
         assert not server.thread.is_alive()
-        assert server.service.engine.trouble == "the engine has stopped"
+        assert server.service.worker.trouble == "the worker has stopped"
 
 
 def test_health_says_when_the_engine_does_not_go_on(monkeypatch):
     with served(text_policy()) as server, server.client() as client:
         assert client.get("/health").json()["status"] == "ok"
-        monkeypatch.setattr("antiphon.serve.engine.STUCK", -1.0)
+        monkeypatch.setattr("antiphon.serve.worker.STUCK", -1.0)
         long = in_background(server)
         sick = client.get("/health")
         assert sick.status_code == 503
-        assert "has not gone on" in sick.json()["error"]["message"]
+        assert "has made no progress" in sick.json()["error"]["message"]
         assert 'antiphon_engine_up{model="tiny"} 0' in client.get("/metrics").text
         long.join()
 
@@ -220,7 +220,7 @@ def test_the_load_benchmark_finds_what_is_lost_and_what_differs(monkeypatch, cap
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
     load = importlib.import_module("serve_load")
     monkeypatch.setattr(load, "prepare_cpu", lambda threads: None)
-    options = ["--engine", "--clients", "4", "--clips", "4", "--seconds", "0.5", "--rounds", "1", "--json"]
+    options = ["--worker", "--clients", "4", "--clips", "4", "--seconds", "0.5", "--rounds", "1", "--json"]
     load.main(options)
     found = json.loads(capsys.readouterr().out)
     assert found["ratio"] > 0

@@ -250,10 +250,10 @@ def test_a_transcript_is_stopped_by_who_asked_for_it(window, errands):
 def test_a_server_that_is_not_well_says_so(window):
     page = window.page
     expect(page.locator("#health")).to_have_text("ready")
-    body = {"error": {"message": "builtin:student: the engine has stopped"}}
+    body = {"error": {"message": "builtin:student: the worker has stopped"}}
     page.route("**/health", lambda route: route.fulfill(status=503, json=body))
     page.reload()
-    expect(page.locator("#health")).to_have_text("not well: builtin:student: the engine has stopped")
+    expect(page.locator("#health")).to_have_text("not well: builtin:student: the worker has stopped")
     page.route("**/v1/models", lambda route: route.abort())
     page.reload()
     expect(page.locator("#problem")).to_have_text("The server does not answer. Is it still running?")

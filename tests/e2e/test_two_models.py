@@ -1,4 +1,4 @@
-"""One server, two models: requests choose, each model has an engine of its own, and both are watched."""
+"""One server, two models: requests choose, each model has a worker of its own, and both are watched."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def test_both_are_listed_and_watched(server, monkeypatch):
         masks = [client.get("/token-mask", params=chosen).json() for chosen in ({}, {"model": "two"})]
         assert masks[0]["blocked"] == masks[1]["blocked"]
         assert client.get("/token-mask", params={"model": "three"}).status_code == 404
-        monkeypatch.setattr("antiphon.serve.engine.STUCK", -1.0)
+        monkeypatch.setattr("antiphon.serve.worker.STUCK", -1.0)
         long = threading.Thread(target=lambda: client.post(CHAT, json=say("All.", max_tokens=400, model="two")))
         long.start()
         assert until(lambda: 'antiphon_engine_running{model="two"} 1' in client.get("/metrics").text)
         assert 'antiphon_engine_running{model="one"} 0' in client.get("/metrics").text
         sick = client.get("/health")
         assert sick.status_code == 503
-        assert sick.json()["error"]["message"].startswith("two: the engine has not gone on")
+        assert sick.json()["error"]["message"].startswith("two: the worker has made no progress")
         long.join()
 
 

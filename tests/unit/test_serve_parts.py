@@ -1,4 +1,4 @@
-"""Parts of the server by themselves: stops, subtitles, the room that uploads share, the list of servers."""
+"""Parts of the server by themselves: stops, subtitles, the budget that uploads share, the list of servers."""
 
 import asyncio
 import fcntl
@@ -16,8 +16,8 @@ from fastapi import HTTPException
 
 from antiphon.errors import ConfigError
 from antiphon.serve import process
+from antiphon.serve.budget import Budget
 from antiphon.serve.limits import Limits
-from antiphon.serve.room import Room
 from antiphon.serve.stops import cut, settled
 from antiphon.serve.subtitles import srt, vtt
 from antiphon.serve.thinking import split
@@ -85,18 +85,18 @@ def test_web_subtitles_have_no_markup():
     assert vtt(SEGMENTS).endswith("01:00:00.000 --> 01:01:01.250\na &lt;b&gt; &amp; c\n\n")
 
 
-def test_who_finds_no_room_waits_in_order():
+def test_those_over_the_budget_wait_in_order():
     entered = []
 
-    async def visit(room: Room, name: str, amount: float, leaving: asyncio.Event) -> None:
-        async with room.take(amount):
+    async def visit(budget: Budget, name: str, amount: float, leaving: asyncio.Event) -> None:
+        async with budget.take(amount):
             entered.append(name)
             await leaving.wait()
 
     async def scene() -> None:
-        room, doors = Room(10), [asyncio.Event() for _ in range(4)]
+        budget, doors = Budget(10), [asyncio.Event() for _ in range(4)]
         visits = [
-            asyncio.create_task(visit(room, name, amount, door))
+            asyncio.create_task(visit(budget, name, amount, door))
             for name, amount, door in zip("abcd", (6, 6, 1, 99), doors, strict=True)
         ]
         await asyncio.sleep(0)
@@ -113,7 +113,7 @@ def test_who_finds_no_room_waits_in_order():
         assert entered == ["a", "b", "c", "d"]  # Larger than all there is, and alone.
         doors[3].set()
         await visits[3]
-        assert room.taken == 0
+        assert budget.taken == 0
 
     asyncio.run(scene())
 

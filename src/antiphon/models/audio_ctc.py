@@ -6,9 +6,9 @@ belongs to training alone and is no part of the model that is saved.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -16,56 +16,69 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from antiphon.errors import ConfigError
-from antiphon.models.audio_lm import AudioPrefixLM
-from antiphon.models.encoder_decoder import EncoderDecoder
-from antiphon.models.feature_cache import hearing
+from antiphon.models.feature_cache import audio_modules
 from antiphon.models.policy import Policy
 from antiphon.types import Example, Prompt
 
+AudioListener = Callable[[list[Tensor]], None]
+"""Told of each clip's audio states [S, D] when a batch is encoded, with their graph."""
+
+
+@runtime_checkable
+class HasAudioStates(Protocol):
+    """A policy whose model reads audio as states beside the answer: one vector a frame."""
+
+    audio_width: int
+    """D of an audio state."""
+    audio_listener: AudioListener | None
+
+    def transcript_ids(self, prompt: Prompt, text: str, language: str | None) -> list[int]: ...
+
 
 class AudioCTC:
-    """Watches what a model hears while a batch is encoded, and says how well its frames spell the transcripts."""
+    """Watches the audio states while a batch is encoded, and says how well they spell the transcripts."""
 
     def __init__(self, policy: Policy, examples: Sequence[Example], seed: int) -> None:
         """`examples` are all that will be learnt from; the head is drawn from `seed`.
 
-        Raises `ConfigError` for a model without audio states, or one of which nothing that hears is trained, and
+        Raises `ConfigError` for a model without audio states, or one whose audio encoder is frozen, and
         `ModelError` that names an example whose text the model cannot say.
         """
-        if not isinstance(policy, AudioPrefixLM | EncoderDecoder):
+        if not isinstance(policy, HasAudioStates):
             raise ConfigError(
                 f"'algorithm.ctc_weight': {type(policy.model).__name__} has no audio states beside its answer; set it "
                 "to 0, or train an audio-prefix LM or an encoder-decoder"
             )
-        if not any(weight.requires_grad for module in hearing(policy.model) for weight in module.parameters()):
+        if not any(weight.requires_grad for module in audio_modules(policy.model) for weight in module.parameters()):
             raise ConfigError(
                 "'algorithm.ctc_weight': the audio encoder is frozen, so CTC would teach its own head alone; set it to "
                 "0, or train the encoder: take it out of 'freeze', or into 'lora.target'"
             )
-        self._policy: Any = policy
+        self._policy: HasAudioStates = policy
         self._states: list[Tensor] = []
-        said = {example.id: _transcript(policy, example) for example in examples}
+        said = {
+            example.id: policy.transcript_ids(
+                Prompt(example.id, example.task, None, policy.rate), example.text, example.language
+            )
+            for example in examples
+        }
         tokens = sorted({token for ids in said.values() for token in ids})
         classes = {token: place for place, token in enumerate(tokens)}
         self._targets = {name: torch.tensor([classes[token] for token in ids]) for name, ids in said.items()}
-        self.head = _linear(_width(policy), len(tokens) + 1, seed).to(policy.device)
+        self.head = _linear(policy.audio_width, len(tokens) + 1, seed).to(policy.device)
         """Its last output is the blank."""
 
     @contextmanager
     def recording(self) -> Iterator[None]:
         """Within the block, one `encode` is watched."""
-        hear = self._policy._hear
-
-        def watched(clips: Sequence[dict[str, Tensor]]) -> Any:
-            heard = hear(clips)
-            self._states = _frames(self._policy, clips, heard)
-            return heard
-
-        self._policy._hear = watched
+        self._policy.audio_listener = self._record
         try:
             yield
         finally:
-            del self._policy._hear
+            self._policy.audio_listener = None
+
+    def _record(self, states: list[Tensor]) -> None:
+        self._states = states
 
     def loss(self, prompts: Sequence[Prompt]) -> Tensor:
         """For each of the `prompts` that were encoded [P], −log p(transcript) a token, in fp32 and with its graph.
@@ -88,33 +101,7 @@ class AudioCTC:
         return losses / lengths.clamp(min=1)
 
 
-def _transcript(policy: AudioPrefixLM | EncoderDecoder, example: Example) -> list[int]:
-    """The tokens of the example's text as the model says it, without its framing and stop token."""
-    prompt = Prompt(example.id, example.task, None, policy.rate)
-    said = policy.target(prompt, example.text, example.language)
-    framing = policy.tokenizer(policy._framed(prompt, "", example.language), add_special_tokens=False)["input_ids"]
-    return said[len(framing) : -1]
-
-
-def _width(policy: AudioPrefixLM | EncoderDecoder) -> int:
-    """Of an audio state."""
-    config = policy.model.config
-    if isinstance(policy, AudioPrefixLM):
-        return config.get_text_config().hidden_size
-    return getattr(config, "encoder_config", config).hidden_size
-
-
 def _linear(width: int, classes: int, seed: int) -> nn.Linear:
     with torch.random.fork_rng([]):
         torch.default_generator.manual_seed(seed)
         return nn.Linear(width, classes)
-
-
-def _frames(policy: AudioPrefixLM | EncoderDecoder, clips: Sequence[dict[str, Tensor]], heard: Any) -> list[Tensor]:
-    """Each clip's states [S, D] out of what the policy `heard` in `clips`."""
-    if isinstance(policy, AudioPrefixLM):
-        return list(heard.split([int((clip["input_ids"] == policy.audio_token).sum()) for clip in clips]))
-    states, mask = heard
-    if mask is None:
-        return list(states)
-    return [row[:length] for row, length in zip(states, (mask == 0).sum(-1).flatten().tolist(), strict=True)]

@@ -16,10 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from antiphon.errors import ModelError
+from antiphon.models.audio_ctc import AudioListener
 from antiphon.models.audio_families import FAMILIES, extractor
 from antiphon.models.decoder_only import DecoderOnly
 from antiphon.models.feature_cache import FeatureCache
 from antiphon.models.internals import has_adapter
+from antiphon.models.policy import Chat
 from antiphon.models.prefix import Prefix, pad_left
 from antiphon.models.prompt_cache import PromptCache
 from antiphon.types import Prompt
@@ -27,6 +29,8 @@ from antiphon.types import Prompt
 
 class AudioPrefixLM(DecoderOnly):
     """A `Policy` over a transformers audio-prefix model and its processor."""
+
+    chat: Chat = "one clip"
 
     def __init__(self, model: Any, processor: Any, block_tokens: Sequence[int] | str = "special") -> None:
         model_type = model.config.model_type
@@ -51,6 +55,8 @@ class AudioPrefixLM(DecoderOnly):
         super().__init__(model, model.model.language_model, head, tokenizer, block_tokens, never)
         self._prepared: PromptCache[dict[str, Tensor]] = PromptCache()
         self.feature_cache: FeatureCache | None = None
+        self.audio_width = model.config.get_text_config().hidden_size
+        self.audio_listener: AudioListener | None = None
 
     @property
     def rate(self) -> int:
@@ -100,41 +106,55 @@ class AudioPrefixLM(DecoderOnly):
     def size(self, prompt: Prompt) -> int:
         return len(self.prepare(prompt)["input_ids"])
 
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        return self.prepare(prompt)["input_ids"].tolist()
+
+    def audio_inputs(self, prompt: Prompt) -> dict[str, Tensor]:
+        prepared = self.prepare(prompt)
+        return {name: prepared[name] for name in self.family.audio}
+
     def encode(self, prompts: Sequence[Prompt]) -> Prefix:
         rows = [self.prepare(prompt) for prompt in prompts]
         ids, mask = pad_left([row["input_ids"] for row in rows], self.device)
         places = ids == self.audio_token
         # The placeholder may lie outside the vocabulary, so it is never looked up.
         embeddings = self.backbone.get_input_embeddings()(ids.masked_fill(places, 0))
-        features = self._hear(rows).to(embeddings.dtype)
+        features = self._audio_features(rows)
+        if self.audio_listener is not None:
+            self.audio_listener(list(features.split(self._audio_tokens(rows))))
+        features = features.to(embeddings.dtype)
         return self._prefill(embeddings.masked_scatter(places[..., None], features), mask)
 
-    def _hear(self, rows: Sequence[dict[str, Tensor]]) -> Tensor:
+    def _audio_features(self, rows: Sequence[dict[str, Tensor]]) -> Tensor:
         """The audio features of every prompt, in order [audio tokens, D]; each clip is encoded once."""
         if self.feature_cache is not None:
-            return torch.cat([self._hear_again(self.feature_cache, row) for row in rows])
+            return torch.cat([self._cached_features(self.feature_cache, row) for row in rows])
         batches: dict[Any, list[int]] = defaultdict(list)
         for i, row in enumerate(rows):
             batches[self.family.bucket(self.model, row[self.family.audio[0]])].append(i)
-        heard: dict[int, Tensor] = {}
+        encoded: dict[int, Tensor] = {}
         for members in batches.values():
-            heard.update(zip(members, self._hear_together([rows[i] for i in members]), strict=True))
-        return torch.cat([heard[i] for i in range(len(rows))])
+            encoded.update(zip(members, self._encode_together([rows[i] for i in members]), strict=True))
+        return torch.cat([encoded[i] for i in range(len(rows))])
 
-    def _hear_again(self, cache: FeatureCache, row: dict[str, Tensor]) -> Tensor:
+    def _cached_features(self, cache: FeatureCache, row: dict[str, Tensor]) -> Tensor:
         audio = {name: row[name] for name in self.family.audio}
-        return cache.get(audio, lambda: self._hear_together([row]))[0]
+        return cache.get(audio, lambda: self._encode_together([row]))[0]
 
-    def _hear_together(self, rows: Sequence[dict[str, Tensor]]) -> tuple[Tensor, ...]:
+    def _encode_together(self, rows: Sequence[dict[str, Tensor]]) -> tuple[Tensor, ...]:
         """The audio features [audio tokens, D] of each row, from one pass."""
         features = self.family.hear(self.model, self._audio(rows))
-        tokens = [int((row["input_ids"] == self.audio_token).sum()) for row in rows]
+        tokens = self._audio_tokens(rows)
         if sum(tokens) != len(features):
             raise ModelError(
                 f"the processor makes {sum(tokens)} audio tokens where the encoder makes {len(features)}; "
                 "the model and its processor do not belong together"
             )
         return features.split(tokens)
+
+    def _audio_tokens(self, rows: Sequence[dict[str, Tensor]]) -> list[int]:
+        """How many placeholders each prompt has."""
+        return [int((row["input_ids"] == self.audio_token).sum()) for row in rows]
 
     def _audio(self, rows: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
         """The audio of several prompts as one batch [windows, ..., time], time padded with zeros."""

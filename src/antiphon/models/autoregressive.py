@@ -19,7 +19,7 @@ from antiphon.errors import ModelError
 from antiphon.models.decoding import Decoding, Row
 from antiphon.models.fold import Fold
 from antiphon.models.logits import Predictions
-from antiphon.models.policy import Sampling
+from antiphon.models.policy import Chat, Sampling
 from antiphon.models.prefix import Prefix, repeat
 from antiphon.types import Completion, Prompt
 
@@ -29,6 +29,8 @@ class Autoregressive:
 
     token_level = True
     stepwise = True
+    chat: Chat = None
+    transcribes = True
 
     def __init__(
         self,
@@ -72,6 +74,14 @@ class Autoregressive:
 
     def size(self, prompt: Prompt) -> int:
         """Tokens the prompt takes (see `Policy.size`)."""
+        raise NotImplementedError
+
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        """The token ids [L] that the model reads of the prompt (see `TokenPolicy.prompt_ids`)."""
+        raise NotImplementedError
+
+    def audio_inputs(self, prompt: Prompt) -> dict[str, Tensor]:
+        """The prompt's audio in the form that the model takes (see `TokenPolicy.audio_inputs`)."""
         raise NotImplementedError
 
     def encode(self, prompts: Sequence[Prompt]) -> Prefix:
@@ -132,6 +142,11 @@ class Autoregressive:
             )
         return ids
 
+    def transcript_ids(self, prompt: Prompt, text: str, language: str | None) -> list[int]:
+        """The tokens of `text` in the answer that says it, without its framing and stop token."""
+        framing = self.tokenizer(self._framed(prompt, "", language), add_special_tokens=False)["input_ids"]
+        return self.target(prompt, text, language)[len(framing) : -1]
+
     def _own_stop(self) -> int:
         """The stop token that ends an answer: of several, the tokenizer's own end of sequence (of a turn, in chats)."""
         own = getattr(self.tokenizer, "eos_token_id", None)
@@ -154,7 +169,7 @@ class Autoregressive:
         ]
         decoding = Decoding(self)
         decoding.admit(prefix, rows)
-        while decoding.going:
+        while decoding.active:
             decoding.step()
         return [[self.completion(row) for row in group] for group in rows]
 

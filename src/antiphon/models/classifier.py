@@ -47,6 +47,8 @@ FAMILIES: dict[str, ClipInput] = {
 class Classifier(ClipModel):
     """A `Policy` over a transformers audio classifier and its feature extractor. `logprobs` is [N, 1]."""
 
+    transcribes = False
+
     def __init__(self, model: Any, processor: Any, block_tokens: Sequence[int] | str = "special") -> None:
         """`block_tokens` are labels that are never sampled; no label is special."""
         config = model.config

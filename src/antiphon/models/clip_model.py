@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from antiphon.errors import ModelError
 from antiphon.models.internals import frames_after_convolutions
+from antiphon.models.policy import Chat
 from antiphon.models.prompt_cache import PromptCache
 from antiphon.types import Prompt, Seconds
 
@@ -55,10 +56,12 @@ FBANK = ClipInput("input_features", lambda config: not config.add_adapter)
 
 
 class ClipModel:
-    """The part of a `Policy` that hears clips. The model stays in eval mode."""
+    """The part of a `Policy` whose prompts are clips alone. The model stays in eval mode."""
 
     token_level = False
     stepwise = False
+    chat: Chat = None
+    transcribes = True
 
     def __init__(self, model: Any, processor: Any, clip_input: ClipInput) -> None:
         """`processor` is a feature extractor, or has one."""

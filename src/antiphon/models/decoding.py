@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from antiphon.errors import ModelError
 from antiphon.models.draw import filtered, inverse_cdf_sample
@@ -20,13 +20,31 @@ from antiphon.models.logits import log_softmax
 from antiphon.models.policy import Sampling
 from antiphon.models.prefix import Prefix, join
 from antiphon.models.shared_cache import SharedCache
-from antiphon.types import FinishReason
+from antiphon.types import Completion, FinishReason, Prompt
 
-if TYPE_CHECKING:
-    from antiphon.models.autoregressive import Autoregressive
+COMPACT_BELOW = 0.75
+"""The batch is compacted once no more than this share of its rows is active. Until then, ended rows stay in
+the batch, and what the model emits for them is thrown away."""
 
-GOING_SHARE = 0.75
-"""Rows that have ended are decoded on, for nothing, until no more than this share of all goes on."""
+
+@runtime_checkable
+class DecodesTokens(Protocol):
+    """What this loop needs of a policy: one whose completions grow by a token after a cached prefix."""
+
+    model: Any
+    head: nn.Module
+    tokenizer: Any
+    device: torch.device
+    blocking: Tensor
+    stop_ids: frozenset[int]
+    groups_attention: bool | None
+    """Whether the model reads a prompt's keys once for all its rows; None until the first step finds out."""
+
+    def size(self, prompt: Prompt) -> int: ...
+    def encode(self, prompts: Sequence[Prompt]) -> Prefix: ...
+    def attach(self, cache: SharedCache, prefix: Prefix, groups: Fold) -> Any: ...
+    def extend(self, past: Any, mask: Tensor, tokens: Tensor, positions: Tensor) -> Tensor: ...
+    def completion(self, row: Row) -> Completion: ...
 
 
 @dataclass(eq=False)
@@ -49,7 +67,7 @@ class Row:
             raise ValueError("sampling at a temperature above 0 needs `uniforms`")
 
     @property
-    def going(self) -> bool:
+    def active(self) -> bool:
         return self.finish_reason is None
 
     @property
@@ -59,20 +77,20 @@ class Row:
     @property
     def uniform(self) -> float:
         """What the next token is drawn with."""
-        return 0.0 if self.uniforms is None or not self.going else self.uniforms[len(self.token_ids)]
+        return 0.0 if self.uniforms is None or not self.active else self.uniforms[len(self.token_ids)]
 
 
 class Decoding:
     """Completions of several prompts side by side, each of which may have come at another time."""
 
-    def __init__(self, policy: Autoregressive) -> None:
+    def __init__(self, policy: DecodesTokens) -> None:
         self.policy = policy
         self.rows: list[Row] = []
 
     @property
-    def going(self) -> list[Row]:
+    def active(self) -> list[Row]:
         """The rows that have not ended."""
-        return [row for row in self.rows if row.going]
+        return [row for row in self.rows if row.active]
 
     @torch.no_grad()
     def admit(self, prefix: Prefix, groups: Sequence[Sequence[Row]]) -> None:
@@ -80,7 +98,7 @@ class Decoding:
         rows = [row for group in groups for row in group]
         prompt = torch.tensor([i for i, group in enumerate(groups) for _ in group], device=self.policy.device)
         hidden = prefix.hidden[prompt]
-        self._keep_going()
+        self._compact()
         if not self.rows:
             self.rows, self.hidden = rows, hidden
             self._arrange(prefix, prompt)
@@ -96,21 +114,21 @@ class Decoding:
 
         Raises `ModelError` when the model's probabilities are not numbers.
         """
-        if not self.going:
+        if not self.active:
             self.rows = []
             return []
-        self._keep_going(GOING_SHARE)
+        self._compact(COMPACT_BELOW)
         tokens, logprobs = self._draw()
         ended = self._note(*torch.stack([tokens.double(), logprobs.double()]).tolist())
-        if self.going:
+        if self.active:
             self._read(tokens)
         else:
             self.rows = []
         return ended
 
-    def _keep_going(self, share: float = 1.0) -> None:
-        """Drop the rows that have ended, if no more than `share` of all go on."""
-        kept = [i for i, row in enumerate(self.rows) if row.going]
+    def _compact(self, share: float = 1.0) -> None:
+        """Drop the rows that have ended, if no more than `share` of all are active."""
+        kept = [i for i, row in enumerate(self.rows) if row.active]
         if len(kept) == len(self.rows) or len(kept) > share * len(self.rows):
             return
         self.rows = [self.rows[i] for i in kept]
@@ -157,13 +175,13 @@ class Decoding:
             return
         values, ids = scores.topk(min(most, scores.shape[-1]))
         for row, best, logprobs in zip(self.rows, ids.tolist(), values.tolist(), strict=True):
-            if row.going and row.top:
+            if row.active and row.top:
                 row.alternatives.append(list(zip(best, logprobs, strict=True))[: row.top])
 
     def _note(self, tokens: list[float], logprobs: list[float]) -> list[Row]:
         ended = []
         for row, token, logprob in zip(self.rows, tokens, logprobs, strict=True):
-            if not row.going:
+            if not row.active:
                 continue
             if logprob != logprob:
                 raise ModelError(
@@ -176,7 +194,7 @@ class Decoding:
                 row.finish_reason = "stop"
             elif len(row.token_ids) == row.sampling.max_new_tokens:
                 row.finish_reason = "length"
-            if not row.going:
+            if not row.active:
                 ended.append(row)
         return ended
 

@@ -19,6 +19,7 @@ from transformers import Cache, DynamicCache
 
 from antiphon.errors import ModelError
 from antiphon.models import decoder_prompt
+from antiphon.models.audio_ctc import AudioListener
 from antiphon.models.autoregressive import Autoregressive
 from antiphon.models.feature_cache import FeatureCache, Features
 from antiphon.models.fold import Fold
@@ -46,7 +47,7 @@ class Family:
     frames: Callable[[Any, dict[str, Tensor]], int | Tensor]
     """(model, the encoder's inputs) -> frames that it emits for them."""
     pads: bool
-    """Whether the encoder hears a padded clip as it hears the clip; if not, only clips of one length go together."""
+    """Whether the encoder makes the same of a clip with padding; if not, only clips of one length share a batch."""
 
 
 def _whisper_features(extractor: Any, prompt: Prompt, waveform: np.ndarray) -> dict[str, Tensor]:
@@ -131,11 +132,12 @@ class EncoderDecoder(Autoregressive):
         share_prompts(self.decoder)
         self._prepared: PromptCache[dict[str, Tensor]] = PromptCache()
         self.feature_cache: FeatureCache | None = None
+        self.audio_listener: AudioListener | None = None
         # A language that the model found is kept, so that rollout and loss agree whatever the weights do between.
         self._openings: PromptCache[Tensor] = PromptCache()
         # Decoders want encoder states even where the cache holds all that they would read from them.
-        width = getattr(model.config, "encoder_config", model.config).hidden_size
-        self._unread = torch.zeros(1, 1, width, dtype=head.weight.dtype, device=self.device)
+        self.audio_width = getattr(model.config, "encoder_config", model.config).hidden_size
+        self._unread = torch.zeros(1, 1, self.audio_width, dtype=head.weight.dtype, device=self.device)
 
     @property
     def rate(self) -> int:
@@ -155,38 +157,48 @@ class EncoderDecoder(Autoregressive):
         """The encoder's frames; the few tokens of the decoder's prompt are not among them."""
         return int(self.family.frames(self.model, self._prepare(prompt)))
 
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        """What the decoder is prompted with; the encoder runs only where it has to tell the language."""
+        with torch.no_grad():
+            return self._decoder_prompts([prompt], lambda: self._audio_states([self._prepare(prompt)])[0])[0].tolist()
+
+    def audio_inputs(self, prompt: Prompt) -> dict[str, Tensor]:
+        return self._prepare(prompt)
+
     def encode(self, prompts: Sequence[Prompt]) -> Prefix:
-        states, audio_mask = self._hear([self._prepare(prompt) for prompt in prompts])
-        tokens, mask = pad_left(self._decoder_prompts(prompts, states.detach()), self.device)
+        states, audio_mask = self._audio_states([self._prepare(prompt) for prompt in prompts])
+        if self.audio_listener is not None:
+            self.audio_listener(_trimmed(states, audio_mask))
+        tokens, mask = pad_left(self._decoder_prompts(prompts, lambda: states.detach()), self.device)
         groups = Fold(torch.arange(len(prompts), device=self.device))
         cache = GroupCache(DynamicCache(), DynamicCache(), groups, audio_mask)
         hidden = self._decode(cache, mask, tokens, (mask.cumsum(-1) - 1).clamp(min=0), states)
         return Prefix(cache.self_attention_cache, mask, hidden[:, -1], cache.cross_attention_cache, audio_mask)
 
-    def _hear(self, clips: Sequence[dict[str, Tensor]]) -> tuple[Tensor, Tensor | None]:
+    def _audio_states(self, clips: Sequence[dict[str, Tensor]]) -> tuple[Tensor, Tensor | None]:
         """Encoder states [P, S, D], and what is added to cross-attention scores [P, 1, 1, S] if the encoder masks."""
         if self.feature_cache is None:
-            heard = self._hear_in_batches(clips)
+            encoded = self._encode_in_batches(clips)
         else:
-            heard = [self._hear_again(self.feature_cache, clip) for clip in clips]
-        states, *masks = (pad_sequence(list(rows), batch_first=True) for rows in zip(*heard, strict=True))
+            encoded = [self._cached_states(self.feature_cache, clip) for clip in clips]
+        states, *masks = (pad_sequence(list(rows), batch_first=True) for rows in zip(*encoded, strict=True))
         if not masks:
             return states, None
         mask = masks[0][:, None, None]
         return states, torch.zeros_like(mask, dtype=states.dtype).masked_fill(~mask, torch.finfo(states.dtype).min)
 
-    def _hear_in_batches(self, clips: Sequence[dict[str, Tensor]]) -> list[Features]:
+    def _encode_in_batches(self, clips: Sequence[dict[str, Tensor]]) -> list[Features]:
         lengths = [0 if self.family.pads else len(next(iter(clip.values()))) for clip in clips]
-        heard: dict[int, Features] = {}
+        encoded: dict[int, Features] = {}
         for length in sorted(set(lengths)):
             chosen = [i for i in range(len(clips)) if lengths[i] == length]
-            heard.update(zip(chosen, self._hear_together([clips[i] for i in chosen]), strict=True))
-        return [heard[i] for i in range(len(clips))]
+            encoded.update(zip(chosen, self._encode_together([clips[i] for i in chosen]), strict=True))
+        return [encoded[i] for i in range(len(clips))]
 
-    def _hear_again(self, cache: FeatureCache, clip: dict[str, Tensor]) -> Features:
-        return cache.get(clip, lambda: self._hear_together([clip])[0])
+    def _cached_states(self, cache: FeatureCache, clip: dict[str, Tensor]) -> Features:
+        return cache.get(clip, lambda: self._encode_together([clip])[0])
 
-    def _hear_together(self, clips: Sequence[dict[str, Tensor]]) -> list[Features]:
+    def _encode_together(self, clips: Sequence[dict[str, Tensor]]) -> list[Features]:
         """Each clip's encoder states [S, D], and their mask [S] if the encoder masks, from one pass."""
         output = self.encoder(**{name: self._batch([clip[name] for clip in clips]) for name in clips[0]})
         mask = getattr(output, "attention_mask", None)
@@ -196,7 +208,7 @@ class EncoderDecoder(Autoregressive):
         batch = pad_sequence(rows, batch_first=True)
         return batch.to(self.device, self._unread.dtype if batch.is_floating_point() else None, non_blocking=True)
 
-    def _decoder_prompts(self, prompts: Sequence[Prompt], states: Tensor) -> list[Tensor]:
+    def _decoder_prompts(self, prompts: Sequence[Prompt], states: Callable[[], Tensor]) -> list[Tensor]:
         """What the decoder is prompted with, for each clip; `states` [P, S, D] tell languages that are not given."""
         openings = {
             i: opening for i, prompt in enumerate(prompts) if (opening := self._openings.get(prompt)) is not None
@@ -207,7 +219,7 @@ class EncoderDecoder(Autoregressive):
                 self.model,
                 self.processor,
                 [prompts[i] for i in new],
-                lambda chosen: self._detect_language(states[[new[i] for i in chosen]]),
+                lambda chosen: self._detect_language(states()[[new[i] for i in chosen]]),
             )
             openings |= {
                 i: self._openings.put(prompts[i], torch.tensor(ids)) for i, ids in zip(new, found, strict=True)
@@ -270,3 +282,11 @@ class EncoderDecoder(Autoregressive):
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
+
+
+def _trimmed(states: Tensor, audio_mask: Tensor | None) -> list[Tensor]:
+    """Each clip's own states [S, D] out of [P, S, D]."""
+    if audio_mask is None:
+        return list(states)
+    lengths = (audio_mask == 0).sum(-1).flatten().tolist()
+    return [row[:length] for row, length in zip(states, lengths, strict=True)]

@@ -17,7 +17,7 @@ from antiphon.models.internals import writes
 from antiphon.models.submodules import parts
 
 Features = tuple[Tensor, ...]
-_HEARING = ("audio_encoder", "projector")
+_AUDIO_PARTS = ("audio_encoder", "projector")
 
 
 class FeatureCache:
@@ -63,23 +63,23 @@ def cache_features(policy: Any, megabytes: int) -> None:
             f"{type(policy.model).__name__} has no audio encoder whose features could be kept apart from the rest; "
             "set train.cache_features_mb: 0"
         )
-    modules = hearing(policy.model)
+    modules = audio_modules(policy.model)
     learning = [name for module in modules for name, weight in module.named_parameters() if weight.requires_grad]
     if learning:
         there = parts(policy.model)
         raise ConfigError(
             f"'train.cache_features_mb': the audio encoder learns ({len(learning)} weights, such as {learning[0]}), so "
-            f"its features change; set freeze: [{', '.join(part for part in _HEARING if part in there)}], or keep none "
-            "with train.cache_features_mb=0"
+            f"its features change; set freeze: [{', '.join(part for part in _AUDIO_PARTS if part in there)}], or keep "
+            "none with train.cache_features_mb=0"
         )
     weights = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
     policy.feature_cache = FeatureCache(megabytes << 20, weights)
 
 
-def hearing(model: Any) -> list[nn.Module]:
+def audio_modules(model: Any) -> list[nn.Module]:
     """The modules of `model` that make audio features."""
     there = parts(model)
-    return [model.get_submodule(name) for part in _HEARING for name in there.get(part, [])]
+    return [model.get_submodule(name) for part in _AUDIO_PARTS for name in there.get(part, [])]
 
 
 def _digest(inputs: Mapping[str, Tensor]) -> bytes:

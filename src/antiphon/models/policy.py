@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Literal, Protocol, TypeGuard
 
 import numpy as np
 import torch
@@ -58,6 +58,10 @@ class Sampling:
         return (self.top_k, self.top_p, self.min_p) != (None, None, None)
 
 
+Chat = Literal["turns", "one clip"] | None
+"""Conversations that a model can have: any number of written turns, or one turn with a clip; None for none."""
+
+
 class Policy(Protocol):
     """What the loop needs of a model."""
 
@@ -71,6 +75,10 @@ class Policy(Protocol):
     stepwise: bool
     """Whether actions follow each other, tokens or frames, at most `max_new_tokens` of them; otherwise the whole
     sequence is one action, which nothing cuts short."""
+
+    chat: Chat
+    transcribes: bool
+    """Whether it writes what is said, so that a long recording can be answered piece by piece."""
 
     @property
     def rate(self) -> int:
@@ -124,13 +132,28 @@ class Policy(Protocol):
 
 
 class TokenPolicy(Policy, Protocol):
-    """A policy whose actions are tokens of a text vocabulary, of which it tells the whole distribution."""
+    """A policy whose actions are tokens of a text vocabulary, of which it tells the whole distribution.
+
+    An engine elsewhere samples the same completions if it reads `prompt_ids` and `audio_inputs`, never samples a token
+    that is blocked, and ends a completion at one of `stop_ids`.
+    """
 
     tokenizer: Any
     vocabulary: int
     stop_ids: frozenset[int]
     blocking: Tensor
     """[2, V] True for tokens that are never sampled: row 0 anywhere but at the first position, row 1 there."""
+
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        """The token ids [L] that the model reads of the prompt before its completion, exactly.
+
+        Placeholders of audio tokens are among them; an encoder-decoder reads them in its decoder.
+        """
+        ...
+
+    def audio_inputs(self, prompt: Prompt) -> dict[str, Tensor]:
+        """The prompt's audio by the names of the model's own arguments, on the CPU; nothing for a prompt of text."""
+        ...
 
     def predictions(self, prefix: Any, tokens: Tensor, mask: Tensor, temperature: float) -> Predictions:
         """The distributions that the tokens [N, T] on the `mask` [N, T] were drawn from, row by row, with gradients."""

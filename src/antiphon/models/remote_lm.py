@@ -19,6 +19,7 @@ from antiphon.audio.encode import wav
 from antiphon.errors import ModelError
 from antiphon.models.audio_families import instruction_of
 from antiphon.models.autoregressive import Autoregressive
+from antiphon.models.policy import Chat
 from antiphon.models.prefix import Prefix, join
 from antiphon.models.prompt_cache import PromptCache
 from antiphon.types import Hertz, Prompt
@@ -34,6 +35,8 @@ class RemoteAudioLM(Autoregressive):
     values in a `DynamicCache`, and returns `logits` and `hidden_states`; its processor's `apply_chat_template` reads
     an audio file by its path and returns `input_ids` and `audios`.
     """
+
+    chat: Chat = "one clip"
 
     def __init__(self, model: Any, processor: Any, block_tokens: Sequence[int] | str = "special") -> None:
         super().__init__(model, model.get_output_embeddings(), processor.tokenizer, block_tokens)
@@ -70,6 +73,12 @@ class RemoteAudioLM(Autoregressive):
 
     def size(self, prompt: Prompt) -> int:
         return self.prepare(prompt)["input_ids"].shape[-1]
+
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        return self.prepare(prompt)["input_ids"].flatten().tolist()
+
+    def audio_inputs(self, prompt: Prompt) -> dict[str, Tensor]:
+        return {"audios": self.prepare(prompt)["audios"]}
 
     def encode(self, prompts: Sequence[Prompt]) -> Prefix:
         return join([self._read_prompt(self.prepare(prompt)) for prompt in prompts])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from antiphon.errors import ModelError
 from antiphon.models.decoder_only import DecoderOnly
 from antiphon.models.internals import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, keeps_other_state
+from antiphon.models.policy import Chat
 from antiphon.models.prefix import Prefix, pad_left
 from antiphon.models.prompt_cache import PromptCache
 from antiphon.types import Hertz, Prompt
@@ -23,6 +24,8 @@ CACHED_LAYERS = {"full_attention", "sliding_attention"}
 
 class TextLM(DecoderOnly):
     """A `Policy` over a causal LM and its tokenizer; prompts are text alone."""
+
+    chat: Chat = "turns"
 
     def __init__(self, model: Any, tokenizer: Any, block_tokens: Sequence[int] | str = "special") -> None:
         """Raises `ModelError` for a model that keeps another state than keys and values, or has another head."""
@@ -66,6 +69,12 @@ class TextLM(DecoderOnly):
 
     def size(self, prompt: Prompt) -> int:
         return len(self.prepare(prompt))
+
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        return self.prepare(prompt).tolist()
+
+    def audio_inputs(self, prompt: Prompt) -> dict[str, Tensor]:
+        return {}
 
     def encode(self, prompts: Sequence[Prompt]) -> Prefix:
         return self.read([self.prepare(prompt) for prompt in prompts])

@@ -12,19 +12,19 @@ from fastapi import FastAPI
 from antiphon import __version__
 from antiphon.models.policy import Policy
 from antiphon.serve import diff, errors, pages, routes, state
-from antiphon.serve.engine import Engine
-from antiphon.serve.gate import Gate
+from antiphon.serve.access import AccessControl
 from antiphon.serve.limits import Limits
 from antiphon.serve.metrics import Metrics
 from antiphon.serve.service import Service, longest_piece
 from antiphon.serve.services import Services, accepted
 from antiphon.serve.upload import Uploads
+from antiphon.serve.worker import Worker
 
 
 def create_app(models: Mapping[str, Policy], limits: Limits, api_key: str | None = None) -> FastAPI:
     """The application that serves `models` by their names; requests that name none are the first one's.
 
-    Each has an engine of its own, which ends with the application, when all is answered.
+    Each has a worker of its own, which ends with the application, when all is answered.
     """
     metrics = Metrics(routes.PATHS)
     uploads = Uploads(limits)
@@ -34,7 +34,7 @@ def create_app(models: Mapping[str, Policy], limits: Limits, api_key: str | None
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         for service in services:
-            await anyio.to_thread.run_sync(service.engine.stop)
+            await anyio.to_thread.run_sync(service.worker.stop)
 
     app = FastAPI(
         title="antiphon",
@@ -45,7 +45,7 @@ def create_app(models: Mapping[str, Policy], limits: Limits, api_key: str | None
         responses=errors.DECLARED,
     )
     app.state.services = services
-    app.add_middleware(Gate, limits=limits, metrics=metrics, api_key=api_key)
+    app.add_middleware(AccessControl, limits=limits, metrics=metrics, api_key=api_key)
     for part in (routes, diff, state, pages):
         app.include_router(part.router)
     for kind in errors.HANDLED:
@@ -54,6 +54,6 @@ def create_app(models: Mapping[str, Policy], limits: Limits, api_key: str | None
 
 
 def _service(name: str, policy: Policy, limits: Limits, metrics: Metrics, uploads: Uploads) -> Service:
-    # What the model can do is tried before its engine has it for itself.
+    # What the model can do is tried before its worker has it for itself.
     accepts, piece_s = accepted(policy), longest_piece(policy, limits.chunk_s)
-    return Service(name, policy, Engine(policy), limits, piece_s, metrics, uploads, int(time.time()), accepts)
+    return Service(name, policy, Worker(policy), limits, piece_s, metrics, uploads, int(time.time()), accepts)

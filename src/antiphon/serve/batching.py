@@ -9,18 +9,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from antiphon.models.autoregressive import Autoregressive
-from antiphon.models.decoding import Decoding, Row
+from antiphon.models.decoding import DecodesTokens, Decoding, Row
 from antiphon.models.policy import Policy
 from antiphon.serve.job import Job
 from antiphon.serve.question import begin, expect
 from antiphon.serve.stops import cut
 
 
+def batch_of(policy: Policy) -> TokenByToken | AtOnce:
+    """How the jobs of this model run side by side."""
+    return TokenByToken(policy) if isinstance(policy, DecodesTokens) else AtOnce(policy)
+
+
 class TokenByToken:
     """For models that emit a token at a time."""
 
-    def __init__(self, policy: Autoregressive) -> None:
+    def __init__(self, policy: DecodesTokens) -> None:
         self.policy = policy
         self.jobs: list[Job] = []
         self._decoding = Decoding(policy)
@@ -48,7 +52,7 @@ class TokenByToken:
         self._decoding.step()
         for job in list(self.jobs):
             self._end_at_stops(job)
-            if not any(row.going for row in job.rows):
+            if not any(row.active for row in job.rows):
                 job.completions = [self.policy.completion(row) for row in job.rows]
                 self.jobs.remove(job)
                 job.end()
@@ -58,7 +62,7 @@ class TokenByToken:
     def _end_at_stops(self, job: Job) -> None:
         for row in job.rows if job.stops else ():
             text = self.policy.tokenizer.decode(row.token_ids, skip_special_tokens=True)
-            if row.going and cut(text, job.stops)[1]:
+            if row.active and cut(text, job.stops)[1]:
                 row.finish_reason = "stop"
 
     def drop_cancelled(self) -> None:
@@ -74,7 +78,7 @@ class TokenByToken:
 
 
 class AtOnce:
-    """For models that hear a clip and answer in one pass."""
+    """For models that answer a clip in one pass."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
@@ -98,8 +102,8 @@ class AtOnce:
     def _answer(self, jobs: list[Job]) -> None:
         rows = [row for job in jobs for row in job.rows]
         uniforms = None if rows[0].greedy else np.stack([row.uniforms for row in rows if row.uniforms is not None])
-        heard = self.policy.encode([job.question.prompt for job in jobs if job.question.prompt])
-        answers = self.policy.sample(heard, len(jobs[0].rows), rows[0].sampling, uniforms)
+        prefix = self.policy.encode([job.question.prompt for job in jobs if job.question.prompt])
+        answers = self.policy.sample(prefix, len(jobs[0].rows), rows[0].sampling, uniforms)
         for job, completions in zip(jobs, answers, strict=True):
             job.completions = completions
             self.jobs.remove(job)

@@ -78,7 +78,7 @@ class Chat:
 
     async def events(self) -> AsyncIterator[str]:
         """`chat.completion.chunk`s as server-sent events."""
-        rows = [_Growing(self, i) for i in range(self.request.n)]
+        rows = [_ChoiceStream(self, i) for i in range(self.request.n)]
         begun = False
         async for _ in self.job.steps():
             if not begun:
@@ -132,7 +132,7 @@ class Chat:
         }
 
 
-class _Growing:
+class _ChoiceStream:
     """One answer as it grows: what has been sent of it."""
 
     def __init__(self, chat: Chat, index: int) -> None:

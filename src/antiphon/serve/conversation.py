@@ -9,9 +9,6 @@ from typing import Any
 from fastapi import HTTPException
 from jinja2 import TemplateError
 
-from antiphon.models.audio_lm import AudioPrefixLM
-from antiphon.models.remote_lm import RemoteAudioLM
-from antiphon.models.text_lm import TextLM
 from antiphon.serve.question import Question
 from antiphon.serve.schemas import AudioPart, ChatRequest, Message
 from antiphon.serve.service import Service
@@ -27,16 +24,16 @@ async def question_of(service: Service, request: ChatRequest) -> AsyncIterator[t
 
     Raises `HTTPException` 400 for a conversation that this model cannot have.
     """
-    if isinstance(service.policy, TextLM):
-        yield _written(service, request)
-    elif isinstance(service.policy, AudioPrefixLM | RemoteAudioLM):
-        async with _heard(service, request) as question:
+    if service.policy.chat == "turns":
+        yield _text_only(service, request)
+    elif service.policy.chat == "one clip":
+        async with _with_clip(service, request) as question:
             yield question, False
     else:
         raise HTTPException(400, f"{service.name} does not chat; use /v1/audio/transcriptions")
 
 
-def _written(service: Service, request: ChatRequest) -> tuple[Question, bool]:
+def _text_only(service: Service, request: ChatRequest) -> tuple[Question, bool]:
     """Any number of turns, in the form of the tokenizer's chat template; without one, a line each."""
     messages = [{"role": one.role, "content": _text(one, audio=False)} for one in request.messages]
     tokenizer = service.tokenizer
@@ -58,7 +55,7 @@ def _written(service: Service, request: ChatRequest) -> tuple[Question, bool]:
 
 
 @asynccontextmanager
-async def _heard(service: Service, request: ChatRequest) -> AsyncIterator[Question]:
+async def _with_clip(service: Service, request: ChatRequest) -> AsyncIterator[Question]:
     """One turn with a clip: system messages, the user's, and an answer that is there already."""
     messages = list(request.messages)
     said = messages.pop() if messages[-1].role == "assistant" else None
@@ -69,13 +66,13 @@ async def _heard(service: Service, request: ChatRequest) -> AsyncIterator[Questi
         )
     clips = [part for part in user.parts if isinstance(part, AudioPart)]
     if len(clips) != 1:
-        raise HTTPException(400, f"the user's message has {len(clips)} input_audio parts; this model hears one")
+        raise HTTPException(400, f"the user's message has {len(clips)} input_audio parts; this model takes one")
     instruction = _text(user, audio=True)
     context = "\n".join(_text(one, audio=False) for one in messages)
     task = "asr" if instruction in ("", INSTRUCTION) else "text"
     ids = tuple(_said(service, request, said)) if said else ()
     content, clips[0].input_audio.data = from_base64(clips[0].input_audio.data), ""  # Held once.
-    async with service.hear(content, "input_audio") as waveform:
+    async with service.waveform(content, "input_audio") as waveform:
         prompt = Prompt("the message", task, waveform, service.policy.rate, instruction or INSTRUCTION, context)
         yield Question(prompt, ids)
 
@@ -104,7 +101,7 @@ def _opens_answer(request: ChatRequest) -> bool:
 def _text(message: Message, audio: bool) -> str:
     """A message's text parts, one after the other."""
     if not audio and any(isinstance(part, AudioPart) for part in message.parts):
-        raise HTTPException(400, f"a message of the {message.role} has audio, which this model cannot hear there")
+        raise HTTPException(400, f"a message of the {message.role} has audio, which this model does not take there")
     return "\n".join(part.text for part in message.parts if not isinstance(part, AudioPart))
 
 

@@ -1,4 +1,4 @@
-"""A question on its way through the engine: the engine's thread answers it, a coroutine waits for it."""
+"""A question on its way through the worker: the worker's thread answers it, a coroutine waits for it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Job:
         self.top, self.ids, self.stops = top, ids, stops
         self.cancelled = False
         self.size = 0
-        """Positions of the question, known once the engine has looked at it."""
+        """Positions of the question, known once the worker has looked at it."""
         self.prompt_ids: list[int] | None = None
         self.expected: list[Expected | None] = []
         self.completions: list[Completion] = []
@@ -45,16 +45,16 @@ class Job:
 
     @property
     def positions(self) -> int:
-        """That it holds in the engine when its answers are as long as they may be."""
+        """That it holds in the worker when its answers are as long as they may be."""
         return self.size + sum(row.sampling.max_new_tokens for row in self.rows)
 
     def notify(self) -> None:
-        """The engine has gone on. Called by the engine's thread."""
+        """The worker has gone on. Called by the worker's thread."""
         with suppress(RuntimeError):  # Nobody waits any more: the loop is closed.
             self._loop.call_soon_threadsafe(self._event.set)
 
     def end(self, error: Exception | None = None) -> None:
-        """The engine is done with it. Called by the engine's thread."""
+        """The worker is done with it. Called by the worker's thread."""
         self.error, self.ended = error, True
         self.notify()
 

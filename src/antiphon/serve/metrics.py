@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from antiphon.serve.engine import Engine
+from antiphon.serve.worker import Worker
 from antiphon.types import Seconds
 
 BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -46,25 +46,25 @@ class Metrics:
             self._last.append(seconds)
             self.seconds.observe(seconds)
 
-    def text(self, engines: Mapping[str, Engine]) -> str:
-        """All of it, and the state of the models' engines by the models' names."""
-        return (generate_latest(self._registry) + generate_latest(_EngineStates(engines))).decode()
+    def text(self, workers: Mapping[str, Worker]) -> str:
+        """All of it, and the state of the models' workers by the models' names."""
+        return (generate_latest(self._registry) + generate_latest(_WorkerStates(workers))).decode()
 
 
-class _EngineStates(Collector):
-    """What the engines say of themselves when they are asked."""
+class _WorkerStates(Collector):
+    """What the workers say of themselves when they are asked."""
 
-    def __init__(self, engines: Mapping[str, Engine]) -> None:
-        self._engines = engines
+    def __init__(self, workers: Mapping[str, Worker]) -> None:
+        self._workers = workers
 
     def collect(self) -> Iterator[Metric]:
         steps = CounterMetricFamily("antiphon_engine_steps", "Decoding steps.", labels=["model"])
         waiting = GaugeMetricFamily("antiphon_engine_waiting", "Jobs that have not begun.", labels=["model"])
         running = GaugeMetricFamily("antiphon_engine_running", "Answers in the making.", labels=["model"])
-        up = GaugeMetricFamily("antiphon_engine_up", "1 while the engine is well.", labels=["model"])
-        for model, engine in self._engines.items():
-            steps.add_metric([model], engine.steps)
-            waiting.add_metric([model], engine.waiting)
-            running.add_metric([model], engine.running)
-            up.add_metric([model], engine.trouble is None)
+        up = GaugeMetricFamily("antiphon_engine_up", "1 while the worker is well.", labels=["model"])
+        for model, worker in self._workers.items():
+            steps.add_metric([model], worker.steps)
+            waiting.add_metric([model], worker.waiting)
+            running.add_metric([model], worker.running)
+            up.add_metric([model], worker.trouble is None)
         yield from (steps, waiting, running, up)

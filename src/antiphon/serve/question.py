@@ -19,7 +19,7 @@ Expected = dict[int, tuple[float, int]]
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """A clip to hear, and token ids to read after it; or token ids alone."""
+    """A clip, and token ids to read after it; or token ids alone."""
 
     prompt: Prompt | None
     token_ids: tuple[int, ...] = ()
@@ -30,7 +30,7 @@ class Question:
 
     def ids(self, policy: Any) -> list[int]:
         """All of its token ids, those that stand for the clip included."""
-        before = [] if self.prompt is None else policy.prepare(self.prompt)["input_ids"].flatten().tolist()
+        before = [] if self.prompt is None else policy.prompt_ids(self.prompt)
         return [*before, *self.token_ids]
 
 
@@ -41,8 +41,8 @@ def begin(policy: Any, questions: Sequence[Question]) -> Prefix:
         return policy.read([torch.tensor(question.token_ids) for question in questions])
     if not any(question.token_ids for question in questions):
         return policy.encode(prompts)
-    heard = [policy.encode([prompt]) for prompt in prompts]
-    return join([_read_on(policy, *one) for one in zip(heard, questions, strict=True)])
+    read = [policy.encode([prompt]) for prompt in prompts]
+    return join([_read_on(policy, *one) for one in zip(read, questions, strict=True)])
 
 
 def expect(policy: Any, question: Question, top: int) -> list[Expected | None]:

@@ -18,7 +18,7 @@ from antiphon.serve.schemas import ChatRequest, answers
 from antiphon.serve.service import Service
 from antiphon.serve.state import Served
 from antiphon.serve.subtitles import srt, vtt
-from antiphon.serve.transcription import Transcription, Wish
+from antiphon.serve.transcription import Transcription, TranscriptionOptions
 
 router = APIRouter(route_class=ParsedRoute)
 _log = logging.getLogger("antiphon.serve")
@@ -56,14 +56,14 @@ async def transcriptions(
 ) -> Response | dict[str, Any]:
     """A recording to text. With `stream`, the events `transcript.text.delta` and `transcript.text.done`."""
     service = services.named(model)
-    wish = Wish(language or None, prompt, temperature, max_new_tokens)
+    options = TranscriptionOptions(language or None, prompt, temperature, max_new_tokens)
     if granularities and response_format != "verbose_json":
         raise HTTPException(400, "timestamp_granularities needs response_format=verbose_json")
     if stream:
         if response_format not in ("json", "verbose_json"):
             raise HTTPException(400, f"a stream has no form {response_format}; leave out response_format, or stream")
-        return await _streamed(request, service, _transcript(service, file, wish, response_format == "verbose_json"))
-    done = await service.attend(request, _transcribed(service, file, wish))
+        return await _streamed(request, service, _transcript(service, file, options, response_format == "verbose_json"))
+    done = await service.attend(request, _transcribed(service, file, options))
     match response_format:
         case "json":
             return {"text": done.text, "usage": done.usage}
@@ -83,7 +83,9 @@ async def asr(
 ) -> dict[str, Any]:
     """A recording to text, with nothing to set."""
     began, service = time.perf_counter(), services.first
-    done = await service.attend(request, _transcribed(service, file, Wish(max_new_tokens=max_new_tokens)))
+    done = await service.attend(
+        request, _transcribed(service, file, TranscriptionOptions(max_new_tokens=max_new_tokens))
+    )
     return {"text": done.text, "audio_seconds": done.seconds, "seconds": time.perf_counter() - began}
 
 
@@ -101,17 +103,19 @@ async def chat_completions(request: Request, services: Served, wanted: ChatReque
     return await service.attend(request, whole())
 
 
-async def _transcribed(service: Service, file: UploadFile, wish: Wish) -> Transcription:
-    async with service.hear(file.file, file.filename or "") as waveform:
-        transcription = Transcription(service, waveform, wish)
+async def _transcribed(service: Service, file: UploadFile, options: TranscriptionOptions) -> Transcription:
+    async with service.waveform(file.file, file.filename or "") as waveform:
+        transcription = Transcription(service, waveform, options)
         await transcription.whole()
     return transcription
 
 
-async def _transcript(service: Service, file: UploadFile, wish: Wish, verbose: bool) -> AsyncGenerator[str]:
+async def _transcript(
+    service: Service, file: UploadFile, options: TranscriptionOptions, verbose: bool
+) -> AsyncGenerator[str]:
     """OpenAI's events; what is sent stays, and `transcript.text.done` has the whole text, or all of `verbose_json`."""
-    async with service.hear(file.file, file.filename or "") as waveform:
-        transcription, sent = Transcription(service, waveform, wish, streams=True), ""
+    async with service.waveform(file.file, file.filename or "") as waveform:
+        transcription, sent = Transcription(service, waveform, options, streams=True), ""
         async for text in transcription.texts():
             if text.startswith(sent) and text != sent:
                 yield sse({"type": "transcript.text.delta", "delta": text.removeprefix(sent)})

@@ -1,4 +1,4 @@
-"""What all routes share: the engine, the model's tokenizer, limits and counters."""
+"""What all routes share: the worker, the model's tokenizer, limits and counters."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ import numpy as np
 from fastapi import HTTPException, Request
 
 from antiphon.errors import ModelError
-from antiphon.models.classifier import Classifier
 from antiphon.models.decoding import Row
 from antiphon.models.policy import Policy, Sampling
-from antiphon.serve.engine import Engine
 from antiphon.serve.job import Job
 from antiphon.serve.limits import Limits
 from antiphon.serve.metrics import Metrics
 from antiphon.serve.question import Question
 from antiphon.serve.upload import Uploads
+from antiphon.serve.worker import Worker
 from antiphon.tasks.asr import INSTRUCTION
 from antiphon.types import Prompt, Seconds
 
@@ -35,7 +34,7 @@ class Service:
 
     name: str
     policy: Policy
-    engine: Engine
+    worker: Worker
     limits: Limits
     piece_s: Seconds
     """Longer recordings are recognised piece by piece."""
@@ -46,7 +45,7 @@ class Service:
     accepts: list[str]
     """What requests may have, of "audio", "language", "prompt" and "messages"."""
     tokenizer: Any = field(init=False)
-    """The model's own is the engine's alone: fast tokenizers are not for two threads at once."""
+    """The model's own is the worker's alone: fast tokenizers are not for two threads at once."""
 
     def __post_init__(self) -> None:
         self.tokenizer = copy.deepcopy(getattr(self.policy, "tokenizer", None))
@@ -69,17 +68,17 @@ class Service:
         draws = [None if sampling.temperature == 0 else generator.random(sampling.max_new_tokens) for _ in range(n)]
         rows = [Row(sampling, uniforms, top=alternatives) for uniforms in draws]
         job = Job(question, rows, streams, top, ids, stops)
-        self.engine.submit(job)
+        self.worker.submit(job)
         return job
 
     @asynccontextmanager
-    async def hear(self, file: BinaryIO, name: str) -> AsyncIterator[np.ndarray]:
+    async def waveform(self, file: BinaryIO, name: str) -> AsyncIterator[np.ndarray]:
         """An upload at the model's rate, held until the block ends (see `Uploads.waveform`).
 
-        Raises `HTTPException` 413 or 400 for a recording that it cannot take, or a model that hears nothing.
+        Raises `HTTPException` 413 or 400 for a recording that it cannot take, and for a model without audio.
         """
         if self.policy.rate == 0:
-            raise HTTPException(400, f"{self.name} is a text model and hears nothing; use /v1/chat/completions")
+            raise HTTPException(400, f"{self.name} is a text model and takes no audio; use /v1/chat/completions")
         async with self.uploads.waveform(file, name, self.policy.rate) as waveform:
             self.metrics.audio_seconds.inc(len(waveform) / self.policy.rate)
             yield waveform
@@ -108,11 +107,12 @@ class Service:
 
 
 def longest_piece(policy: Policy, wanted: Seconds | None) -> Seconds:
-    """`wanted`, or half of it, or a quarter … so much that the model can hear it; a classifier hears a clip whole.
+    """`wanted`, or half of it, or a quarter … as much as fits the model. A model that does not transcribe gets
+    a recording whole.
 
     By default the longest utterances it was trained on, if its configuration has `utterance_seconds`, or else 30 s.
     """
-    if policy.rate == 0 or isinstance(policy, Classifier):
+    if policy.rate == 0 or not policy.transcribes:
         return math.inf
     longest = wanted or getattr(policy.model.config, "utterance_seconds", 30.0)
     for seconds in (longest / 2**halvings for halvings in range(6)):

@@ -8,9 +8,7 @@ import numpy as np
 import torch
 from fastapi import HTTPException
 
-from antiphon.models.audio_lm import AudioPrefixLM
 from antiphon.models.policy import Policy
-from antiphon.models.remote_lm import RemoteAudioLM
 from antiphon.serve.service import Service
 from antiphon.tasks.asr import INSTRUCTION
 from antiphon.types import Prompt
@@ -53,4 +51,4 @@ def accepted(policy: Policy) -> list[str]:
             found.append(name)
         except Exception:  # Whatever is in the way, clients need not try.
             continue
-    return [*found, *(["messages"] if isinstance(policy, AudioPrefixLM | RemoteAudioLM) else [])]
+    return [*found, *(["messages"] if policy.chat else [])]

@@ -40,18 +40,18 @@ def _model(service: Service) -> dict[str, Any]:
 
 @router.get("/health")
 async def health(services: Served) -> dict[str, Any]:
-    """503 when an engine has stopped, or has work and does not go on."""
-    troubles = [f"{one.name}: {one.engine.trouble}" for one in services if one.engine.trouble]
+    """503 when a worker has stopped, or has work and does not go on."""
+    troubles = [f"{one.name}: {one.worker.trouble}" for one in services if one.worker.trouble]
     if troubles:
         raise HTTPException(503, "; ".join(troubles))
-    work = {one.name: {"waiting": one.engine.waiting, "running": one.engine.running} for one in services}
+    work = {one.name: {"waiting": one.worker.waiting, "running": one.worker.running} for one in services}
     return {"status": "ok", "models": work}
 
 
 @router.get("/metrics", response_model=None, responses=answers("text/plain"))
 async def metrics(services: Served) -> PlainTextResponse:
     """In Prometheus' text format."""
-    text = services.first.metrics.text({one.name: one.engine for one in services})
+    text = services.first.metrics.text({one.name: one.worker for one in services})
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
 

@@ -24,7 +24,7 @@ _FRAMED = "<asr_text>"
 
 
 @dataclass(frozen=True)
-class Wish:
+class TranscriptionOptions:
     """What a client may say about its transcript."""
 
     language: str | None = None
@@ -57,20 +57,22 @@ class Segment:
 
 
 class Transcription:
-    """One recording being recognised. Its pieces are with the engine once this is made."""
+    """One recording being recognised. Its pieces are with the worker once this is made."""
 
-    def __init__(self, service: Service, waveform: np.ndarray, wish: Wish, streams: bool = False) -> None:
+    def __init__(
+        self, service: Service, waveform: np.ndarray, options: TranscriptionOptions, streams: bool = False
+    ) -> None:
         """`waveform` [samples] is at the model's rate. To be made where an event loop runs."""
-        self.service, self.wish, self.rate = service, wish, service.policy.rate
+        self.service, self.options, self.rate = service, options, service.policy.rate
         self.seconds: Seconds = len(waveform) / self.rate
         self.segments: list[Segment] = []
         self._spans = split(waveform, self.rate, service.piece_s)
         self._jobs = [self._ask(waveform[begin:end], streams) for begin, end in self._spans]
 
     def _ask(self, piece: np.ndarray, streams: bool) -> Job:
-        wish = self.wish
-        prompt = Prompt("the recording", "asr", piece, self.rate, INSTRUCTION, wish.context, wish.language)
-        sampling = Sampling(wish.temperature, wish.max_new_tokens)
+        options = self.options
+        prompt = Prompt("the recording", "asr", piece, self.rate, INSTRUCTION, options.context, options.language)
+        sampling = Sampling(options.temperature, options.max_new_tokens)
         return self.service.ask(Question(prompt), sampling, streams=streams)
 
     async def whole(self) -> str:
@@ -101,7 +103,7 @@ class Transcription:
         """What further tokens can no longer change of an answer in the making."""
         text = self.service.decoded(job.rows[0].token_ids).rstrip("\ufffd")
         # Qwen3-ASR names the language before the text, unless it has been told it.
-        framed = not self.wish.language and "language ".startswith(text[:9])
+        framed = not self.options.language and "language ".startswith(text[:9])
         if framed and _FRAMED not in text:
             return ""
         return self.service.policy.answer(text)
@@ -117,7 +119,7 @@ class Transcription:
         languages = [segment.language for segment in self.segments if segment.language]
         return {
             "task": "transcribe",
-            "language": self.wish.language or next(iter(languages), "unknown"),
+            "language": self.options.language or next(iter(languages), "unknown"),
             "duration": round(self.seconds, 3),
             "text": self.text,
             "segments": [self._row(i, segment) for i, segment in enumerate(self.segments)],
@@ -136,7 +138,7 @@ class Transcription:
             "end": round(segment.end, 3),
             "text": segment.text,
             "tokens": list(segment.completion.token_ids),
-            "temperature": self.wish.temperature,
+            "temperature": self.options.temperature,
             "avg_logprob": segment.mean_logprob,
             "compression_ratio": segment.compression_ratio,
             "no_speech_prob": 0.0 if segment.text else 1.0,

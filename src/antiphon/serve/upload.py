@@ -19,8 +19,8 @@ from fastapi import HTTPException
 
 from antiphon.audio.recording import TooLongError, read_recording
 from antiphon.errors import AudioError
+from antiphon.serve.budget import Budget
 from antiphon.serve.limits import Limits
-from antiphon.serve.room import Room
 from antiphon.types import Hertz
 
 DECODERS = 2
@@ -34,7 +34,7 @@ class Uploads:
         self._limits = limits
         self._threads = ThreadPoolExecutor(DECODERS, "decode")
         self._turns = asyncio.Semaphore(DECODERS)
-        self._room = Room(limits.held_seconds)
+        self._held = Budget(limits.held_seconds)
 
     @asynccontextmanager
     async def waveform(self, file: BinaryIO, name: str, rate: Hertz) -> AsyncIterator[np.ndarray]:
@@ -46,7 +46,7 @@ class Uploads:
             async with self._turns:
                 loop = asyncio.get_running_loop()
                 waveform = await loop.run_in_executor(self._threads, self._read, file, name, rate)
-                await held.enter_async_context(self._room.take(len(waveform) / rate))
+                await held.enter_async_context(self._held.take(len(waveform) / rate))
             yield waveform
 
     def _read(self, upload: BinaryIO, name: str, rate: Hertz) -> np.ndarray:

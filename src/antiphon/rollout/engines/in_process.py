@@ -13,8 +13,7 @@ from pydantic import Field, PositiveInt
 
 from antiphon.config import Settings as StrictSettings
 from antiphon.config.schema import Rollout
-from antiphon.models.autoregressive import Autoregressive
-from antiphon.models.decoding import Decoding, Row
+from antiphon.models.decoding import DecodesTokens, Decoding, Row
 from antiphon.models.policy import Policy, Sampling, uniforms_for
 from antiphon.models.prefix import Prefix, join
 from antiphon.rollout.engine import Capabilities
@@ -81,7 +80,7 @@ class InProcessEngine:
         self, prompts: Sequence[Prompt], n: int, sampling: Sampling, draws: list[np.ndarray] | None
     ) -> list[list[Completion]]:
         waiting = deque(sorted(range(len(prompts)), key=lambda i: -prompts[i].seconds))
-        if isinstance(self.policy, Autoregressive):
+        if isinstance(self.policy, DecodesTokens):
             groups = [
                 [Row(sampling, None if draws is None else draws[i][j]) for j in range(n)] for i in range(len(prompts))
             ]
@@ -97,7 +96,7 @@ class InProcessEngine:
         return [completions[i] for i in range(len(prompts))]
 
     def _decode(
-        self, policy: Autoregressive, prompts: Sequence[Prompt], groups: Sequence[list[Row]], waiting: deque[int]
+        self, policy: DecodesTokens, prompts: Sequence[Prompt], groups: Sequence[list[Row]], waiting: deque[int]
     ) -> None:
         """Decode each prompt's group to its end; `waiting` prompts enter as there is room, several at a time."""
         decoding, held = Decoding(policy), []
@@ -107,12 +106,12 @@ class InProcessEngine:
             return policy.size(prompts[i])
 
         def positions(i: int) -> int:
-            return size(i) + sum(row.sampling.max_new_tokens for row in groups[i] if row.going)
+            return size(i) + sum(row.sampling.max_new_tokens for row in groups[i] if row.active)
 
-        while waiting or decoding.going:
+        while waiting or decoding.active:
             chosen = []
             if waiting:
-                held = [i for i in held if any(row.going for row in groups[i])]
+                held = [i for i in held if any(row.active for row in groups[i])]
                 tokens, places = self.max_tokens - sum(map(positions, held)), self.max_prompts - len(held)
                 if tokens >= REFILL_SHARE * self.max_tokens and places >= REFILL_SHARE * self.max_prompts:
                     chosen = self._take(waiting, positions, tokens, places)
@@ -135,7 +134,7 @@ class InProcessEngine:
 
 
 def _encode(
-    policy: Autoregressive, prompts: Sequence[Prompt], chosen: Sequence[int], size: Callable[[int], int]
+    policy: DecodesTokens, prompts: Sequence[Prompt], chosen: Sequence[int], size: Callable[[int], int]
 ) -> Prefix:
     """The prefix of the `chosen` prompts, whose sizes never increase: those of similar size in one pass."""
     portions: list[list[int]] = []

@@ -1,4 +1,4 @@
-"""So much of something as all requests together may hold: who finds no room waits for it."""
+"""A budget that all requests share, such as seconds of decoded audio: those that would exceed it wait."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class Room:
-    """Belongs to one event loop."""
+class Budget:
+    """An amount that may be in use at once. It belongs to one event loop."""
 
     def __init__(self, size: float) -> None:
         self.size = size

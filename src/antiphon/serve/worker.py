@@ -1,4 +1,4 @@
-"""The engine: one thread owns the model and answers jobs side by side. Nothing else touches the model.
+"""The worker: one thread owns the model and answers jobs side by side. Nothing else touches the model.
 
 Another one prepares them: it extracts features and tokenises while the first decodes.
 """
@@ -17,34 +17,33 @@ from typing import Any
 import torch
 
 from antiphon.errors import AntiphonError
-from antiphon.models.autoregressive import Autoregressive
 from antiphon.models.policy import Policy
-from antiphon.serve.batching import AtOnce, TokenByToken
+from antiphon.serve.batching import batch_of
 from antiphon.serve.job import Job, RefusedError
 from antiphon.types import Seconds
 
 STUCK: Seconds = 60.0
-"""An engine that has work and has not gone on for so long is not well."""
-TOGETHER, PATIENCE = 0.25, 4
-"""Jobs that wait enter together, as prompts are heard faster so: once they are so many of those that run, or after so
-many steps."""
+"""A worker that has work and has made no progress for so long is stuck."""
+ADMIT_SHARE, ADMIT_AFTER = 0.25, 4
+"""Waiting jobs enter as one batch, as encoding prompts together is faster: once they are this share of those running,
+or after so many steps."""
 _log = logging.getLogger("antiphon.serve")
 
 
-class Engine:
+class Worker:
     """Continuous batching: jobs enter between two steps, in order of arrival, as long as there is room."""
 
     def __init__(self, policy: Policy, max_tokens: int = 32768, max_rows: int = 64) -> None:
-        """`max_tokens` positions and `max_rows` answers are held at once; a larger job has the engine to itself."""
+        """`max_tokens` positions and `max_rows` answers are held at once; a larger job has the worker to itself."""
         self.policy, self.max_tokens, self.max_rows = policy, max_tokens, max_rows
         self.steps = 0
-        self._ears = _ears(policy)
+        self._preparing = _with_own_processor(policy)
         self._arrivals: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._prepared: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._new: set[Job] = set()
         """Those in the two queues, or between them."""
         self._waiting: deque[Job] = deque()
-        self._batch = TokenByToken(policy) if isinstance(policy, Autoregressive) else AtOnce(policy)
+        self._batch = batch_of(policy)
         self._beat = time.monotonic()
         self._put_off = 0
         """Steps that the first of the waiting jobs has been made to wait."""
@@ -77,19 +76,19 @@ class Engine:
 
     @property
     def trouble(self) -> str | None:
-        """What is wrong with the engine, if anything is."""
+        """What is wrong with the worker, if anything is."""
         if not all(thread.is_alive() for thread in self._threads):
-            return "the engine has stopped"
+            return "the worker has stopped"
         since = time.monotonic() - self._beat
         if since > STUCK and (self.waiting or self._batch.jobs):
-            return f"the engine has not gone on for {since:.0f} s"
+            return f"the worker has made no progress for {since:.0f} s"
         return None
 
     def _prepare(self) -> None:
         """What the one thread does: hand on, in order of arrival, the jobs that the model can be asked."""
         while (job := self._arrivals.get()) is not None:
             try:
-                job.size = 0 if job.cancelled else job.question.size(self._ears)
+                job.size = 0 if job.cancelled else job.question.size(self._preparing)
                 self._batch.shorten(job.rows, 0)
                 self._prepared.put(job)
                 continue
@@ -127,7 +126,7 @@ class Engine:
                 self._new.discard(job)
 
     def _admit(self) -> None:
-        if len(self._waiting) < TOGETHER * len(self._batch.jobs) and self._put_off < PATIENCE:
+        if len(self._waiting) < ADMIT_SHARE * len(self._batch.jobs) and self._put_off < ADMIT_AFTER:
             self._put_off += bool(self._waiting)
             return
         self._put_off = 0
@@ -184,12 +183,12 @@ class Engine:
             job.end(error)
 
 
-def _ears(policy: Policy) -> Policy:
+def _with_own_processor(policy: Policy) -> Policy:
     """`policy` with a processor of its own, for another thread: fast tokenizers are not for two at once.
 
     What it prepares, the policy finds in the cache of prompts that they share.
     """
-    ears: Any = copy.copy(policy)
-    if hasattr(ears, "processor"):
-        ears.processor = copy.deepcopy(ears.processor)
-    return ears
+    own: Any = copy.copy(policy)
+    if hasattr(own, "processor"):
+        own.processor = copy.deepcopy(own.processor)
+    return own

@@ -30,7 +30,7 @@ OPEN = {"/", "/health", "/docs", "/openapi.json"}
 _log = logging.getLogger("antiphon.serve")
 
 
-class Gate:
+class AccessControl:
     """ASGI middleware. It counts requests with a body, which are the ones that make work."""
 
     def __init__(self, app: Any, limits: Limits, metrics: Metrics, api_key: str | None) -> None:
