@@ -235,7 +235,7 @@ def test_what_a_model_cannot_do_is_refused_in_words(recogniser, reader, clips):
     file = ("clip.wav", audio(clips[0][0]))
     with pytest.raises(openai.NotFoundError, match="'gpt' is not served here; ask for 'student'"):
         recogniser.openai.audio.transcriptions.create(model="gpt", file=file)
-    with pytest.raises(openai.BadRequestError, match="a text model and hears nothing"):
+    with pytest.raises(openai.BadRequestError, match="a text model and takes no audio"):
         reader.openai.audio.transcriptions.create(model="reader", file=file)
     with pytest.raises(openai.BadRequestError, match="0 input_audio parts"):
         recogniser.openai.chat.completions.create(model="student", messages=[{"role": "user", "content": "Hi"}])
