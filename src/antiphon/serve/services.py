@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,9 +43,9 @@ def accepted(policy: Policy) -> list[str]:
     if policy.rate == 0:
         return ["messages"]
     silence = np.zeros(policy.rate, np.float32)
-    given = {"language": {"language": "en"}, "prompt": {"context": "Names."}} if policy.token_level else {}
+    given: dict[str, dict[str, Any]] = {"language": {"language": "en"}, "prompt": {"context": "Names."}}
     found = ["audio"]
-    for name, more in given.items():
+    for name, more in given.items() if policy.token_level else ():
         try:
             with torch.no_grad():
                 policy.encode([Prompt("silence", "asr", silence, policy.rate, INSTRUCTION, **more)])
