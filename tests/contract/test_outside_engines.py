@@ -1,4 +1,4 @@
-"""What an engine elsewhere may rely on: prompt ids, blocked and stop ids, and audio in the form that the model takes."""
+"""What engines elsewhere may rely on: prompt ids, blocked and stop ids, and audio in the form that the model takes."""
 
 from contextlib import contextmanager
 from pathlib import Path
