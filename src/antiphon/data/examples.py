@@ -85,12 +85,12 @@ def _example(row: Row, keys: Mapping[str, str], options: ReadOptions) -> Example
 def _recording(row: Row, keys: Mapping[str, str]) -> Path | Embedded | Clip:
     """From a path, a data URI or a recording itself, alone or as the one element of a list."""
     key = keys["audio"]
-    value = row.values.get(key)
+    value: Any = row.values.get(key)
     if isinstance(value, list):
         if len(value) != 1:
             raise DataError(f'"{key}" lists {len(value)} recordings; a row has one')
         value = value[0]
-    if isinstance(value, Embedded | Clip):
+    if hasattr(value, "load") or isinstance(value, Embedded):
         return value
     if isinstance(value, os.PathLike):
         return row.folder / value
