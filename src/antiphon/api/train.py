@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +70,8 @@ class TrainConfig:
             the very object that `dataset` is, that one's `prepare` is asked for rows of evaluation.
         output: Folder of the run folders.
         name: End of the run's id; algorithm and model by default.
+        track: Trackers to log to: `"tensorboard"`, `{"name": "wandb", "project": …}`, `"file.py:name"`, or a list of
+            those; None for the recipe's own.
 
     Example:
         ```python
@@ -84,6 +86,7 @@ class TrainConfig:
     eval_dataset: Any = None
     output: Name = "runs"
     name: str | None = None
+    track: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None = None
 
     def config(self) -> Config:
         """The recipe in full, checked; a data set that is no file yet is prepared below `output`.
@@ -96,7 +99,7 @@ class TrainConfig:
 
         recipe = self._recipe()
         own = {"model": self.model and os.fspath(self.model), "output": os.fspath(self.output), "name": self.name}
-        own |= self._sets()
+        own |= self._sets() | {"track": self.track}
         settings = {key: value for key, value in own.items() if value is not None}
         twice = sorted(settings.keys() & recipe.settings.keys())
         if twice:

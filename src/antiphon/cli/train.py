@@ -51,6 +51,10 @@ def command(
     ] = None,
     cycles: Annotated[int | None, typer.Option("--cycles", min=1, help="For raft: rollouts of the whole set.")] = None,
     output: Annotated[str | None, typer.Option("--output", help="Folder for run folders; runs by default.")] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option("--track", metavar="NAME", help="Log to tensorboard, wandb, trackio, mlflow or file.py:name."),
+    ] = None,
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="RUN", help="RUN, RUN@STEP, latest or auto.")
     ] = None,
@@ -71,7 +75,7 @@ def command(
 
     recipe, overrides = _split(arguments or [])
     flags = {"model": model, "data": data, "task": task, "algorithm": algorithm, "output": output, "cycles": cycles}
-    flags |= {"device": device and device.value, "dtype": dtype and dtype.value}
+    flags |= {"device": device and device.value, "dtype": dtype and dtype.value, "track": track or None}
     if resume is not None and resume != "auto":
         if recipe:
             raise ConfigError(

@@ -43,6 +43,16 @@ def _engine(value: Any) -> Any:
     raise ValueError("must be an engine's name, or a mapping with its name: {name: in_process, ...}")
 
 
+def _track(value: Any) -> Any:
+    listed = [] if value is None else value if isinstance(value, list) else [value]
+    named = [{"name": one} if isinstance(one, str) else one for one in listed]
+    if not all(isinstance(one, dict) and isinstance(one.get("name"), str) and one["name"] for one in named):
+        raise ValueError(
+            "must be a tracker such as tensorboard or file.py:name, a mapping with its name, or a list of those"
+        )
+    return named
+
+
 def _reward(value: Any) -> Any:
     rewards = value if isinstance(value, list) else [value]
     if not rewards or not all(isinstance(one, str | dict) and one for one in rewards):
@@ -358,6 +368,9 @@ class Config(Settings):
     eval: Eval = Eval()
     gate: Gate = Gate()
     guard: Guard = Guard()
+    track: Annotated[list[dict[str, Any]], BeforeValidator(_track)] = Field(
+        default=[], description="Trackers to log to: one or a list of names, or of mappings of a name and settings."
+    )
     language: Name = Field(default="auto", description="auto, given (each example's own) or a language for every clip.")
     context: str = Field(default="", description="Text before the audio: hot words, domain, style.")
     seed: NonNegativeInt = Field(default=0, description="All randomness derives from it.")

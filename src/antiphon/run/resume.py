@@ -20,7 +20,7 @@ def find_resumable(config: Config, resume: str | None) -> tuple[RunFolder, int] 
     if resume == "auto":
         newest = next(iter(list_runs(Path(config.output))), None)
         unfinished = newest is not None and newest.status.seen_state not in ("finished", "stopped")
-        resume = newest.id if newest and unfinished and newest.config == config else None
+        resume = newest.id if newest and unfinished and _same_recipe(newest.config, config) else None
     if resume is None:
         return None
     run, step = resolve(resume, Path(config.output))
@@ -49,3 +49,8 @@ def resumed_config(resume: str, flags: Mapping[str, Any], overrides: Sequence[st
     if config.labels != run.config.labels:
         raise RunError(f"the run {run.id} has labels={run.config.labels}; start a new run to learn from other texts")
     return config
+
+
+def _same_recipe(one: Config, other: Config) -> bool:
+    """Whether both train the same. Trackers only watch, so they do not count."""
+    return one.model_copy(update={"track": other.track}) == other

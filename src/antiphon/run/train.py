@@ -23,6 +23,7 @@ from antiphon.run.observers.plots import Plots
 from antiphon.run.observers.variance import ZeroVarianceWarning
 from antiphon.run.resume import find_resumable
 from antiphon.run.schedule import Schedule
+from antiphon.run.trackers.load import load_trackers
 from antiphon.runs.folder import RunFolder
 from antiphon.train.checkpoint import load_checkpoint
 
@@ -100,19 +101,21 @@ def _train(
     config = world.from_main(lambda: pinned(config))
     if reward is not None:
         config = config.model_copy(update={"reward": in_recipe(reward)})
+    everyone = Observers()
+    trackers = load_trackers(config.track, everyone.noted) if world.is_main else []
     found = world.from_main(lambda: find_resumable(config, resume))
     run, components, done = (
         _new(config, command, observers, reward, world)
         if found is None
         else _resumed(config, *found, observers, reward, world)
     )
-    everyone = Observers()
     if world.is_main:
         everyone.all = [
             Plots(),  # Drawn before the state says that the run is over.
             FolderWriter(components.pieces),
             ZeroVarianceWarning(everyone.noted),
             *observers,
+            *trackers,
         ]
     schedule = Schedule(run, components, done, everyone)
     steps, stopped = _followed(schedule, everyone)
