@@ -23,11 +23,11 @@ from antiphon.models.text_lm import TextLM
 from antiphon.train.batch import Batch, make_batch
 from antiphon.train.objectives import load_objectives
 from antiphon.train.teachers.by_text import TextTeacher
-from antiphon.train.teachers.hearing import resampled
 from antiphon.train.teachers.load import load_teachers
+from antiphon.train.teachers.resample import resampled
 from antiphon.train.teachers.same_tokens import SameTokensTeacher, same_tokens
 from antiphon.train.teachers.spans import Reading, Span, align, prefixes, read
-from antiphon.train.teachers.teacher import Opinion, Teachers
+from antiphon.train.teachers.teacher import Judgment, Teachers
 from antiphon.train.trainer import Trainer
 from antiphon.types import Completion, Example, Group, Prompt
 
@@ -89,15 +89,15 @@ def said(policy, prompts: list[Prompt], answers: list[list[str]], cut: bool = Fa
     return groups
 
 
-def judged(teacher, groups: list[Group]) -> tuple[Opinion, Batch]:
+def judged(teacher, groups: list[Group]) -> tuple[Judgment, Batch]:
     batch = make_batch(groups, CPU)
     return teacher.judge(groups, batch, True), batch
 
 
-def ratios(opinion: Opinion, batch: Batch) -> torch.Tensor:
+def ratios(judgment: Judgment, batch: Batch) -> torch.Tensor:
     """log p_student − log p_teacher [N, A], 0 where not aligned."""
-    assert opinion.logprobs is not None
-    return batch.engine_logprobs - opinion.logprobs
+    assert judgment.logprobs is not None
+    return batch.engine_logprobs - judgment.logprobs
 
 
 def total(policy, prompt: Prompt, ids: list[int]) -> float:
@@ -140,16 +140,16 @@ def test_same_tokens_are_told_from_others(student, other, stranger):
 
 def test_a_teacher_of_the_same_tokens_scores_what_was_sampled(student, other):
     groups = said(student, tiny_text.prompts()[:2], ANSWERS)
-    opinion, batch = judged(SameTokensTeacher("t", other, 1.0, MANY), groups)
+    judgment, batch = judged(SameTokensTeacher("t", other, 1.0, MANY), groups)
     by_text, _ = judged(TextTeacher("t", other, student, 1.0, MANY), groups)
-    assert opinion.share == by_text.share == 1.0
+    assert judgment.share == by_text.share == 1.0
     for row, completion in enumerate(one for group in groups for one in group.completions):
         expected = total(other, groups[row // 2].prompt, list(completion.token_ids))
-        assert opinion.logprobs is not None
-        assert opinion.logprobs[row].sum().item() == pytest.approx(expected, rel=1e-5)
+        assert judgment.logprobs is not None
+        assert judgment.logprobs[row].sum().item() == pytest.approx(expected, rel=1e-5)
     # A boundary within a character is none, so that its bytes are one span; elsewhere spans are tokens.
-    torch.testing.assert_close(ratios(by_text, batch).sum(-1), ratios(opinion, batch).sum(-1), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(ratios(by_text, batch)[:2], ratios(opinion, batch)[:2], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ratios(by_text, batch).sum(-1), ratios(judgment, batch).sum(-1), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ratios(by_text, batch)[:2], ratios(judgment, batch)[:2], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("cut", [False, True])
@@ -157,10 +157,10 @@ def test_a_bpe_of_its_own_is_aligned_by_text(student, stranger, cut):
     """Whatever the spans, their log-ratios add up to that of the answer; within one they are equal."""
     answers = [ANSWERS[0], [ANSWERS[1][0], "cat"]] if cut else ANSWERS  # what is cut has a token at least
     groups = said(student, tiny_text.prompts()[:2], answers, cut)
-    opinion, batch = judged(TextTeacher("t", stranger, student, 1.0, MANY), groups)
-    assert opinion.share == 1.0
-    torch.testing.assert_close(opinion.aligned, batch.mask)
-    found = ratios(opinion, batch)
+    judgment, batch = judged(TextTeacher("t", stranger, student, 1.0, MANY), groups)
+    assert judgment.share == 1.0
+    torch.testing.assert_close(judgment.aligned, batch.mask)
+    found = ratios(judgment, batch)
     completions = [(group.prompt, one) for group in groups for one in group.completions]
     for row, (prompt, completion) in enumerate(completions):
         answer = completion.text
@@ -188,11 +188,11 @@ def test_what_a_teacher_cannot_say_does_not_count_and_too_little_stops_the_run(s
     groups = said(student, tiny_text.prompts()[:2], ANSWERS)
     teacher = TextTeacher("t", stranger, student, 1.0, MANY)
     groups[0].answers[0] = "what was never said"
-    opinion, batch = judged(teacher, groups)
-    assert not opinion.aligned[0].any()
-    assert opinion.aligned[1:].equal(batch.mask[1:])
-    assert opinion.share == pytest.approx(float(batch.mask[1:].sum() / batch.mask.sum()))
-    torch.testing.assert_close(ratios(opinion, batch)[0], torch.zeros_like(batch.mask[0]))
+    judgment, batch = judged(teacher, groups)
+    assert not judgment.aligned[0].any()
+    assert judgment.aligned[1:].equal(batch.mask[1:])
+    assert judgment.share == pytest.approx(float(batch.mask[1:].sum() / batch.mask.sum()))
+    torch.testing.assert_close(ratios(judgment, batch)[0], torch.zeros_like(batch.mask[0]))
     for group in groups:
         group.answers = ["what was never said"] * 2
     with pytest.raises(ModelError, match="could judge 0% of what the student said, and a run needs 50%"):
@@ -211,13 +211,13 @@ def test_a_whole_answer_is_one_advantage(letters):
     answers = [["b", "bc"], ["bcb", "c"]]
     for learner, teacher in ((tokens, letters), (letters, tokens)):
         groups = said(learner, prompts, answers)
-        opinion, batch = judged(TextTeacher("t", teacher, learner, 1.0, MANY), groups)
-        assert opinion.share == 1.0
+        judgment, batch = judged(TextTeacher("t", teacher, learner, 1.0, MANY), groups)
+        assert judgment.share == 1.0
         for row, completion in enumerate(one for group in groups for one in group.completions):
             prompt = groups[row // 2].prompt
             theirs = total(teacher, prompt, teacher.target(prompt, completion.text, None))
             expected = sum(completion.logprobs) - theirs
-            actions = ratios(opinion, batch)[row, : len(completion.logprobs)]
+            actions = ratios(judgment, batch)[row, : len(completion.logprobs)]
             assert actions.tolist() == pytest.approx([expected] * len(completion.logprobs), rel=1e-4)
 
 
@@ -225,10 +225,10 @@ def test_several_teachers_are_averaged_by_weight(student, other):
     groups = said(student, tiny_text.prompts()[:2], ANSWERS)
     one, own = (SameTokensTeacher("t", policy, 1.0, MANY) for policy in (other, student))
     batch = make_batch(groups, CPU)
-    opinion, metrics = Teachers([(3.0, one), (1.0, own)]).judge(groups, batch, True)
+    judgment, metrics = Teachers([(3.0, one), (1.0, own)]).judge(groups, batch, True)
     alone, _ = judged(one, groups)
     assert metrics == {"teacher_aligned_share": 1.0}
-    torch.testing.assert_close(ratios(opinion, batch), 0.75 * ratios(alone, batch), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ratios(judgment, batch), 0.75 * ratios(alone, batch), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("loss", ["forward_kl", "sampled"])
@@ -242,8 +242,8 @@ def test_distillation_losses_are_means_over_the_whole_minibatch(student, other, 
         figures.append(Trainer(student, objectives, config, teacher=teachers).evaluate(groups))
     assert figures[0] == pytest.approx(figures[1], rel=1e-4, abs=1e-5)
     if loss == "sampled":
-        opinion, batch = judged(SameTokensTeacher("t", other, 1.0, MANY), groups)
-        expected = ratios(opinion, batch).sum() / batch.mask.sum()
+        judgment, batch = judged(SameTokensTeacher("t", other, 1.0, MANY), groups)
+        expected = ratios(judgment, batch).sum() / batch.mask.sum()
         assert figures[0]["loss"] == pytest.approx(expected.item(), rel=1e-4)
     else:
         assert 4 <= figures[0]["valid_topk_mean"] <= 8
@@ -273,8 +273,8 @@ def test_unjudged_tokens_are_out_of_the_mean(student, stranger):
     trainer = Trainer(
         student, load_objectives({"name": "opd", "loss": "sampled"}), config, teacher=Teachers([(1, teacher)])
     )
-    opinion, batch = judged(teacher, groups)
-    expected = ratios(opinion, batch).sum() / opinion.aligned.sum()
+    judgment, batch = judged(teacher, groups)
+    expected = ratios(judgment, batch).sum() / judgment.aligned.sum()
     assert trainer.evaluate(groups)["loss"] == pytest.approx(expected.item(), rel=1e-4)
 
 
@@ -289,10 +289,10 @@ def test_of_several_stop_tokens_an_answer_ends_with_that_of_a_turn():
 def test_a_token_that_the_teacher_rules_out_costs_much_and_not_infinity(student, other):
     groups = said(student, tiny_text.prompts()[:1], [["cat", "dog"]])
     strict = TextLM(other.model, bytes_tokenizer(), [ord("c") - 33])
-    opinion, _ = judged(SameTokensTeacher("t", strict, 1.0, MANY), groups)
-    assert opinion.logprobs is not None
-    assert opinion.logprobs[0, 0] == LEAST
-    assert opinion.logprobs[1].min() > LEAST
+    judgment, _ = judged(SameTokensTeacher("t", strict, 1.0, MANY), groups)
+    assert judgment.logprobs is not None
+    assert judgment.logprobs[0, 0] == LEAST
+    assert judgment.logprobs[1].min() > LEAST
 
 
 def test_distributions_over_other_tokens_are_refused_at_the_start(student, stranger):

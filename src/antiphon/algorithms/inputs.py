@@ -114,3 +114,13 @@ class Scores:
     """Between student and teacher at each token, by the algorithm's own `divergence`."""
     compared: Tensor | None = None
     """Tokens of the vocabulary that the divergence compared one by one at each token."""
+
+
+def asked_for(tensor: Tensor | None, name: str) -> Tensor:
+    """`tensor`, which `Outcomes` or `Scores` has as `name` for an algorithm whose `needs` ask for it.
+
+    Raises `ValueError` where they do not.
+    """
+    if tensor is None:
+        raise ValueError(f"the algorithm reads {name!r}, and its `needs` do not ask for it (docs/extend/algorithm.md)")
+    return tensor

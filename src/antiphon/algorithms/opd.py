@@ -20,7 +20,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from antiphon.algorithms.inputs import LEAST, Needs, Outcomes, Scores
+from antiphon.algorithms.inputs import LEAST, Needs, Outcomes, Scores, asked_for
 from antiphon.algorithms.policy_gradient import Loss
 from antiphon.algorithms.terms import Normalisation
 from antiphon.config import Settings as StrictSettings
@@ -65,15 +65,12 @@ def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
 def loss(scores: Scores, settings: Settings) -> Loss:
     """The mean divergence, or for `sampled` the policy gradient of it."""
     if settings.loss != "sampled":
-        assert scores.divergence is not None
-        assert scores.compared is not None
-        total = (scores.weights * scores.divergence).sum()
+        total = (scores.weights * asked_for(scores.divergence, "divergence")).sum()
         return total, {
             "divergence": total.detach(),
-            "valid_topk_mean": (scores.weights * scores.compared).sum(),
+            "valid_topk_mean": (scores.weights * asked_for(scores.compared, "compared")).sum(),
         }
-    assert scores.teacher_logprobs is not None
-    disagreement = scores.old_logprobs - scores.teacher_logprobs
+    disagreement = scores.old_logprobs - asked_for(scores.teacher_logprobs, "teacher_logprobs")
     ratio = (scores.logprobs - scores.old_logprobs).exp()
     total = (scores.weights * ratio * disagreement).sum()
     return total, {"divergence": (scores.weights * disagreement).sum()}

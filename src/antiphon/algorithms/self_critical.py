@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from antiphon.algorithms.grpo import loss
-from antiphon.algorithms.inputs import Needs, Outcomes
+from antiphon.algorithms.inputs import Needs, Outcomes, asked_for
 from antiphon.algorithms.policy_gradient import PolicyGradientSettings, policy_gradient_needs, shaped_rewards
 
 __all__ = ["Settings", "advantages", "loss", "needs"]
@@ -30,6 +30,6 @@ def needs(settings: Settings) -> Needs:
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
     """[P, G]: how much better than the greedy answer; a group of equal answers may be worth learning from."""
-    assert outcomes.greedy_rewards is not None
-    difference = shaped_rewards(outcomes, settings) - outcomes.greedy_rewards[:, None]
+    greedy = asked_for(outcomes.greedy_rewards, "greedy_rewards")
+    difference = shaped_rewards(outcomes, settings) - greedy[:, None]
     return torch.where(outcomes.valid, difference, 0.0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from antiphon.errors import ConfigError
+from antiphon.models.policy import Policy, emits_tokens
 from antiphon.text.credit import Span, edit_credit
 from antiphon.types import Group
 
@@ -11,15 +13,17 @@ from antiphon.types import Group
 class AlignmentCredit:
     """c_t − c̄ (see `edit_credit`) for each token of each completion of a group."""
 
-    def __init__(self, policy: Any) -> None:
-        """`policy` emits tokens."""
-        self.policy = policy
+    def __init__(self, policy: Policy) -> None:
+        """Raises `ConfigError` for a policy that does not emit tokens."""
+        if not emits_tokens(policy):
+            raise ConfigError("'algorithm.credit': alignment is for models that emit tokens; leave it out")
+        self.tokenizer = policy.tokenizer
 
     def __call__(self, group: Group) -> list[list[float]]:
         language = group.example.language or group.prompt.language
         rows = []
         for completion, answer in zip(group.completions, group.answers, strict=True):
-            spans = token_spans(self.policy.tokenizer, completion.token_ids, completion.text, answer)
+            spans = token_spans(self.tokenizer, completion.token_ids, completion.text, answer)
             stopped = completion.finish_reason == "stop"
             rows.append(edit_credit(answer, spans, group.example.text, language, stopped))
         return rows

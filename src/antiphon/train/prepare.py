@@ -55,10 +55,10 @@ class Preparer:
             others["reference_logprobs"] = self._logprobs(reference, batch)
         for teacher in self._teachers:
             sampled = any(objective.needs.teacher == "logprobs" for objective in self.objectives)
-            opinion, metrics = teacher.judge(groups, batch, sampled)
-            aligned = opinion.aligned
-            if opinion.logprobs is not None:
-                others["teacher_logprobs"] = opinion.logprobs
+            judgment, metrics = teacher.judge(groups, batch, sampled)
+            aligned = judgment.aligned
+            if judgment.logprobs is not None:
+                others["teacher_logprobs"] = judgment.logprobs
         outcomes = self._outcomes(groups, batch, others)
         if self.needs.rewards:
             metrics["zero_variance_share"] = 1 - float(has_spread(outcomes.rewards, outcomes.valid).float().mean())

@@ -19,13 +19,13 @@ from torch import Tensor
 from antiphon.algorithms.inputs import LEAST
 from antiphon.errors import ModelError
 from antiphon.models.logits import Predictions
-from antiphon.models.policy import Sampling
+from antiphon.models.policy import Policy, Sampling, TokenPolicy, emits_tokens
 from antiphon.train.batch import Batch, padded
 from antiphon.train.score import rollout_logprobs
-from antiphon.train.teachers.hearing import Hearing
+from antiphon.train.teachers.resample import ClipResampler
 from antiphon.train.teachers.same_tokens import short_answer
 from antiphon.train.teachers.spans import Reading, align, prefixes, read
-from antiphon.train.teachers.teacher import Opinion
+from antiphon.train.teachers.teacher import Judgment
 from antiphon.types import Completion, Group, Prompt
 
 LANGUAGE_TOKENS = 8
@@ -33,7 +33,7 @@ LANGUAGE_TOKENS = 8
 
 
 @dataclass(frozen=True)
-class Spoken:
+class ScoredAnswer:
     """One answer in a teacher's own tokens."""
 
     logprobs: Tensor
@@ -45,22 +45,22 @@ class Spoken:
 class TextTeacher:
     """A `Teacher` in this process that says the student's answers in its own way; for losses on what was sampled."""
 
-    def __init__(self, name: str, policy: Any, student: Any, temperature: float, max_tokens: int) -> None:
+    def __init__(self, name: str, policy: Policy, student: Policy, temperature: float, max_tokens: int) -> None:
         self.name, self.policy, self.student = name, policy, student
         self.temperature, self.max_tokens = temperature, max_tokens
-        self._hearing = Hearing(policy.rate)
+        self._resampler = ClipResampler(policy.rate)
         self._names_languages = short_answer(policy, None) != short_answer(policy, "English")
 
     @torch.no_grad()
-    def judge(self, groups: Sequence[Group], batch: Batch, sampled: bool) -> Opinion:
-        heard = self._hearing.of_step(batch)
+    def judge(self, groups: Sequence[Group], batch: Batch, sampled: bool) -> Judgment:
+        heard = self._resampler.resample(batch)
         languages = self._languages(groups, heard)
         targets = [
             self._target(group.prompt, answer, language)
             for group, language in zip(groups, languages, strict=True)
             for answer in group.answers
         ]
-        spoken: list[Spoken | None] = [None] * len(targets)
+        spoken: list[ScoredAnswer | None] = [None] * len(targets)
         if any(target is not None for target in targets):
             logprobs = self._logprobs(heard, targets)
             answers = [answer for group in groups for answer in group.answers]
@@ -95,27 +95,27 @@ class TextTeacher:
     def _logprobs(self, batch: Batch, targets: Sequence[Sequence[int] | None]) -> Tensor:
         """[N, T'] of the targets, [N, 1] where the teacher has one number for each."""
         tokens, token_mask = (one.to(batch.tokens.device) for one in padded([t or [] for t in targets], torch.long))
-        mask = token_mask if self.policy.token_level else torch.ones_like(token_mask[:, :1])
+        mask = token_mask if self.policy.stepwise else torch.ones_like(token_mask[:, :1])
         nothing = torch.zeros_like(mask)
         own = Batch(batch.prompts, tokens, token_mask, mask, nothing, nothing, batch.first, batch.rows)
         return rollout_logprobs(self.policy, own, self.temperature, self.max_tokens)
 
-    def _spoken(self, logprobs: Tensor, target: Sequence[int], answer: str) -> Spoken | None:
-        if not self.policy.token_level:
-            return Spoken(logprobs, None)
+    def _spoken(self, logprobs: Tensor, target: Sequence[int], answer: str) -> ScoredAnswer | None:
+        if not emits_tokens(self.policy):
+            return ScoredAnswer(logprobs, None)
         reading = read(prefixes(self.policy.tokenizer, target[:-1]), answer, stops=True)
-        return reading and Spoken(logprobs[: len(target)].clamp(min=LEAST), reading)
+        return reading and ScoredAnswer(logprobs[: len(target)].clamp(min=LEAST), reading)
 
 
-def compare(groups: Sequence[Group], batch: Batch, spoken: Sequence[Spoken | None], student: Any) -> Opinion:
-    """The opinion that follows from how a teacher says each of the N answers, None for one that it cannot say."""
+def compare(groups: Sequence[Group], batch: Batch, spoken: Sequence[ScoredAnswer | None], student: Policy) -> Judgment:
+    """The judgment that follows from how a teacher says each of the N answers, None for one that it cannot say."""
     old = batch.old_logprobs
     logprobs, aligned = old.clone(), torch.zeros_like(batch.mask)
     judged = expected = 0
     completions = [(one, answer) for g in groups for one, answer in zip(g.completions, g.answers, strict=True)]
     for row, (completion, answer) in enumerate(completions):
         said, own, actions = spoken[row], None, len(completion.logprobs)
-        if student.token_level:
+        if emits_tokens(student):
             own = student_reading(student, completion, answer)
         expected += actions if own is None else actions - own.start
         if said is None or (student.token_level and own is None):
@@ -124,17 +124,19 @@ def compare(groups: Sequence[Group], batch: Batch, spoken: Sequence[Spoken | Non
             logprobs[row, begin:end] -= ratio
             aligned[row, begin:end] = 1
             judged += end - begin
-    return Opinion(aligned, judged / max(expected, 1), logprobs)
+    return Judgment(aligned, judged / max(expected, 1), logprobs)
 
 
-def student_reading(student: Any, completion: Completion, answer: str) -> Reading | None:
+def student_reading(student: TokenPolicy, completion: Completion, answer: str) -> Reading | None:
     """The student's tokens of its answer."""
     stops = completion.finish_reason == "stop"
     body = completion.token_ids[:-1] if stops else completion.token_ids
     return read(prefixes(student.tokenizer, body), answer, stops)
 
 
-def _log_ratios(own_logprobs: Tensor, own: Reading | None, said: Spoken, actions: int) -> list[tuple[int, int, Tensor]]:
+def _log_ratios(
+    own_logprobs: Tensor, own: Reading | None, said: ScoredAnswer, actions: int
+) -> list[tuple[int, int, Tensor]]:
     """(begin, end, log p_student − log p_teacher) of the student's actions from begin to before end."""
     if own is not None and said.reading is not None:
         return [

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from antiphon.config import Config
 from antiphon.config.schema import TeacherConfig
 from antiphon.errors import ConfigError
-from antiphon.models.policy import Policy
+from antiphon.models.policy import Policy, emits_tokens
 from antiphon.models.prompt_cache import share_prepared
 from antiphon.train.objectives import Objective
 from antiphon.train.teachers.by_text import TextTeacher
@@ -21,7 +20,7 @@ Load = Callable[[str, str], Policy]
 """(model, dtype) -> the policy, with the student's tokens blocked."""
 
 
-def load_teachers(config: Config, student: Any, objectives: Sequence[Objective], load: Load) -> Teachers:
+def load_teachers(config: Config, student: Policy, objectives: Sequence[Objective], load: Load) -> Teachers:
     """The recipe's teachers of `student`.
 
     Raises `ConfigError` when there is none, and when a loss compares what a teacher cannot tell: distributions over
@@ -35,17 +34,20 @@ def load_teachers(config: Config, student: Any, objectives: Sequence[Objective],
     return Teachers(teachers)
 
 
-def _load(spec: TeacherConfig, config: Config, student: Any, distributions: Sequence[Objective], load: Load) -> Teacher:
+def _load(
+    spec: TeacherConfig, config: Config, student: Policy, distributions: Sequence[Objective], load: Load
+) -> Teacher:
     if spec.url is not None:
         _require_told(config, distributions)
         return RemoteTeacher(Server(spec), student, bool(distributions))
-    assert spec.model is not None
+    if spec.model is None:
+        raise ConfigError("'teacher' needs a 'model', or the 'url' of a server")
     policy = load(spec.model, spec.dtype or config.dtype)
     policy.model.requires_grad_(False)
     _require_hearing(spec.model, student, policy)
     temperature, max_tokens = config.rollout.temperature or 1.0, config.train.max_tokens_per_batch
     share_prepared(policy, student)
-    if same_tokens(student, policy):
+    if emits_tokens(policy) and same_tokens(student, policy):
         return SameTokensTeacher(spec.model, policy, temperature, max_tokens)
     if distributions:
         raise ConfigError(
@@ -55,10 +57,10 @@ def _load(spec: TeacherConfig, config: Config, student: Any, distributions: Sequ
     return TextTeacher(spec.model, policy, student, temperature, max_tokens)
 
 
-def _require_tokens(distributions: Sequence[Objective], student: Any) -> None:
+def _require_tokens(distributions: Sequence[Objective], student: Policy) -> None:
     for objective in distributions:
         wanted = getattr(objective.settings, "top_k", None)
-        if wanted is not None and student.token_level and wanted > student.vocabulary:
+        if wanted is not None and emits_tokens(student) and wanted > student.vocabulary:
             raise ConfigError(
                 f"{objective.name} compares the {wanted} most probable tokens and the student has {student.vocabulary} "
                 "in all; let 'top_k' be that at most, or null for the whole vocabulary"

@@ -18,10 +18,10 @@ from torch import Tensor
 from antiphon.algorithms.inputs import LEAST
 from antiphon.models.logits import Predictions
 from antiphon.train.batch import Batch
-from antiphon.train.teachers.by_text import Spoken, compare, student_reading
+from antiphon.train.teachers.by_text import ScoredAnswer, compare, student_reading
 from antiphon.train.teachers.server import Place, Question, Server
 from antiphon.train.teachers.spans import Reading, align, prefixes, read
-from antiphon.train.teachers.teacher import Opinion
+from antiphon.train.teachers.teacher import Judgment
 from antiphon.types import Completion, Group
 
 
@@ -39,21 +39,21 @@ class RemoteTeacher:
         self._logprobs = torch.empty(0)
         """[N, A, K] of the step judged last, as `divergence_from_top` wants them."""
 
-    def judge(self, groups: Sequence[Group], batch: Batch, sampled: bool) -> Opinion:
+    def judge(self, groups: Sequence[Group], batch: Batch, sampled: bool) -> Judgment:
         completions = [(group.prompt, one) for group in groups for one in group.completions]
         questions = [Question(p, one.text, one.finish_reason == "stop") for p, one in completions]
         heard = self.server.ask(questions)
         spoken = [self._spoken(places, one) for places, (_, one) in zip(heard, completions, strict=True)]
-        opinion = self._hold(batch, [one for _, one in completions], spoken) if self.distributions else None
-        if sampled:
-            # The answer is compared as it was said, framing and all: the server is sent no other.
-            texts = [[one.text.strip() for one in group.completions] for group in groups]
-            as_said = [replace(group, answers=of_group) for group, of_group in zip(groups, texts, strict=True)]
-            said = [Spoken(torch.tensor([p.logprob for p in one[1]]), one[0]) if one else None for one in spoken]
-            by_text = compare(as_said, batch, said, self.student)
-            opinion = replace(opinion or by_text, logprobs=by_text.logprobs)
-        assert opinion is not None
-        return opinion
+        if not sampled:
+            return self._hold(batch, [one for _, one in completions], spoken)
+        # The answer is compared as it was said, framing and all: the server is sent no other.
+        texts = [[one.text.strip() for one in group.completions] for group in groups]
+        as_said = [replace(group, answers=of_group) for group, of_group in zip(groups, texts, strict=True)]
+        said = [ScoredAnswer(torch.tensor([p.logprob for p in one[1]]), one[0]) if one else None for one in spoken]
+        by_text = compare(as_said, batch, said, self.student)
+        if not self.distributions:
+            return by_text
+        return replace(self._hold(batch, [one for _, one in completions], spoken), logprobs=by_text.logprobs)
 
     def divergence(self, student: Predictions, batch: Batch, algorithm: ModuleType, settings: Any) -> Tensor:
         taken = batch.token_mask.bool()
@@ -92,7 +92,7 @@ class RemoteTeacher:
             allowed.append(Place(one.token, one.text, said, {i: value - scale for i, value in top.items()}))
         return allowed
 
-    def _hold(self, batch: Batch, completions: Sequence[Completion], spoken: Sequence[Any]) -> Opinion:
+    def _hold(self, batch: Batch, completions: Sequence[Completion], spoken: Sequence[Any]) -> Judgment:
         """Keep what was told of the tokens that are the student's, for `divergence`."""
         width = self.server.config.top_k + 1
         aligned, expected = torch.zeros_like(batch.mask), 0
@@ -114,7 +114,7 @@ class RemoteTeacher:
                     logprobs[row, begin, : len(top)] = torch.tensor([value for _, value in top])
         device = batch.tokens.device
         self._aligned, self._ids, self._logprobs = aligned, ids.to(device), logprobs.to(device)
-        return Opinion(aligned, float(aligned.sum()) / max(expected, 1))
+        return Judgment(aligned, float(aligned.sum()) / max(expected, 1))
 
 
 def _joined(places: Sequence[Place]) -> list[str]:

@@ -12,40 +12,40 @@ from torch import Tensor
 from antiphon.algorithms.inputs import LEAST
 from antiphon.errors import ModelError
 from antiphon.models.logits import Predictions
-from antiphon.models.policy import Policy
+from antiphon.models.policy import Policy, TokenPolicy, emits_tokens
 from antiphon.train.batch import Batch
 from antiphon.train.score import rollout_logprobs
-from antiphon.train.teachers.hearing import Hearing
-from antiphon.train.teachers.teacher import Opinion
+from antiphon.train.teachers.resample import ClipResampler
+from antiphon.train.teachers.teacher import Judgment
 from antiphon.types import Group, Prompt
 
 
 class SameTokensTeacher:
     """A `Teacher` for a student with the same vocabulary and framing (see `same_tokens`)."""
 
-    def __init__(self, name: str, policy: Any, temperature: float, max_tokens: int) -> None:
+    def __init__(self, name: str, policy: TokenPolicy, temperature: float, max_tokens: int) -> None:
         self.name, self.policy = name, policy
         self.temperature, self.max_tokens = temperature, max_tokens
-        self._hearing = Hearing(policy.rate)
+        self._resampler = ClipResampler(policy.rate)
 
     @torch.no_grad()
-    def judge(self, groups: Sequence[Group], batch: Batch, sampled: bool) -> Opinion:
-        batch = self._hearing.of_step(batch)
+    def judge(self, groups: Sequence[Group], batch: Batch, sampled: bool) -> Judgment:
+        batch = self._resampler.resample(batch)
         logprobs = None
         if sampled:
             logprobs = rollout_logprobs(self.policy, batch, self.temperature, self.max_tokens).clamp(min=LEAST)
-        return Opinion(batch.mask, 1.0, logprobs)
+        return Judgment(batch.mask, 1.0, logprobs)
 
     def divergence(self, student: Predictions, batch: Batch, algorithm: ModuleType, settings: Any) -> Tensor:
         with torch.no_grad():
-            prefix = self.policy.encode(self._hearing.again(batch.prompts))
+            prefix = self.policy.encode(self._resampler.prompts(batch.prompts))
             own = self.policy.predictions(prefix, batch.tokens, batch.token_mask, self.temperature)
         return student.map(lambda mine, theirs: algorithm.divergence(mine, theirs, settings), beside=own)
 
 
-def same_tokens(student: Any, teacher: Any) -> bool:
+def same_tokens(student: Policy, teacher: Policy) -> bool:
     """Whether the teacher can score the student's tokens as they are: one vocabulary, one way to stop, one framing."""
-    if not (student.token_level and teacher.token_level):
+    if not (emits_tokens(student) and emits_tokens(teacher)):
         return False
     if student.tokenizer.get_vocab() != teacher.tokenizer.get_vocab():
         return False

@@ -1,4 +1,4 @@
-"""What a student learns from, beside or instead of rewards: other models' opinions of the student's own answers."""
+"""What a student learns from, beside or instead of rewards: other models' judgments of the student's own answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEAST_ALIGNED = 0.5
 
 
 @dataclass(frozen=True)
-class Opinion:
+class Judgment:
     """What a teacher makes of a step's rollout: N completions of A actions."""
 
     aligned: Tensor
@@ -38,8 +38,8 @@ class Teacher(Protocol):
 
     name: str
 
-    def judge(self, groups: Sequence[Group], batch: Batch, sampled: bool) -> Opinion:
-        """Its opinion of a step's rollout; with log-probabilities of what was said if `sampled`."""
+    def judge(self, groups: Sequence[Group], batch: Batch, sampled: bool) -> Judgment:
+        """Its judgment of a step's rollout; with log-probabilities of what was said if `sampled`."""
         ...
 
     def divergence(self, student: Predictions, batch: Batch, algorithm: ModuleType, settings: Any) -> Tensor:
@@ -60,20 +60,20 @@ class Teachers:
         self.seconds = 0.0
         """Spent judging and comparing, in all."""
 
-    def judge(self, groups: Sequence[Group], batch: Batch, sampled: bool) -> tuple[Opinion, dict[str, float]]:
-        """The joint opinion, and metrics of it. Raises `ModelError` when a teacher judges too little of a rollout."""
+    def judge(self, groups: Sequence[Group], batch: Batch, sampled: bool) -> tuple[Judgment, dict[str, float]]:
+        """The joint judgment, and metrics of it. Raises `ModelError` when a teacher judges too little of a rollout."""
         with self._timed():
-            opinions = [teacher.judge(groups, batch, sampled) for _, teacher in self._weighted]
-        for (_, teacher), opinion in zip(self._weighted, opinions, strict=True):
-            _require_aligned(teacher.name, opinion.share)
+            judgments = [teacher.judge(groups, batch, sampled) for _, teacher in self._weighted]
+        for (_, teacher), judgment in zip(self._weighted, judgments, strict=True):
+            _require_aligned(teacher.name, judgment.share)
         weights = [weight for weight, _ in self._weighted]
-        share = sum(w * one.share for w, one in zip(weights, opinions, strict=True))
-        aligned = torch.stack([one.aligned for one in opinions]).amax(0)
+        share = sum(w * one.share for w, one in zip(weights, judgments, strict=True))
+        aligned = torch.stack([one.aligned for one in judgments]).amax(0)
         logprobs = None
         if sampled:
-            said = [one.logprobs for one in opinions if one.logprobs is not None]
+            said = [one.logprobs for one in judgments if one.logprobs is not None]
             logprobs = torch.stack([w * one for w, one in zip(weights, said, strict=True)]).sum(0)
-        return Opinion(aligned, share, logprobs), {"teacher_aligned_share": share}
+        return Judgment(aligned, share, logprobs), {"teacher_aligned_share": share}
 
     def divergence(self, student: Predictions, batch: Batch, algorithm: ModuleType, settings: Any) -> Tensor:
         """[M, 2] the weighted mean of the teachers' divergences, and of how many tokens they compared."""

@@ -11,20 +11,20 @@ from antiphon.train.batch import Batch
 from antiphon.types import Hertz, Prompt
 
 
-class Hearing:
+class ClipResampler:
     """Resamples each clip of a step once."""
 
     def __init__(self, rate: Hertz) -> None:
         self.rate = rate
         self._heard: dict[int, Prompt] = {}
 
-    def of_step(self, batch: Batch) -> Batch:
+    def resample(self, batch: Batch) -> Batch:
         """A step's rollout with its clips at this rate; earlier steps are forgotten."""
         self._heard = {id(prompt): resampled(prompt, self.rate) for prompt in batch.prompts}
-        return replace(batch, prompts=self.again(batch.prompts))
+        return replace(batch, prompts=self.prompts(batch.prompts))
 
-    def again(self, prompts: Sequence[Prompt]) -> list[Prompt]:
-        """What `of_step` made of these very prompts."""
+    def prompts(self, prompts: Sequence[Prompt]) -> list[Prompt]:
+        """What `resample` made of these very prompts."""
         return [self._heard[id(prompt)] for prompt in prompts]
 
 
