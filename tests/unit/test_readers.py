@@ -61,6 +61,13 @@ def test_an_unknown_reader_is_refused():
         reader_of("rows.txt", "jsonk")
 
 
+def test_a_prefix_that_no_reader_has_is_refused():
+    with pytest.raises(ConfigError, match=r"no reader claims 'builtn:digits-clean'; did you mean 'builtin:'\?"):
+        reader_of("builtn:digits-clean")
+    with pytest.raises(ConfigError, match=r"no reader claims 's3:bucket'; there are: builtin:, hf:, open-asr:"):
+        reader_of("s3:bucket")
+
+
 def test_rows_without_lines_are_streamed_and_named(table: str):
     rows = read_set("table:a", ReadOptions(format=table, limit=3))
     assert [one.clip.name for one in rows.examples] == ["0.wav", "1.wav"]

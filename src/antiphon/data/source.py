@@ -13,7 +13,7 @@ from antiphon.data.examples import to_examples
 from antiphon.data.readers import jsonl
 from antiphon.data.rows import BadRow, ReadOptions, Rows
 from antiphon.data.validate import validate
-from antiphon.errors import ConfigError, DataError
+from antiphon.errors import ConfigError, DataError, did_you_mean
 from antiphon.types import Example
 
 READER = Kind("reader", "antiphon.data.readers", offers=("claims", "read"))
@@ -32,10 +32,19 @@ def reader_of(spec: str, format: str | None = None) -> Any:
     forced = format is not None and not is_path(format) and ":" not in spec
     if chosen and (forced or chosen.claims(spec)):
         return chosen
-    claiming = [name for name in READER.names() if READER.load(name).claims(spec)]
+    built_in = {name: READER.load(name) for name in READER.names()}
+    claiming = [name for name, reader in built_in.items() if reader.claims(spec)]
     if len(claiming) > 1:
         raise ConfigError(f"{spec} may be read as {' or as '.join(claiming)}; choose one with data.format")
-    return READER.load(claiming[0]) if claiming else chosen or jsonl
+    if not claiming and not chosen:
+        _require_path(spec, [reader.PREFIX for reader in built_in.values() if hasattr(reader, "PREFIX")])
+    return built_in[claiming[0]] if claiming else chosen or jsonl
+
+
+def _require_path(spec: str, prefixes: Sequence[str]) -> None:
+    prefix, colon, _ = spec.partition(":")
+    if colon and not Path(spec).exists():
+        raise ConfigError(f"no reader claims {spec!r}; {did_you_mean(prefix + colon, prefixes)}")
 
 
 def set_name(spec: str, format: str | None = None) -> str:
