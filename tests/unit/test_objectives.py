@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from antiphon.algorithms.inputs import MERGE, Needs
+from antiphon.algorithms.inputs import MERGE, Needs, asked_for
 from antiphon.errors import ConfigError
 from antiphon.train.auxiliary import Auxiliary, auxiliary_sum
 from antiphon.train.objectives import Objective, combined_needs, joint_advantages, load_objectives, metric_prefixes
@@ -79,3 +79,8 @@ def test_auxiliary_losses_are_averaged_over_what_every_loss_counts():
     assert added.item() == pytest.approx(0.1 * 3.5)
     alone, metrics = auxiliary_sum([one], [torch.tensor([2.0, 6.0])], weights[..., 1:], scales[1:], both[1:])
     assert (alone.item(), metrics["ctc"].item()) == (pytest.approx(0.4), 4.0)
+
+
+def test_a_tensor_that_needs_did_not_ask_for_is_named():
+    with pytest.raises(ValueError, match="reads 'greedy_rewards', and its `needs` do not ask for it"):
+        asked_for(None, "greedy_rewards")
