@@ -18,7 +18,7 @@ import torch
 from serving import save_text_model
 
 from antiphon.client.port import free_port
-from antiphon.config.schema import TeacherConfig
+from antiphon.config.teacher import TeacherConfig
 from antiphon.data.corpora.sets import builtin_set
 from antiphon.models.load import load_policy
 from antiphon.models.policy import Sampling

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from antiphon.algorithms.policy_gradient import PolicyGradientSettings
 from antiphon.cli.main import app
 from antiphon.config import Config, yaml
-from antiphon.config.schema import Labels, Lora, TeacherConfig
+from antiphon.config.schema import Labels, Lora
+from antiphon.config.teacher import TeacherConfig
 from antiphon.data.corpora.sets import CONDITIONS, CORPORA
 from antiphon.rewards import exact, format, hallucination, keywords, language, omni, wer
 from antiphon.train.objectives import ALGORITHM

@@ -35,6 +35,8 @@ class DeploymentConfig:
         served_model_name: What requests call it; the model's name by default.
         port: Where it listens; a free one by default.
         options: Further options of `antiphon serve`, such as `{"threads": 2, "max_requests": 64, "dtype": "bfloat16"}`.
+        trust_remote_code: Run Python code that comes with the model's weights; only if you trust its author. For a
+            run's checkpoint, the run's recipe says so.
 
     Example:
         ```python
@@ -48,6 +50,7 @@ class DeploymentConfig:
     served_model_name: str = ""
     port: int | None = None
     options: Mapping[str, Any] | None = None
+    trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
         self.served_model_name = self.served_model_name or os.fspath(self.model)
@@ -71,6 +74,7 @@ class DeploymentConfig:
         port = self.port or free_port(HOST)
         named = {"port": port, "host": HOST, "served-model-name": self.served_model_name, **(self.options or {})}
         arguments = [f"--{key.replace('_', '-')}={value}" for key, value in named.items()]
+        arguments += ["--trust-remote-code"] if self.trust_remote_code else []
         deployment = ModelDeployment(self, process.start([self.weights, *arguments], port), port)
         if wait:
             deployment.wait_until_ready()

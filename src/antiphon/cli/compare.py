@@ -46,8 +46,9 @@ def command(
     language: options.Language = "auto",
     side_by_side: options.SideBySide = None,
     max_new_tokens: options.MaxNewTokens = options.LONGEST,
-    device: options.DeviceOption = options.Device.auto,
-    dtype: options.DTypeOption = options.DType.auto,
+    device: options.DeviceOption = "auto",
+    dtype: options.DTypeOption = "auto",
+    trust_remote_code: options.TrustRemoteCode = False,
     runs: options.RunsFolder = "runs",
     as_json: options.Json = False,
 ) -> None:
@@ -71,7 +72,8 @@ def command(
             "data.columns": parse_columns(columns or []),
             "data.format": format,
         }
-        means = options.Means(device, dtype, side_by_side, None, max_new_tokens, runs)
+        asked = (side_by_side, None, max_new_tokens, runs)
+        means = options.Means(device, dtype, *asked, trust_remote_code=trust_remote_code)
         pair = _evaluations([a, b], means, data, flags, normaliser or "default", limit, output)
     comparisons = compare(pair[0], pair[1], a, b)
     if as_json:

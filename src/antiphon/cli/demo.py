@@ -48,8 +48,8 @@ def command(
     steps: Annotated[int, typer.Option("--steps", min=1, help="Training steps.")] = 200,
     seed: Annotated[int, typer.Option("--seed", min=0, help="All randomness derives from it.")] = 0,
     output: Annotated[str, typer.Option("--output", metavar="DIR", help="Folder for run folders.")] = "runs",
-    device: options.DeviceOption = options.Device.auto,
-    dtype: options.DTypeOption = options.DType.auto,
+    device: options.DeviceOption = "auto",
+    dtype: options.DTypeOption = "auto",
     as_json: options.Json = False,
 ) -> None:
     """Teach the built-in recogniser to hear through noise, by GRPO on synthetic speech.
@@ -62,7 +62,7 @@ def command(
     from antiphon.run.train import train
 
     flags = {**SETTINGS, "train.steps": steps, "seed": seed, "output": output}
-    flags |= {"device": device.value, "dtype": dtype.value}
+    flags |= {"device": device, "dtype": dtype}
     with Terminal() as terminal:
         terminal.noted("GRPO on the built-in recogniser: spoken commands in noise, reward −WER")
         result = train(load_config(flags=flags), observers=[terminal], command=["antiphon", "demo"])

@@ -85,8 +85,9 @@ def command(
     max_new_tokens: options.MaxNewTokens = options.LONGEST,
     max_seconds: options.MaxSeconds = 30.0,
     on_bad_audio: options.OnBadAudioOption = options.OnBadAudio.error,
-    device: options.DeviceOption = options.Device.auto,
-    dtype: options.DTypeOption = options.DType.auto,
+    device: options.DeviceOption = "auto",
+    dtype: options.DTypeOption = "auto",
+    trust_remote_code: options.TrustRemoteCode = False,
     runs: options.RunsFolder = "runs",
     as_json: options.Json = False,
 ) -> None:
@@ -109,7 +110,8 @@ def command(
     if not sets:
         raise ConfigError("nothing to measure on; name a set with --data, or several with --presets or --preset")
     rules = load_normaliser(normaliser or ("whisper" if preset else "default"))
-    means = options.Means(device, dtype, side_by_side, beam, max_new_tokens, runs, served_model, timeout, chat)
+    asked = (side_by_side, beam, max_new_tokens, runs, served_model, timeout, chat)
+    means = options.Means(device, dtype, *asked, trust_remote_code)
     with Terminal() as terminal:
         terminal.phase("loading the model")
         evaluation = evaluate_sets(means.subject(model), sets, config, rules, terminal, limit, group_by, output)

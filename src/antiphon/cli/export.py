@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from antiphon.cli import options
 from antiphon.cli.output import console, print_json
 from antiphon.cli.progress import Terminal
+from antiphon.types import DType
 
 EPILOG = """\
 Examples:
@@ -23,23 +23,14 @@ antiphon export RUN my-adapter --adapter-only
 """
 
 
-class ExportType(StrEnum):
-    auto = "auto"
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
-
-
 def command(
     model: options.Model,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder to write.", show_default=False)],
     adapter_only: Annotated[
         bool, typer.Option("--adapter-only", help="Write the LoRA adapter in peft's form, not merged.")
     ] = False,
-    dtype: Annotated[ExportType, typer.Option("--dtype", help="Of the weights; auto leaves it.")] = ExportType.auto,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run Python code that comes with the weights.")
-    ] = False,
+    dtype: Annotated[DType, typer.Option("--dtype", help="Of the weights; auto leaves it.")] = "auto",
+    trust_remote_code: options.TrustRemoteCode = False,
     runs: options.RunsFolder = "runs",
     as_json: options.Json = False,
 ) -> None:
@@ -53,7 +44,7 @@ def command(
 
     with Terminal() as terminal:
         terminal.phase("exporting the model")
-        wanted = None if dtype is ExportType.auto else getattr(torch, dtype.value)
+        wanted = None if dtype == "auto" else getattr(torch, dtype)
         done = export_model(model, folder, adapter_only, wanted, runs, trust_remote_code)
     precision = str(done.dtype).removeprefix("torch.")
     if as_json:

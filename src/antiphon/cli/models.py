@@ -128,11 +128,9 @@ def check_command(
     columns: options.Columns = None,
     language: options.Language = "auto",
     max_new_tokens: options.MaxNewTokens = 32,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run Python code that comes with the weights.")
-    ] = False,
-    device: options.DeviceOption = options.Device.auto,
-    dtype: options.DTypeOption = options.DType.auto,
+    trust_remote_code: options.TrustRemoteCode = False,
+    device: options.DeviceOption = "auto",
+    dtype: options.DTypeOption = "auto",
     runs: options.RunsFolder = "runs",
     as_json: options.Json = False,
 ) -> None:
@@ -148,10 +146,10 @@ def check_command(
 
     with Terminal() as terminal:
         terminal.phase("loading the model")
-        place = resolve_device(device.value)
+        place = resolve_device(device)
         prepare_cpu()
         policy = load_policy(
-            model, place, resolve_dtype(dtype.value, place), output=runs, trust_remote_code=trust_remote_code
+            model, place, resolve_dtype(dtype, place), output=runs, trust_remote_code=trust_remote_code
         )
         terminal.phase("reading the prompts")
         asked = _prompts(data, prompts, policy.rate, language, parse_columns(columns or []))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from antiphon.errors import ConfigError
+from antiphon.types import Device, DType
 
 if TYPE_CHECKING:
     from antiphon.evaluate.decode import Decode
@@ -16,22 +17,10 @@ if TYPE_CHECKING:
     from antiphon.models.policy import Policy
 
 
-class Device(StrEnum):
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
 class Task(StrEnum):
     asr = "asr"
     classify = "classify"
     text = "text"
-
-
-class DType(StrEnum):
-    auto = "auto"
-    float32 = "float32"
-    bfloat16 = "bfloat16"
 
 
 Model = Annotated[
@@ -46,6 +35,12 @@ Target = Annotated[
 ]
 DeviceOption = Annotated[Device, typer.Option("--device", help="auto takes a GPU where there is one.")]
 DTypeOption = Annotated[DType, typer.Option("--dtype", help="auto is bfloat16 on a GPU, else float32.")]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code", help="Run Python code that comes with the weights. For a run, its recipe says so."
+    ),
+]
 TaskOption = Annotated[Task, typer.Option("--task", help="What the rows without a column `task` ask.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Clips recognised side by side.")]
 SideBySide = Annotated[
@@ -111,16 +106,19 @@ class Loaded:
     decode: Decode
 
 
-def load(model: str, device: Device, dtype: DType, batch_size: int, beam: int | None, runs: str) -> Loaded:
+def load(
+    model: str, device: Device, dtype: DType, batch_size: int, beam: int | None, runs: str, trust_remote_code: bool
+) -> Loaded:
     """Load `model` for inference."""
     from antiphon.distributed.device import prepare_cpu, resolve_device, resolve_dtype
     from antiphon.evaluate.decode import decoder
     from antiphon.models.load import load_policy
     from antiphon.rollout.engines.in_process import InProcessEngine
 
-    place = resolve_device(device.value)
+    place = resolve_device(device)
     prepare_cpu()
-    policy = load_policy(model, place, resolve_dtype(dtype.value, place), output=runs)
+    precision = resolve_dtype(dtype, place)
+    policy = load_policy(model, place, precision, output=runs, trust_remote_code=trust_remote_code)
     return Loaded(policy, decoder(policy, InProcessEngine(policy), batch_size, beam))
 
 
@@ -132,8 +130,8 @@ TIMEOUT = 120.0
 class Means:
     """How models are loaded, or reached, and asked."""
 
-    device: Device = Device.auto
-    dtype: DType = DType.auto
+    device: Device = "auto"
+    dtype: DType = "auto"
     side_by_side: int | None = None
     beam: int | None = None
     max_new_tokens: int = LONGEST
@@ -141,6 +139,7 @@ class Means:
     served_model: str | None = None
     timeout: float | None = None
     chat: bool = False
+    trust_remote_code: bool = False
 
     def subject(self, model: str) -> Subject:
         """`model` to be evaluated. Raises `ConfigError` for an option that such a model has not."""
@@ -156,7 +155,7 @@ class Means:
         if odd := [name for name, value in given.items() if value is not None]:
             raise ConfigError(f"{odd[0]} is for a model behind a URL, and {model} is none; leave it out")
         side_by_side = self.side_by_side or 64
-        loaded = load(model, self.device, self.dtype, side_by_side, self.beam, self.runs)
+        loaded = load(model, self.device, self.dtype, side_by_side, self.beam, self.runs, self.trust_remote_code)
         # A run is called by the step of its checkpoint too.
         name = pin(model, self.runs)
         return LocalModel(name, loaded.policy, loaded.decode, side_by_side, self.beam, self.max_new_tokens)
@@ -166,8 +165,9 @@ class Means:
         from antiphon.evaluate.remote import RemoteModel
 
         set_there = {
-            "--device": self.device != Device.auto,
-            "--dtype": self.dtype != DType.auto,
+            "--device": self.device != "auto",
+            "--dtype": self.dtype != "auto",
+            "--trust-remote-code": self.trust_remote_code,
             "--beam": self.beam is not None,
             "--max-new-tokens": self.max_new_tokens != LONGEST and not self.chat,
         }

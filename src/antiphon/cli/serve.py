@@ -60,8 +60,9 @@ def command(
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that an answer may take.")] = 120.0,
     threads: Annotated[int | None, typer.Option(min=1, help="Of the CPU, for the model.")] = None,
-    device: options.DeviceOption = options.Device.auto,
-    dtype: options.DTypeOption = options.DType.auto,
+    device: options.DeviceOption = "auto",
+    dtype: options.DTypeOption = "auto",
+    trust_remote_code: options.TrustRemoteCode = False,
     runs: options.RunsFolder = "runs",
     as_json: options.Json = False,
 ) -> None:
@@ -76,16 +77,17 @@ def command(
     if detach:
         how = {"--port": port, "--host": host, "--served-model-name": name, "--timeout": timeout, "--threads": threads}
         sizes = {"--max-megabytes": max_megabytes, "--max-seconds": max_seconds, "--max-requests": max_requests}
-        loaded = {"--chunk-seconds": chunk_seconds, "--device": device.value, "--dtype": dtype.value, "--runs": runs}
+        loaded = {"--chunk-seconds": chunk_seconds, "--device": device, "--dtype": dtype, "--runs": runs}
         given = {key: value for key, value in (how | sizes | loaded).items() if value is not None}
         arguments = [f"{key}={value}" for key, value in given.items()] + [f"--beside={one}" for one in beside or []]
+        arguments += ["--trust-remote-code"] if trust_remote_code else []
         return _detach(model, host, port, arguments, api_key, as_json)
     with _needed():
         from antiphon.serve.limits import Limits
         from antiphon.serve.main import serve
 
         limits = Limits(max_megabytes, max_seconds, max_requests, answer_s=timeout, chunk_s=chunk_seconds)
-        serve(models, host, port, limits, api_key, threads, device.value, dtype.value, runs)
+        serve(models, host, port, limits, api_key, threads, device, dtype, runs, trust_remote_code)
 
 
 def _named(models: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from antiphon.cli.output import print_json, tables
 from antiphon.cli.progress import Terminal, measure_name, with_interval
 from antiphon.distributed import environment
 from antiphon.errors import ConfigError
+from antiphon.types import Device, DType
 
 if TYPE_CHECKING:
     from antiphon.run.calibration import Calibration
@@ -62,8 +63,8 @@ def command(
         bool, typer.Option("--calibrate", help="Roll out and score without a step: does everything fit?")
     ] = False,
     calibrate_steps: Annotated[int, typer.Option("--calibrate-steps", min=1, help="Rollouts of --calibrate.")] = 1,
-    device: Annotated[options.Device | None, typer.Option("--device", help="auto, cpu or cuda.")] = None,
-    dtype: Annotated[options.DType | None, typer.Option("--dtype", help="auto, float32 or bfloat16.")] = None,
+    device: Annotated[Device | None, typer.Option("--device", help="auto, cpu or cuda.")] = None,
+    dtype: Annotated[DType | None, typer.Option("--dtype", help="auto, float32 or bfloat16.")] = None,
     as_json: options.Json = False,
 ) -> None:
     """Train a model on what it says itself, and measure it before and after."""
@@ -75,7 +76,7 @@ def command(
 
     recipe, overrides = _split(arguments or [])
     flags = {"model": model, "data": data, "task": task, "algorithm": algorithm, "output": output, "cycles": cycles}
-    flags |= {"device": device and device.value, "dtype": dtype and dtype.value, "track": track or None}
+    flags |= {"device": device, "dtype": dtype, "track": track or None}
     if resume is not None and resume != "auto":
         if recipe:
             raise ConfigError(

@@ -39,8 +39,9 @@ def command(
     beam: options.Beam = None,
     max_new_tokens: options.MaxNewTokens = 256,
     on_bad_audio: options.OnBadAudioOption = options.OnBadAudio.error,
-    device: options.DeviceOption = options.Device.auto,
-    dtype: options.DTypeOption = options.DType.auto,
+    device: options.DeviceOption = "auto",
+    dtype: options.DTypeOption = "auto",
+    trust_remote_code: options.TrustRemoteCode = False,
     runs: options.RunsFolder = "runs",
     as_json: options.Json = False,
 ) -> None:
@@ -59,7 +60,7 @@ def command(
             output.parent.mkdir(parents=True, exist_ok=True)
     with Terminal() as terminal:
         terminal.phase("loading the model")
-        loaded = options.load(model, device, dtype, batch_size, beam, runs)
+        loaded = options.load(model, device, dtype, batch_size, beam, runs, trust_remote_code)
         prompt = prompter(config, loaded.policy.rate)
         terminal.phase("checking the audio", len(examples))
         usable = _usable(examples, on_bad_audio, terminal)

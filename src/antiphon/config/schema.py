@@ -18,9 +18,10 @@ from pydantic import (
 )
 
 from antiphon.config import yaml
-from antiphon.config.settings import Settings
+from antiphon.config.settings import Name, Settings
+from antiphon.config.teacher import TeacherConfig
+from antiphon.types import Device, DType
 
-Name = Annotated[str, Field(min_length=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -103,35 +104,13 @@ def _teachers(value: Any) -> Any:
     return [{"model": one} if isinstance(one, str) else one for one in listed]
 
 
-class TeacherConfig(Settings):
-    """One model that distillation learns from: in this process, or behind an OpenAI-compatible server."""
-
-    model: Name | None = Field(default=None, description="As for `model`; with `url`, the name it is served by.")
-    url: Name | None = Field(default=None, description="Of a server that tells prompt_logprobs: http://host:8000/v1.")
-    weight: PositiveFloat = Field(default=1.0, description="Its share among several teachers.")
-    dtype: Literal["auto", "float32", "bfloat16"] | None = Field(
-        default=None, description="Type of its computation in this process; the student's by default."
-    )
-    top_k: PositiveInt = Field(default=20, description="Most probable tokens that the server tells at each place.")
-    concurrency: PositiveInt = Field(default=16, description="Requests in flight at a time.")
-    timeout_s: PositiveFloat = Field(default=60.0, description="Seconds that a request may take.")
-    retries: NonNegativeInt = Field(default=2, description="Further tries of a request that fails.")
-    api_key_env: Name | None = Field(
-        default=None,
-        description="Environment variable with the server's key; ANTIPHON_API_KEY by default, where that is set.",
-    )
-
-    @model_validator(mode="after")
-    def _one_place(self) -> TeacherConfig:
-        if self.url is None and self.model is None:
-            raise ValueError("a teacher needs a 'model', or the 'url' of a server")
-        of_other_kind = ("dtype",) if self.url else ("top_k", "concurrency", "timeout_s", "retries", "api_key_env")
-        fields = type(self).model_fields
-        changed = [name for name in of_other_kind if getattr(self, name) != fields[name].default]
-        if changed:
-            where = "on a server" if self.url else "in this process"
-            raise ValueError(f"a teacher {where} has no {changed[0]!r}; leave it out")
-        return self
+def _trainable(dtype: DType) -> DType:
+    if dtype == "float16":
+        raise ValueError(
+            "'float16' would round small gradients to 0, as the loss is not scaled: train in bfloat16 or float32 "
+            "(float16 is for transcribe, eval, compare and serve, and for a teacher)"
+        )
+    return dtype
 
 
 class Data(Settings):
@@ -377,8 +356,10 @@ class Config(Settings):
     trust_remote_code: bool = Field(
         default=False, description="Run Python code that comes with the model's weights; only if you trust its author."
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto takes a GPU where there is one.")
-    dtype: Literal["auto", "float32", "bfloat16"] = Field(default="auto", description="Type of the computation.")
+    device: Device = Field(default="auto", description="auto takes a GPU where there is one.")
+    dtype: Annotated[DType, AfterValidator(_trainable)] = Field(
+        default="auto", description="Type of the computation: float32, bfloat16 or auto."
+    )
     threads: PositiveInt | None = Field(default=None, description="CPU threads; PyTorch's own choice by default.")
     output: Name = Field(default="runs", description="Folder that holds the run folders.")
     name: Annotated[str, AfterValidator(_folder_name)] | None = Field(

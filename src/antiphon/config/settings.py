@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from antiphon.errors import ConfigError, did_you_mean
 
 Path = tuple[str | int, ...]
+Name = Annotated[str, Field(min_length=1)]
 
 
 class Settings(BaseModel):

@@ -163,6 +163,7 @@ def _arguments(one: Comparison, config: Config) -> list[str]:
     flags = [f"{key}={value}" for key, value in given.items() if value is not None]
     flags += [f"--data={spec}" for spec in config.data.eval]
     flags += [f"--columns={name}={key}" for name, key in config.data.columns.items()]
+    flags += ["--trust-remote-code"] if config.trust_remote_code else []
     return [*one.names(config), *flags, "--json"]
 
 

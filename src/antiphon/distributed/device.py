@@ -13,7 +13,6 @@ import torch
 from antiphon.distributed import environment
 from antiphon.errors import ConfigError
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
@@ -40,7 +39,7 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     """`auto` is bfloat16 on a GPU and float32 on a CPU; masters, log-softmax and reductions are fp32 in both."""
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return _DTYPES[name]
+    return getattr(torch, name)
 
 
 def prepare_cpu(threads: int | None = None) -> None:

@@ -10,7 +10,7 @@ import torch
 from antiphon.errors import ModelError, RunError
 from antiphon.models import lora
 from antiphon.models.internals import has_adapter
-from antiphon.models.load import load_policy, locate
+from antiphon.models.load import is_trusted, load_policy, locate
 from antiphon.runs import atomic
 
 
@@ -54,7 +54,7 @@ def export_model(
         raise ModelError(f"model {spec!r} has no adapter; leave --adapter-only out to export all of it")
     if has_adapter(model) and not adapter_only:
         lora.merge(model)
-    kept = dtype or stored_dtype(source, trust_remote_code)
+    kept = dtype or stored_dtype(source, trust_remote_code or is_trusted(source, output))
     model.to(kept)
     with atomic.naming(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)

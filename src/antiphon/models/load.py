@@ -15,7 +15,7 @@ from antiphon.errors import AntiphonError, ModelError, did_you_mean
 from antiphon.models import audio_lm, classifier, ctc, encoder_decoder, lora, remote_lm, text_lm
 from antiphon.models.complete import require_vocabulary, require_weights
 from antiphon.models.policy import Policy
-from antiphon.runs.find import find_run, list_runs
+from antiphon.runs.find import find_run, list_runs, run_of
 
 BUILTIN = "builtin:"
 FORMS = "give a folder in save_pretrained form, a hub id, RUN, RUN@STEP or builtin:NAME"
@@ -104,7 +104,8 @@ def load_policy(
 ) -> Policy:
     """The policy for a model and its processor, in eval mode; for a LoRA adapter, its model with the adapter on.
 
-    `trust_remote_code` runs Python code that comes with the weights, where the model needs it.
+    `trust_remote_code` runs Python code that comes with the weights, where the model needs it; for the checkpoint of
+    a run it is enough that the run's recipe trusts it.
 
     Raises `ModelError` when the folder or hub id holds no model that transformers can load, or one of a family
     that antiphon does not know, when it needs code of its own that is not trusted, when weights are missing or of
@@ -113,6 +114,7 @@ def load_policy(
     import transformers
 
     place = locate(spec, output)
+    trust_remote_code = trust_remote_code or is_trusted(spec, output)
     code = {"trust_remote_code": trust_remote_code}
     with _loading(spec, trust_remote_code):
         base = lora.base_of(place)
@@ -130,6 +132,15 @@ def load_policy(
     return policy
 
 
+def is_trusted(spec: str, output: str | Path = "runs") -> bool:
+    """Whether `spec` is a checkpoint of a run whose recipe has `trust_remote_code`."""
+    run = None if spec.startswith(BUILTIN) else run_of(spec, Path(output))
+    try:
+        return run is not None and run.config.trust_remote_code
+    except AntiphonError:  # A damaged recipe trusts nothing, and its weights may load all the same.
+        return False
+
+
 @contextmanager
 def _loading(spec: str, trust_remote_code: bool) -> Iterator[None]:
     """Says as `ModelError` what transformers could not load."""
@@ -143,7 +154,7 @@ def _loading(spec: str, trust_remote_code: bool) -> Iterator[None]:
         if not trust_remote_code and "trust_remote_code" in str(error):
             raise ModelError(
                 f"model {spec!r} comes with Python code that must run to load it; if you trust its author, "
-                "set trust_remote_code: true"
+                "set trust_remote_code: true (on the command line: --trust-remote-code)"
             ) from error
         raise ModelError(f"cannot load model {spec!r}: {str(error).splitlines()[0]} ({FORMS})") from error
     except ImportError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from antiphon.errors import RunError, did_you_mean
+from antiphon.runs.checkpoints import step_of
 from antiphon.runs.folder import RunFolder
 
 LATEST = "latest"
@@ -32,6 +33,16 @@ def find_run(spec: str, output: Path) -> tuple[RunFolder, int | None] | None:
     if run is None:
         return None
     return run, _best_step(run) if step == BEST else int(step) if step else None
+
+
+def run_of(spec: str, output: Path) -> RunFolder | None:
+    """The run that `spec` names, as `find_run` says, or that the checkpoint at the path `spec` is of."""
+    found = find_run(spec, output)
+    if found is not None:
+        return found[0]
+    folder = Path(spec)
+    of_checkpoint = folder.parents[1] if step_of(folder.name) is not None and len(folder.parents) > 1 else None
+    return RunFolder(of_checkpoint) if of_checkpoint is not None and RunFolder.is_run(of_checkpoint) else None
 
 
 def _best_step(run: RunFolder) -> int:

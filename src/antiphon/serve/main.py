@@ -28,6 +28,7 @@ def serve(
     device: str,
     dtype: str,
     runs: str,
+    trust_remote_code: bool,
 ) -> None:
     """Serve `models`, what to load by what clients call it, until SIGINT or SIGTERM comes.
 
@@ -38,7 +39,10 @@ def serve(
     place = resolve_device(device)
     prepare_cpu(threads)
     precision = resolve_dtype(dtype, place)
-    policies = {name: load_policy(model, place, precision, output=runs) for name, model in models.items()}
+    policies = {
+        name: load_policy(model, place, precision, output=runs, trust_remote_code=trust_remote_code)
+        for name, model in models.items()
+    }
     app = create_app(policies, limits, api_key)
     name, *beside = models
     # Uvicorn raises the signal that ended it once more; without this the server would go without tidying up.

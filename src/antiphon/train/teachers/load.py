@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from antiphon.config import Config
-from antiphon.config.schema import TeacherConfig
+from antiphon.config.teacher import TeacherConfig
 from antiphon.errors import ConfigError
 from antiphon.models.policy import Policy, emits_tokens
 from antiphon.models.prompt_cache import share_prepared

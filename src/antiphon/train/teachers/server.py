@@ -12,7 +12,7 @@ from antiphon.audio.encode import wav
 from antiphon.client import API_KEY
 from antiphon.client.http import Client
 from antiphon.client.messages import conversation
-from antiphon.config.schema import TeacherConfig
+from antiphon.config.teacher import TeacherConfig
 from antiphon.errors import ConfigError, ModelError
 from antiphon.types import Prompt
 
