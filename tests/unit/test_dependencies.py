@@ -23,7 +23,7 @@ EXTRAS = {
     "data/readers/hub.py": ("hub",),
     "models/internals.py": ("lora",),
     "models/lora.py": ("lora",),
-    "run/trackers": ("tensorboard", "wandb", "trackio", "mlflow", "trackers"),
+    "run/trackers": ("tensorboard", "wandb", "trackio", "mlflow"),
     "serve": ("serve",),
 }
 """The extras that a file, or all of a folder, may import besides the dependencies of everybody."""
@@ -43,7 +43,7 @@ def normal(name: str) -> str:
 def declared(*extras: str) -> set[str]:
     optional = PROJECT["optional-dependencies"]
     lists = [PROJECT["dependencies"], *(optional.get(one, []) for one in extras)]
-    return {name_of(one) for requirements in lists for one in requirements}
+    return {name_of(one) for requirements in lists for one in requirements} - {"antiphon"}
 
 
 @cache
