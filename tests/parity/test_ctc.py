@@ -14,7 +14,7 @@ from transformers import HubertConfig
 
 from antiphon.errors import ModelError
 from antiphon.evaluate.decode import decoder
-from antiphon.models.ctc import CTC, Prefix, frame_uniforms
+from antiphon.models.ctc import CTC, FramePrefix, frame_uniforms
 from antiphon.models.policy import Sampling
 from antiphon.models.text_lm import TextLM
 from antiphon.types import Prompt
@@ -99,7 +99,7 @@ def test_doubled_letters_and_word_boundaries_survive(group_norm):
     path = [VOCABULARY.index(label) for label in ("h", "h", "e", "l", "<pad>", "l", "o", "|", "a")]
     logits = torch.full((1, len(path), len(VOCABULARY)), -9.0)
     logits[0, torch.arange(len(path)), path] = 9.0
-    prefix = Prefix(logits, torch.tensor([len(path)]))
+    prefix = FramePrefix(logits, torch.tensor([len(path)]))
     sampled = group_norm.sample(prefix, 1, Sampling(1.0, 3), np.full((1, 3), 0.5))[0][0]
     greedy = group_norm.sample(prefix, 1, Sampling(0.0, 3), None)[0][0]
     assert sampled.text == greedy.text == group_norm.beam(prefix, 2)[0].text == "hello a"
@@ -125,7 +125,7 @@ def test_unusable_prompts_are_named(policy):
 
 
 def test_divergence_is_said(group_norm):
-    prefix = Prefix(torch.full((1, 3, len(VOCABULARY)), torch.nan), torch.tensor([3]))
+    prefix = FramePrefix(torch.full((1, 3, len(VOCABULARY)), torch.nan), torch.tensor([3]))
     with pytest.raises(ModelError, match="training has diverged"):
         group_norm.sample(prefix, 2, Sampling(1.0, 3), np.full((2, 3), 0.5))
 

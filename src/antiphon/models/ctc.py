@@ -39,7 +39,7 @@ FAMILIES: dict[str, ClipInput] = {
 
 
 @dataclass
-class Prefix:
+class FramePrefix:
     """P clips after one encoder pass."""
 
     logits: Tensor
@@ -81,14 +81,14 @@ class CTC(ClipModel):
         blocked[self.blank] = False
         return blocked
 
-    def encode(self, prompts: Sequence[Prompt]) -> Prefix:
+    def encode(self, prompts: Sequence[Prompt]) -> FramePrefix:
         rows: dict[int, Tensor] = {}
         for batch, logits, lengths in self._passes(prompts):
             frames = self.clip_input.frames(self.model, lengths)
             for i, clip, length in zip(batch, logits, frames.tolist(), strict=True):
                 rows[i] = clip[: int(length)].float()
         clips = [rows[i] for i in range(len(prompts))]
-        return Prefix(pad_sequence(clips, batch_first=True), torch.tensor([len(clip) for clip in clips]))
+        return FramePrefix(pad_sequence(clips, batch_first=True), torch.tensor([len(clip) for clip in clips]))
 
     def _batches(self, clips: Sequence[dict[str, Tensor]]) -> Iterable[list[int]]:
         return super()._batches(clips) if self.feature_cache is None else [[i] for i in range(len(clips))]
@@ -99,11 +99,11 @@ class CTC(ClipModel):
         (states,) = self.feature_cache.get(clips[0], lambda: (self.encoder(**self._padded(clips)).last_hidden_state,))
         return self.head(states)
 
-    def _scores(self, prefix: Prefix, temperature: float) -> Tensor:
+    def _scores(self, prefix: FramePrefix, temperature: float) -> Tensor:
         """Frame-wise log-softmax(logits / temperature) [P, T, V], blocked labels at −inf."""
         return (prefix.logits / temperature).masked_fill(self.blocked, -torch.inf).log_softmax(-1)
 
-    def logprobs(self, prefix: Prefix, tokens: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
+    def logprobs(self, prefix: FramePrefix, tokens: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
         """Log-probabilities [N, 1] of the label sequences `tokens` [N, U] with `mask` [N, U]."""
         scores = self._scores(prefix, temperature)
         return labelling_logprobs(scores, prefix.frames, tokens, mask, self.blank, self.blocked)[:, None]
@@ -123,7 +123,7 @@ class CTC(ClipModel):
 
     @torch.no_grad()
     def sample(
-        self, prefix: Prefix, n: int, sampling: Sampling, uniforms: np.ndarray | None = None
+        self, prefix: FramePrefix, n: int, sampling: Sampling, uniforms: np.ndarray | None = None
     ) -> list[list[Completion]]:
         """`n` label sequences for each clip. A sequence is as long as its path makes it, up to a label a frame:
         `max_new_tokens` cuts nothing, it is the width of `uniforms` alone (see `frame_uniforms`).
@@ -148,7 +148,7 @@ class CTC(ClipModel):
         return self._completions(scores, prefix.frames, labels, n)
 
     @torch.no_grad()
-    def beam(self, prefix: Prefix, width: int = 8) -> list[Completion]:
+    def beam(self, prefix: FramePrefix, width: int = 8) -> list[Completion]:
         """The most probable label sequence of each clip among those a prefix beam search of `width` ends with."""
         scores = self._scores(prefix, 1.0)
         frames = prefix.frames.tolist()

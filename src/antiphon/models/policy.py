@@ -1,8 +1,8 @@
 """The protocol every model family implements, and the small pieces they share.
 
-A policy owns the geometry of its actions. `encode` hears each distinct prompt once; `sample` and `logprobs` both
-start from that prefix, so G completions of one clip share one encoder pass and one prefill, in the rollout and,
-with gradients, in the loss.
+A policy owns the geometry of its actions. `encode` runs the encoder and the prompt once for each distinct prompt;
+`sample` and `logprobs` both start from that prefix, so G completions of one clip share one encoder pass and one
+prefill, in the rollout and, with gradients, in the loss.
 
 Shape legend: P prompts, N = P·G completions (those of prompt p are rows p·G to p·G+G−1), L prompt tokens,
 T completion tokens, V vocabulary, D hidden width.
@@ -69,7 +69,7 @@ class Policy(Protocol):
     """The transformers model whose parameters are trained."""
     device: torch.device
     version: int
-    """Steps of the loop that the weights have learnt from."""
+    """Steps of the loop that the weights have learned from."""
     token_level: bool
     """Whether it is a `TokenPolicy` (see `emits_tokens`); what needs terms of single tokens must refuse others."""
     stepwise: bool
@@ -82,7 +82,7 @@ class Policy(Protocol):
 
     @property
     def rate(self) -> int:
-        """Sampling rate of the waveforms it hears, in Hz."""
+        """Sampling rate of the waveforms it takes, in Hz."""
         ...
 
     def size(self, prompt: Prompt) -> int:
@@ -93,7 +93,7 @@ class Policy(Protocol):
         ...
 
     def encode(self, prompts: Sequence[Prompt]) -> Any:
-        """Hear each prompt once. Keeps the graph when gradients are enabled."""
+        """Encode each prompt once. Keeps the graph when gradients are enabled."""
         ...
 
     def sample(self, prefix: Any, n: int, sampling: Sampling, uniforms: np.ndarray | None) -> list[list[Completion]]:

@@ -25,7 +25,7 @@ from antiphon.models.internals import CacheLayerMixin, sdpa_attention_forward, u
 NAME = "antiphon_shared_prompts"
 """Of our attention in transformers' registry. No checkpoint names it."""
 FIRST_COLUMNS = 32
-"""Own tokens of each row that there is room for at first; room doubles when it runs out."""
+"""Own tokens of each row that memory is reserved for at first; it doubles when it is full."""
 
 
 class SharedCache(Cache):

@@ -85,7 +85,7 @@ class GateReport:
     def checks(self) -> list[Check]:
         """Every condition, and whether it is met."""
         checks = [self._kl() if self.precision in _COARSE else self._difference()]
-        return checks if self.ablation is None else [*checks, self._hearing()]
+        return checks if self.ablation is None else [*checks, self._audio_check()]
 
     @property
     def passed(self) -> bool:
@@ -118,7 +118,7 @@ class GateReport:
         )
         return Check("engine-trainer KL", self.kl, LARGEST_KL, remedy)
 
-    def _hearing(self) -> Check:
+    def _audio_check(self) -> Check:
         assert self.ablation_change is not None
         value = self.ablation_change
         remedy = (
@@ -149,13 +149,13 @@ def run_gate(
     units = torch.cat([_units(policy, completion) for completion in completions])
     sampled = torch.cat([torch.tensor(completion.logprobs) for completion in completions])
 
-    def score(heard: Sequence[Prompt]) -> tuple[Tensor, list[int]]:
-        return _score(policy, heard, groups, sampling.temperature, max_prompts_per_batch)
+    def score(asked: Sequence[Prompt]) -> tuple[Tensor, list[int]]:
+        return _score(policy, asked, groups, sampling.temperature, max_prompts_per_batch)
 
     own, lengths = score(prompts)
     log_ratio = own - sampled
     difference = log_ratio.abs() / units
-    ablation, change = _ablate(prompts, lambda heard: float(((score(heard)[0] - own).abs() / units).mean()))
+    ablation, change = _ablate(prompts, lambda asked: float(((score(asked)[0] - own).abs() / units).mean()))
     return GateReport(
         precision=_precision(policy.model),
         prompts=len(prompts),

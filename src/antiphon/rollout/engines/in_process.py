@@ -20,7 +20,7 @@ from antiphon.rollout.engine import Capabilities
 from antiphon.types import Completion, Prompt
 
 REFILL_SHARE = 0.25
-"""New prompts enter together: they wait until this share of the room is free."""
+"""New prompts enter together: they wait until this share of the limits is free."""
 
 ALIKE = 0.75
 """Prompts go through the model together that have at least this share of the longest's positions: the rest is
@@ -41,9 +41,9 @@ def build(policy: Policy, rollout: Rollout, settings: Settings) -> InProcessEngi
 
 
 class InProcessEngine:
-    """Decodes with the policy itself: each distinct prompt is heard once and its group shares the prefix.
+    """Decodes with the policy itself: each distinct prompt is encoded once and its group shares the prefix.
 
-    Long clips come first, so that those heard together are of similar length. What does not fit within the limits
+    Long clips come first, so that those encoded together are of similar length. What does not fit within the limits
     waits: models that emit token by token take new prompts in as others end, others go through them batch by batch.
     """
 
