@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from antiphon.errors import ModelError
 from antiphon.models.ctc import frame_uniforms
 from antiphon.models.draw import inverse_cdf_sample
-from antiphon.models.policy import Sampling
-from antiphon.types import Completion, Prompt
+from antiphon.models.policy import Chat, Sampling
+from antiphon.types import Completion, FinishReason, Prompt
 
 BANDS = 8
 
@@ -37,13 +39,17 @@ class Frames(nn.Module):
 class FramePolicy:
     """A `Policy` of `codebooks` ids a position; a frame whose first id is 0 is the last."""
 
-    token_level, stepwise = False, True
-    rate = 16000
+    token_level, stepwise, transcribes = False, True, False
+    chat: Chat = None
 
     def __init__(self, codebooks: int = 3, size: int = 8, seed: int = 0) -> None:
         torch.manual_seed(seed)
-        self.model, self.codebooks = Frames(codebooks, size).eval(), codebooks
-        self.device, self.version = torch.device("cpu"), 0
+        self.model: Any = Frames(codebooks, size).eval()
+        self.codebooks, self.device, self.version = codebooks, torch.device("cpu"), 0
+
+    @property
+    def rate(self) -> int:
+        return 16000
 
     def size(self, prompt: Prompt) -> int:
         return 1
@@ -84,11 +90,17 @@ class FramePolicy:
             before = chosen[None, None]
         return self._completion(ids, logprobs, "length")
 
-    def _completion(self, ids: list[int], logprobs: list[float], reason) -> Completion:
+    def _completion(self, ids: list[int], logprobs: list[float], reason: FinishReason) -> Completion:
         return Completion(tuple(ids), tuple(logprobs), "", reason, self.version, self.codebooks)
+
+    def target(self, prompt: Prompt, text: str, language: str | None) -> list[int]:
+        raise ModelError(f"prompt {prompt.id!r}: this model says no texts")
 
     def answer(self, text: str) -> str:
         return text
+
+    def named_language(self, text: str) -> str | None:
+        return None
 
     def save(self, folder: Path) -> None:
         save_file(self.model.state_dict(), folder / "frames.safetensors")

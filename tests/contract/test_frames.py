@@ -12,7 +12,7 @@ from helpers import noise_prompts
 from antiphon.algorithms.inputs import Needs
 from antiphon.config import load_config
 from antiphon.dashboard.read import rollouts
-from antiphon.models.policy import Sampling
+from antiphon.models.policy import Policy, Sampling
 from antiphon.rollout.collect import Collector
 from antiphon.rollout.engines.in_process import InProcessEngine
 from antiphon.rollout.gate import run_gate
@@ -60,7 +60,7 @@ def config(*overrides: str):
     return load_config(overrides=["optimizer.lr=0.03", "rollout.max_new_tokens=5", "device=cpu", *overrides])
 
 
-def collector(policy: FramePolicy, group_size: int) -> Collector:
+def collector(policy: Policy, group_size: int) -> Collector:
     engine: Any = InProcessEngine(policy)
     parts: Any = {"stream": Stream(), "policy": policy, "engine": engine, "source": engine, "reward": HighIds()}
     return Collector(**parts, group_size=group_size, sampling=SAMPLING, seed=0, needs=Needs())
