@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from antiphon.train.batch import Batch, Prepared, make_batch
+from antiphon.train.batch import Batch, Prepared, make_batch, split_evenly
 from antiphon.types import Completion, Example, Group, Prompt, Reward
 
 CPU = torch.device("cpu")
@@ -62,7 +62,7 @@ def test_portions_hold_whole_groups_of_similar_length_within_the_budget():
 
 
 def test_a_split_is_in_whole_groups_and_in_order(batch: Batch):
-    first, second = batch.split(2)
+    first, second = (batch.groups(part) for part in split_evenly(range(3), 2))
     assert [prompt.id for prompt in first.prompts + second.prompts] == ["a", "b", "c"]
     assert len(first.tokens) == 2 * len(first.prompts)
     assert first.group_size == second.group_size == 2
@@ -73,8 +73,9 @@ def test_a_split_is_in_whole_groups_and_in_order(batch: Batch):
 @pytest.mark.parametrize("prompts", [1, 2, 3, 5, 7, 10, 16])
 @pytest.mark.parametrize("parts", [1, 2, 3, 4, 6, 16, 20])
 def test_split_sizes_are_as_even_as_can_be(prompts: int, parts: int):
-    groups = [group(str(i), (i + 1,), (i + 1,)) for i in range(prompts)]
-    sizes = [len(part.prompts) for part in make_batch(groups, CPU).split(parts)]
+    split = split_evenly(range(prompts), parts)
+    sizes = [len(part) for part in split]
+    assert [one for part in split for one in part] == list(range(prompts))
     assert len(sizes) == min(parts, prompts)
     assert sum(sizes) == prompts
     assert min(sizes) >= 1
@@ -82,11 +83,11 @@ def test_split_sizes_are_as_even_as_can_be(prompts: int, parts: int):
 
 
 def test_trimming_drops_the_columns_that_are_all_padding(batch: Batch):
-    last = batch.split(3)[1].trimmed()
+    last = batch.groups([1]).trimmed()
     assert last.tokens.tolist() == [[4, 1], [3, 0]]
     assert last.mask.tolist() == [[1, 1], [1, 0]]
     assert last.engine_logprobs.shape == (2, 2)
-    assert batch.split(3)[2].trimmed().tokens.tolist() == [[6], [8]]
+    assert batch.groups([2]).trimmed().tokens.tolist() == [[6], [8]]
     assert torch.equal(batch.trimmed().tokens, batch.tokens)
 
 

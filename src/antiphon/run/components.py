@@ -177,7 +177,7 @@ class Components:
         teacher = load_teachers(config, policy, self.objectives, self._load_policy) if needs.teacher else None
         credit = AlignmentCredit(policy) if needs.alignment_credit else None
         ctc = AudioCTC(policy, self.examples, config.seed) if needs.audio_ctc else None
-        return Trainer(policy, self.objectives, config, reference, teacher, credit, ctc)
+        return Trainer(policy, self.objectives, config, reference, teacher, credit, ctc, self.world)
 
     def _source(self) -> tuple[Source, int]:
         """What completions come from, and how many a prompt has where the recipe names no number."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
-from typing import Self
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from antiphon.types import Completion, Group, Prompt
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,7 @@ class Batch:
 
     @property
     def group_size(self) -> int:
-        return len(self.tokens) // len(self.prompts)
-
-    def split(self, parts: int) -> list[Self]:
-        """Into at most `parts` batches of whole groups, sizes as even as can be."""
-        parts = min(parts, len(self.prompts))
-        bounds = [round(i * len(self.prompts) / parts) for i in range(parts + 1)]
-        return [self.groups(range(start, end)) for start, end in pairwise(bounds)]
+        return len(self.tokens) // max(len(self.prompts), 1)
 
     def groups(self, chosen: Sequence[int]) -> Self:
         """The groups of these prompts, in this order."""
@@ -61,8 +57,8 @@ class Batch:
 
         Prompts of similar length go together, the longest first; a group that is too long for itself goes alone.
         """
-        longest = self.token_mask.sum(-1).view(len(self.prompts), -1).amax(-1).tolist()
-        needs = [(prompt_sizes[p], self.group_size * int(longest[p])) for p in range(len(self.prompts))]
+        longest = self.token_mask.sum(-1).view(len(self.prompts), self.group_size).tolist()
+        needs = [(prompt_sizes[p], self.group_size * int(max(longest[p]))) for p in range(len(self.prompts))]
         order = sorted(range(len(self.prompts)), key=lambda p: (-sum(needs[p]), p))
         portions: list[list[int]] = []
         for p in order:
@@ -112,12 +108,19 @@ class Weighted(Prepared):
     """[N, A, O]"""
 
 
+def split_evenly(items: Sequence[T], parts: int) -> list[Sequence[T]]:
+    """Into at most `parts` sequences, sizes as even as can be."""
+    parts = min(parts, len(items))
+    bounds = [round(i * len(items) / parts) for i in range(parts + 1)]
+    return [items[start:end] for start, end in pairwise(bounds)]
+
+
 def make_batch(groups: Sequence[Group], device: torch.device) -> Batch:
     """Pad the groups' completions into one batch; the engine's log-probabilities are the old ones, too."""
     completions = [completion for group in groups for completion in group.completions]
     tokens, token_mask = _positions(completions)
     logprobs, mask = padded([completion.logprobs for completion in completions], torch.float32)
-    first = torch.tensor([new for group in groups for new in _first(group)])
+    first = torch.tensor([new for group in groups for new in _first(group)], dtype=torch.bool)
     tokens, token_mask, mask, logprobs, first = (one.to(device) for one in (tokens, token_mask, mask, logprobs, first))
     rows = torch.arange(len(completions), device=device)
     return Batch([group.prompt for group in groups], tokens, token_mask, mask, logprobs, logprobs, first, rows)

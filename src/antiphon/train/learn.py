@@ -11,6 +11,7 @@ from torch import Tensor
 
 from antiphon.algorithms.terms import counts, token_weights
 from antiphon.config import Config
+from antiphon.distributed.gradients import sum_gradients
 from antiphon.distributed.world import World
 from antiphon.train.auxiliary import auxiliary_sum
 from antiphon.train.batch import Prepared, Weighted
@@ -32,12 +33,14 @@ class Learner:
         self._sampled = needs.source != "labels"
         self._current_is_old = needs.recomputed_old and train.epochs * train.minibatches == 1
 
-    def update(self, batch: Prepared, factor: float) -> dict[str, float]:
-        """One optimizer step for each minibatch of each epoch, at `factor` times the learning rate."""
-        train = self.config.train
+    def update(self, minibatches: Sequence[Prepared], factor: float) -> dict[str, float]:
+        """One optimizer step for each minibatch of each epoch, at `factor` times the learning rate.
+
+        Every rank has its part of each minibatch, which may be empty.
+        """
         totals: dict[str, list[float]] = defaultdict(list)
-        for _ in range(train.epochs):
-            for minibatch in batch.split(train.minibatches):
+        for _ in range(self.config.train.epochs):
+            for minibatch in minibatches:
                 for name, value in self.measure(minibatch, torch.Tensor.backward).items():
                     totals[name].append(value)
                 totals["grad_norm"].append(self._apply(factor))
@@ -101,7 +104,8 @@ class Learner:
         return tokens, completions
 
     def _apply(self, factor: float) -> float:
-        """The optimizer step of a minibatch, once its gradients are complete. Returns their norm."""
+        """The optimizer step of a minibatch, with the gradients of all ranks. Returns their norm."""
+        sum_gradients(self.world, self.optimizer.masters.values())
         return self.optimizer.step(factor, self.config.optimizer.max_grad_norm)
 
     def _portions(self, batch: Weighted) -> list[list[int]]:

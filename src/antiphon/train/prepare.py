@@ -12,8 +12,10 @@ from torch import Tensor
 from antiphon.algorithms.inputs import Outcomes
 from antiphon.algorithms.terms import has_spread
 from antiphon.config import Config
+from antiphon.distributed.world import World
 from antiphon.models.policy import Policy
 from antiphon.train.batch import Batch, Prepared, make_batch, padded
+from antiphon.train.everyone import Everyone
 from antiphon.train.objectives import Objective, combined_needs
 from antiphon.train.score import rollout_logprobs
 from antiphon.train.teachers.teacher import Teachers
@@ -36,9 +38,10 @@ class Preparer:
         reference: Policy | None,
         teacher: Teachers | None,
         credit: Credit | None,
+        world: World,
     ) -> None:
         """Raises `ValueError` where the losses need one of the last three and it is not given."""
-        self.policy, self.objectives, self.config = policy, objectives, config
+        self.policy, self.objectives, self.config, self.world = policy, objectives, config, world
         self.needs = combined_needs(objectives)
         self._references = _where(self.needs.reference, reference, "a reference model")
         self._teachers = _where(self.needs.teacher is not None, teacher, "a teacher")
@@ -55,15 +58,21 @@ class Preparer:
             others["reference_logprobs"] = self._logprobs(reference, batch)
         for teacher in self._teachers:
             sampled = any(objective.needs.teacher == "logprobs" for objective in self.objectives)
-            judgment, metrics = teacher.judge(groups, batch, sampled)
+            judgment, metrics = teacher.judge(groups, batch, sampled, self.world)
             aligned = judgment.aligned
             if judgment.logprobs is not None:
                 others["teacher_logprobs"] = judgment.logprobs
-        outcomes = self._outcomes(groups, batch, others)
+        everyone = Everyone(self.world, groups)
+        outcomes = everyone.outcomes(self._outcomes(groups, batch, others))
         if self.needs.rewards:
             metrics["zero_variance_share"] = 1 - float(has_spread(outcomes.rewards, outcomes.valid).float().mean())
         credit = self._credit(groups, batch)
-        losses = [self._of_loss(one, outcomes, batch, aligned, credit) for one in self.objectives]
+        valid = everyone.own(outcomes.valid)
+        given = [everyone.own(one.advantages(outcomes)) * valid for one in self.objectives]
+        losses = [
+            _of_loss(one, of_loss, valid, batch, aligned, credit)
+            for one, of_loss in zip(self.objectives, given, strict=True)
+        ]
         advantages, counted = (torch.stack(one, -1) for one in zip(*losses, strict=True))
         return Prepared(**vars(batch), others=others, advantages=advantages, counted=counted), metrics
 
@@ -75,10 +84,12 @@ class Preparer:
         shape, device = (len(groups), batch.group_size), batch.tokens.device
         rewards = [reward for group in groups for reward in (group.rewards or [None] * batch.group_size)]
         values = torch.tensor([0.0 if reward is None else reward.value for reward in rewards], device=device)
-        valid = torch.tensor([reward is not None for reward in rewards], device=device) | (not self.needs.rewards)
+        given = [reward is not None or not self.needs.rewards for reward in rewards]
+        valid = torch.tensor(given, dtype=torch.bool, device=device)
         valid, greedy, divergence = valid.view(shape), None, None
         if self.needs.greedy:
-            answered = torch.tensor([group.greedy_reward is not None for group in groups], device=device)
+            found = [group.greedy_reward is not None for group in groups]
+            answered = torch.tensor(found, dtype=torch.bool, device=device)
             values_of = [group.greedy_reward.value if group.greedy_reward else 0.0 for group in groups]
             greedy, valid = torch.tensor(values_of, device=device), valid & answered[:, None]
         if "reference_logprobs" in others:
@@ -101,24 +112,25 @@ class Preparer:
             total = rows.to(batch.mask)[:, : batch.mask.shape[1]]
         return total
 
-    @staticmethod
-    def _of_loss(
-        objective: Objective, outcomes: Outcomes, batch: Batch, aligned: Tensor, credit: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """One loss's advantages [N, A], and which actions count in its mean [N, A]."""
-        given = objective.advantages(outcomes) * outcomes.valid
-        advantages = given.reshape(-1, 1).expand_as(batch.mask)
-        if objective.needs.alignment_credit:
-            advantages = advantages + objective.settings.credit_weight * credit * outcomes.valid.reshape(-1, 1)
-        advantages = advantages * batch.mask
-        teaches = {
-            "all": outcomes.valid,
-            "aligned": outcomes.valid,
-            "groups": (advantages != 0).view(len(given), -1).any(-1, keepdim=True) & outcomes.valid,
-            "rows": given != 0,
-        }[objective.needs.mean_over]
-        counted = batch.mask * teaches.reshape(-1, 1)
-        return advantages, counted * aligned if objective.needs.mean_over == "aligned" else counted
+
+def _of_loss(
+    objective: Objective, given: Tensor, valid: Tensor, batch: Batch, aligned: Tensor, credit: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One loss's advantages [N, A] of those `given` to completions [P, G], and which actions count in its mean
+    [N, A]."""
+    advantages = given.reshape(-1, 1).expand_as(batch.mask)
+    if objective.needs.alignment_credit:
+        advantages = advantages + objective.settings.credit_weight * credit * valid.reshape(-1, 1)
+    advantages = advantages * batch.mask
+    of_group = (advantages != 0).any(-1).view(given.shape).any(-1, keepdim=True)
+    teaches = {
+        "all": valid,
+        "aligned": valid,
+        "groups": of_group & valid,
+        "rows": given != 0,
+    }[objective.needs.mean_over]
+    counted = batch.mask * teaches.reshape(-1, 1)
+    return advantages, counted * aligned if objective.needs.mean_over == "aligned" else counted
 
 
 def _where(needed: bool, given: Given | None, what: str) -> tuple[Given, ...]:

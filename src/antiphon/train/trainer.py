@@ -12,6 +12,8 @@ from antiphon.distributed.world import World
 from antiphon.models.audio_ctc import AudioCTC
 from antiphon.models.policy import Policy
 from antiphon.train.auxiliary import auxiliary_losses
+from antiphon.train.batch import split_evenly
+from antiphon.train.everyone import Everyone
 from antiphon.train.learn import Learner
 from antiphon.train.objectives import Objective, joint_advantages
 from antiphon.train.optimizer import MasterAdamW, schedule_factor
@@ -46,21 +48,26 @@ class Trainer:
         )
         auxiliaries = auxiliary_losses(policy, self.objectives, config, ctc)
         scorer = Scorer(policy, self.objectives, config.rollout.temperature or 1.0, teacher, auxiliaries)
-        self.prepare = Preparer(policy, self.objectives, config, reference, teacher, credit)
-        self.learner = Learner(self.objectives, config, scorer, self.optimizer, world or World())
+        self.world = world or World()
+        self.prepare = Preparer(policy, self.objectives, config, reference, teacher, credit, self.world)
+        self.learner = Learner(self.objectives, config, scorer, self.optimizer, self.world)
 
     def step(self, groups: Sequence[Group], step: int) -> tuple[Tensor, dict[str, float]]:
-        """Learn from the rollout of `step` (0-based). Returns the advantages [N, A] and the step's metrics."""
+        """Learn from the rollout of `step` (0-based), of which `groups` are this rank's.
+
+        Returns their advantages [N, A] and the step's metrics.
+        """
         batch, metrics = self.prepare(groups)
         advantages = joint_advantages(self.objectives, batch.advantages).cpu()
         optimizer = self.config.optimizer
         factor = schedule_factor(step, self.config.train.steps, optimizer)
         metrics |= {"loss": 0.0, "grad_norm": 0.0, "lr": optimizer.lr * factor}
-        counted = batch.counted.flatten(1).any(-1)
-        metrics["learnt_share"] = float(counted.float().mean())
-        teaching = counted.view(len(groups), -1).any(-1)
-        if teaching.any():
-            metrics |= self.learner.update(batch.groups(teaching.nonzero().squeeze(-1).tolist()), factor)
+        counted = batch.counted.flatten(1).any(-1).view(len(groups), batch.group_size)
+        everyone = Everyone(self.world, groups)
+        metrics["learnt_share"] = float(everyone.rows(counted).float().mean())
+        if teaching := everyone.where(counted.any(-1)):
+            parts = split_evenly(teaching, self.config.train.minibatches)
+            metrics |= self.learner.update([batch.groups(everyone.mine(part)) for part in parts], factor)
         self.policy.version = step + 1
         return advantages, metrics
 

@@ -124,7 +124,7 @@ def compare(groups: Sequence[Group], batch: Batch, spoken: Sequence[ScoredAnswer
             logprobs[row, begin:end] -= ratio
             aligned[row, begin:end] = 1
             judged += end - begin
-    return Judgment(aligned, judged / max(expected, 1), logprobs)
+    return Judgment(aligned, judged, expected, logprobs)
 
 
 def student_reading(student: TokenPolicy, completion: Completion, answer: str) -> Reading | None:

@@ -114,7 +114,7 @@ class RemoteTeacher:
                     logprobs[row, begin, : len(top)] = torch.tensor([value for _, value in top])
         device = batch.tokens.device
         self._aligned, self._ids, self._logprobs = aligned, ids.to(device), logprobs.to(device)
-        return Judgment(aligned, float(aligned.sum()) / max(expected, 1))
+        return Judgment(aligned, float(aligned.sum()), expected)
 
 
 def _joined(places: Sequence[Place]) -> list[str]:

@@ -34,7 +34,7 @@ class SameTokensTeacher:
         logprobs = None
         if sampled:
             logprobs = rollout_logprobs(self.policy, batch, self.temperature, self.max_tokens).clamp(min=LEAST)
-        return Judgment(batch.mask, 1.0, logprobs)
+        return Judgment(batch.mask, 1, 1, logprobs)
 
     def divergence(self, student: Predictions, batch: Batch, algorithm: ModuleType, settings: Any) -> Tensor:
         with torch.no_grad():

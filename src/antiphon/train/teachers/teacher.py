@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from antiphon.distributed.world import World
 from antiphon.errors import ModelError
 from antiphon.models.logits import Predictions
 from antiphon.train.batch import Batch
@@ -27,10 +28,17 @@ class Judgment:
 
     aligned: Tensor
     """[N, A] 1 on actions that the teacher judges, else 0."""
-    share: float
-    """Of the actions that it should judge, those that it does: framing that it does not share is no such action."""
+    judged: float
+    """How many of the actions that it should judge it does; framing that it does not share is no such action."""
+    expected: float
+    """How many it should judge."""
     logprobs: Tensor | None = None
     """[N, A] at least `LEAST`, the student's own where not aligned; None where they were not asked for."""
+
+    @property
+    def share(self) -> float:
+        """Of the actions that it should judge, those that it does."""
+        return self.judged / max(self.expected, 1)
 
 
 class Teacher(Protocol):
@@ -60,20 +68,29 @@ class Teachers:
         self.seconds = 0.0
         """Spent judging and comparing, in all."""
 
-    def judge(self, groups: Sequence[Group], batch: Batch, sampled: bool) -> tuple[Judgment, dict[str, float]]:
-        """The joint judgment, and metrics of it. Raises `ModelError` when a teacher judges too little of a rollout."""
+    def judge(
+        self, groups: Sequence[Group], batch: Batch, sampled: bool, world: World | None = None
+    ) -> tuple[Judgment, dict[str, float]]:
+        """The joint judgment of this rank's groups, and metrics of those of the whole `world`.
+
+        Raises `ModelError` when a teacher judges too little of a rollout.
+        """
+        silent = Judgment(batch.mask, 0, 0, batch.mask if sampled else None)
         with self._timed():
-            judgments = [teacher.judge(groups, batch, sampled) for _, teacher in self._weighted]
-        for (_, teacher), judgment in zip(self._weighted, judgments, strict=True):
-            _require_aligned(teacher.name, judgment.share)
+            judgments = [teacher.judge(groups, batch, sampled) if groups else silent for _, teacher in self._weighted]
+        counted = torch.tensor([(one.judged, one.expected) for one in judgments], dtype=torch.float64)
+        shares = [judged / max(expected, 1) for judged, expected in (world or World()).sum(counted).tolist()]
+        for (_, teacher), of_teacher in zip(self._weighted, shares, strict=True):
+            _require_aligned(teacher.name, of_teacher)
         weights = [weight for weight, _ in self._weighted]
-        share = sum(w * one.share for w, one in zip(weights, judgments, strict=True))
+        share = sum(w * one for w, one in zip(weights, shares, strict=True))
         aligned = torch.stack([one.aligned for one in judgments]).amax(0)
         logprobs = None
         if sampled:
             said = [one.logprobs for one in judgments if one.logprobs is not None]
             logprobs = torch.stack([w * one for w, one in zip(weights, said, strict=True)]).sum(0)
-        return Judgment(aligned, share, logprobs), {"teacher_aligned_share": share}
+        joint = Judgment(aligned, share, 1, logprobs)
+        return joint, {"teacher_aligned_share": share}
 
     def divergence(self, student: Predictions, batch: Batch, algorithm: ModuleType, settings: Any) -> Tensor:
         """[M, 2] the weighted mean of the teachers' divergences, and of how many tokens they compared."""
