@@ -11,24 +11,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from itertools import count
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from antiphon.distributed import environment
+from antiphon.distributed.failure import Failure
 from antiphon.errors import ConfigError, RankError
 
 T = TypeVar("T")
 
 PATIENCE = timedelta(hours=2)
 """How long a rank waits for the slowest one, which may be sampling long answers or waiting for a reward."""
-FAREWELL = timedelta(seconds=5)
-"""How long a failing rank stays, so that rank 0 can note the error before torchrun ends it."""
-_FAILURE, _NOTED = "antiphon/failure", "antiphon/noted"
+_NUMBER = count()
+"""Of the worlds of this process: a script may train several models one after the other."""
 
 
 class World:
@@ -40,7 +40,7 @@ class World:
     def __init__(self, rank: int = 0, size: int = 1, store: Any = None) -> None:
         """`store` is torch.distributed's, by which ranks learn of failures; see `from_environment`."""
         self.rank, self.size = rank, size
-        self._store, self._failed = store, False
+        self._failure = None if store is None else Failure(store, rank)
 
     @classmethod
     def from_environment(cls, device: torch.device) -> World:
@@ -51,6 +51,7 @@ class World:
         if environment.size() == 1:
             return cls()
         import torch.distributed as dist
+        from torch.distributed.distributed_c10d import PrefixStore
         from torch.distributed.rendezvous import rendezvous
 
         missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
@@ -64,6 +65,7 @@ class World:
             torch.cuda.set_device(device)
             backend = "cpu:gloo,cuda:nccl"
         store, rank, size = next(iter(rendezvous("env://")))
+        store = PrefixStore(f"antiphon/{next(_NUMBER)}", store)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
         return cls(rank, size, store)
 
@@ -87,11 +89,11 @@ class World:
 
     def sum_metrics(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """The sum over ranks of each metric; a rank that lacks one adds nothing to it."""
-        return self._merged(metrics, lambda values: sum(values))
-
-    def max_metrics(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """The largest of each metric over the ranks that have it."""
-        return self._merged(metrics, max)
+        if self.size == 1:
+            return dict(metrics)
+        ranks = self.gather(dict(metrics))
+        names = dict.fromkeys(name for one in ranks for name in one)
+        return {name: sum(one[name] for one in ranks if name in one) for name in names}
 
     def gather(self, value: T) -> list[T]:
         """Every rank's `value`, in the order of ranks."""
@@ -112,10 +114,6 @@ class World:
         values: list[Any] | None = [None] * self.size if self.is_main else None
         self._call(lambda: dist.gather_object(value, values))
         return values
-
-    def broadcast(self, value: T) -> T:
-        """Rank 0's `value`; what the others give is not looked at."""
-        return self.from_main(lambda: value)
 
     def from_main(self, make: Callable[[], T]) -> T:
         """What `make` returns on rank 0; the others do not call it."""
@@ -144,45 +142,21 @@ class World:
         That is `error` where this rank is the first to fail, with a note that names the rank. On the others, which get
         an error from whatever method they wait in, it is a `RankError` of what the first one said.
         """
-        if self.size == 1 or self._store is None or self._failed:
-            return error
-        self._failed = True
-        mine = f"rank {self.rank}: {type(error).__name__}: {error}"
-        first = mine
-        with contextlib.suppress(Exception):
-            first = self._store.compare_set(_FAILURE, "", mine).decode()
-        import torch.distributed as dist
-
-        # Whoever waits for this rank gets an error at once. In a thread, for NCCL may itself wait for what is lost.
-        leaving = threading.Thread(target=dist.destroy_process_group, daemon=True)
-        leaving.start()
-        leaving.join(FAREWELL.total_seconds())
-        if first != mine and not isinstance(error, KeyboardInterrupt):
-            return RankError(first)
-        error.add_note(f"on rank {self.rank}")
-        return error
+        return error if self._failure is None else self._failure.agree(error)
 
     def part(self) -> bool:
-        """After `fail`: rank 0 says that it has noted the failure, the others wait for that, but not for long.
-
-        Returns whether it has. Whoever leaves before is what makes torchrun end the rest.
-        """
-        store, self._store = self._store, None
-        if store is None:
-            return True
-        with contextlib.suppress(Exception):
-            store.set(_NOTED, "") if self.is_main else store.wait([_NOTED], FAREWELL)
-            return True
-        return False
+        """After `fail` and what this rank has to do about it. Returns whether rank 0 did so, too; see `Failure`."""
+        failure, self._failure = self._failure, None
+        return failure is None or failure.part()
 
     def close(self) -> None:
         """Leave the job, after every rank is done."""
-        if self._store is not None:
+        if self.size > 1:
             import torch.distributed as dist
 
             self._call(dist.barrier)
             dist.destroy_process_group()
-            self._store = None
+            self._failure = None
 
     def _reduced(self, tensor: Tensor, operation: str) -> Tensor:
         if self.size == 1:
@@ -193,26 +167,13 @@ class World:
         self._call(lambda: dist.all_reduce(reduced, getattr(dist.ReduceOp, operation)))
         return reduced
 
-    def _merged(self, metrics: Mapping[str, float], merge: Callable[[Iterable[float]], float]) -> dict[str, float]:
-        if self.size == 1:
-            return dict(metrics)
-        ranks = self.gather(dict(metrics))
-        names = dict.fromkeys(name for one in ranks for name in one)
-        return {name: merge(one[name] for one in ranks if name in one) for name in names}
-
     def _call(self, collective: Callable[[], Any]) -> None:
         """Runs a collective. Raises `RankError` in place of the error that a failed rank leaves the others with."""
         try:
             collective()
         except RuntimeError as error:
-            said = self._failure()
+            said = self._failure and self._failure.said()
             raise RankError(said or f"a rank ended without a message ({_line(error)}); see its output") from error
-
-    def _failure(self) -> str | None:
-        with contextlib.suppress(Exception):
-            if self._store is not None and self._store.check([_FAILURE]):
-                return self._store.get(_FAILURE).decode()
-        return None
 
 
 def _line(error: BaseException) -> str:

@@ -141,7 +141,8 @@ def _followed(schedule: Schedule, everyone: Observers) -> tuple[int, Stop | None
     except BaseException as error:
         reason = str(error) if isinstance(error, RankError) else f"{type(error).__name__}: {error}"
         everyone.finished("failed", run.status.step, reason)
-        if not world.part():  # Rank 0 is busy and will be ended before it hears of this.
+        if not world.part() and not isinstance(error, RankError):
+            # Rank 0 is busy, and will be ended before it hears of this.
             run.update("failed", error=f"rank {world.rank}: {reason}")
         raise
 

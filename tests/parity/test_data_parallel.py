@@ -1,0 +1,123 @@
+"""Two ranks give the figures, the files and the weights of one process; a failure on one of them ends both."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import parallel_runs
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from antiphon.config import load_config
+from antiphon.run.train import train
+from antiphon.runs.folder import RunFolder
+
+ROUNDING = ("engine_difference_max",)
+"""Metrics that are nothing but rounding."""
+
+
+def torchrun(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
+
+
+def run_in(folder: Path) -> RunFolder:
+    (path,) = folder.iterdir()
+    return RunFolder.open(path)
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("one")
+    parallel_runs.train_all(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("two")
+    done = torchrun(parallel_runs.__file__, str(folder), cwd=folder)
+    assert done.returncode != 0, "the last run fails"
+    (folder / "output.txt").write_text(done.stdout + done.stderr)
+    return folder
+
+
+def test_a_failing_rank_ends_all_with_its_error(two):
+    run = run_in(two / "failed")
+    assert run.status.state == "failed"
+    assert "rank 1: RewardError" in (run.status.error or "")
+    assert "nothing to say" in (run.status.error or "")
+
+
+@pytest.fixture(params=parallel_runs.RECIPES)
+def pair(request: pytest.FixtureRequest, one: Path, two: Path) -> tuple[RunFolder, RunFolder]:
+    assert (two / request.param).exists(), (two / "output.txt").read_text()
+    return run_in(one / request.param), run_in(two / request.param)
+
+
+def test_metrics_are_those_of_one_process(pair):
+    alone, together = pair
+    assert together.status.state == "finished"
+    rows = list(zip(alone.metrics(), together.metrics(), strict=True))
+    assert len(rows) == alone.config.train.steps
+    for expected, row in rows:
+        figures = {name: value for name, value in expected.items() if name not in ROUNDING}
+        # Log-probabilities of other batches differ by rounding, in nats: figures near 0 are held to that.
+        assert {name: row[name] for name in figures} == pytest.approx(figures, rel=1e-5, abs=1e-6)
+        assert row.keys() == expected.keys()
+    assert any(row["grad_norm"] > 0 for _, row in rows)
+
+
+def test_weights_are_those_of_one_process(pair):
+    alone, together = (load_file(run.checkpoints.latest().path / "model.safetensors") for run in pair)
+    assert alone.keys() == together.keys()
+
+    def norm(tensors):
+        return torch.cat([one.double().flatten() for one in tensors]).norm()
+
+    assert norm(alone[name] - together[name] for name in alone) / norm(alone.values()) < 1e-5
+
+
+def test_evaluations_are_those_of_one_process(pair):
+    alone, together = pair
+    summaries = [[{k: v for k, v in one.items() if k != "rtfx"} for one in run.evals()] for run in pair]
+    assert summaries[0] == summaries[1]
+    for one in alone.evals():
+        assert alone.eval_rows(one["set"], one["step"]) == together.eval_rows(one["set"], one["step"])
+
+
+def test_rollout_files_hold_the_completions_of_all_ranks(pair):
+    import pyarrow.parquet as pq
+
+    alone, together = pair
+    for path in sorted((alone.path / "rollouts").iterdir()):
+        expected, rows = (pq.read_table(run.path / "rollouts" / path.name).to_pylist() for run in pair)
+        assert len(rows) == len(expected) > 0
+        for row, other in zip(rows, expected, strict=True):
+            for name in ("logprobs", "advantages", "reward"):
+                assert row.pop(name) == pytest.approx(other.pop(name), rel=1e-4, abs=1e-5)
+            assert row == other
+    assert [path.name for path in sorted((together.path / "audio").iterdir())] == [
+        path.name for path in sorted((alone.path / "audio").iterdir())
+    ]
+
+
+def test_a_killed_job_resumes_on_two_ranks_to_where_it_would_have_come(tmp_path):
+    settings = parallel_runs.SHARED | {"train.steps": 8, "train.save_every": 4, "data.eval": [], "output": "killed"}
+    settings["reward"] = f"{parallel_runs.__file__}:killed_on_rank_1"
+    arguments = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+    killed = torchrun("-m", "antiphon", "train", *arguments, cwd=tmp_path)
+    assert killed.returncode != 0
+    run = run_in(tmp_path / "killed")
+    assert [one.step for one in run.checkpoints.list()] == [4], killed.stderr
+    resumed = torchrun("-m", "antiphon", "train", "--resume", "latest", "--output", "killed", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stdout.count("8 steps in") == 1, "one rank speaks"
+    train(load_config(None, settings | {"output": str(tmp_path / "whole")}, {}))
+    for row, expected in zip(run.metrics(), run_in(tmp_path / "whole").metrics(), strict=True):
+        expected.pop("engine_difference_max")
+        assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-5, abs=1e-6)
