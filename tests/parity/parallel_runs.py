@@ -55,7 +55,7 @@ def fails_on_rank_1(sample: Any) -> float:
     """A reward."""
     if os.environ.get("RANK") == "1":
         raise ValueError("nothing to say")
-    return float(sample.response == sample.reference)
+    return float(sample.response == sample.label)
 
 
 def killed_on_rank_1(sample: Any) -> float:
@@ -64,7 +64,7 @@ def killed_on_rank_1(sample: Any) -> float:
     _asked += 1
     if os.environ.get("RANK") == "1" and _asked == 22:
         os.kill(os.getpid(), signal.SIGKILL)
-    return -float(abs(len(sample.response) - len(sample.reference)))
+    return -float(abs(len(sample.response) - len(sample.label)))
 
 
 _asked = 0

@@ -360,7 +360,10 @@ class Config(Settings):
     dtype: Annotated[DType, AfterValidator(_trainable)] = Field(
         default="auto", description="Type of the computation: float32, bfloat16 or auto."
     )
-    threads: PositiveInt | None = Field(default=None, description="CPU threads; PyTorch's own choice by default.")
+    threads: PositiveInt | None = Field(
+        default=None,
+        description="CPU threads of a process; by default PyTorch's own choice, or each rank's share of the cores.",
+    )
     output: Name = Field(default="runs", description="Folder that holds the run folders.")
     name: Annotated[str, AfterValidator(_folder_name)] | None = Field(
         None, description="End of the run's id; algorithm and model by default."
