@@ -18,6 +18,7 @@ import openai
 import pytest
 import soundfile
 import torch
+from score_files import read_score_rows, read_scores
 from serving import save_text_model, served
 
 from antiphon import (
@@ -34,7 +35,6 @@ from antiphon import (
 from antiphon.data.corpora.sets import builtin_set
 from antiphon.errors import AudioError, ConfigError, RunError
 from antiphon.models.load import load_policy
-from antiphon.runs.scores import read_score_rows, read_scores
 from antiphon.serve.process import Instance
 
 INSTRUCTION = "<audio>\nTranscribe the speech to text. Respond with only the transcript."

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from score_files import list_scores, read_score_rows, read_scores
 
 from antiphon import AudioEvalRowResult, EvalConfig, EvalRowResult
 from antiphon.audio.encode import wav
 from antiphon.config import load_config
 from antiphon.errors import ConfigError
 from antiphon.runs.folder import RunFolder
-from antiphon.runs.scores import list_scores, read_score_rows, read_scores
 
 CLIP = wav(np.zeros(1600, np.float32), 16000)
 ROWS = [{"audio": CLIP, "text": str(i), "audios": [CLIP], "label": str(i), "id": f"r{i}"} for i in range(12)]

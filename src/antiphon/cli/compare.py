@@ -12,8 +12,9 @@ from rich.table import Table
 from antiphon.cli import options
 from antiphon.cli.data import parse_columns
 from antiphon.cli.output import print_json, tables
-from antiphon.cli.progress import Terminal, percent
+from antiphon.cli.progress import Terminal
 from antiphon.errors import ConfigError
+from antiphon.evaluate.percent import percent
 
 if TYPE_CHECKING:
     from antiphon.evaluate.compare import Comparison

@@ -13,8 +13,9 @@ from rich.table import Table
 from antiphon.cli import options
 from antiphon.cli.data import parse_columns
 from antiphon.cli.output import print_json, tables
-from antiphon.cli.progress import Terminal, percent, with_interval
+from antiphon.cli.progress import Terminal, with_interval
 from antiphon.errors import ConfigError
+from antiphon.evaluate.percent import percent
 
 if TYPE_CHECKING:
     from antiphon.evaluate.results import Evaluation

@@ -11,17 +11,13 @@ from rich.progress import TimeRemainingColumn as Remaining
 
 from antiphon.cli.output import console
 from antiphon.distributed import environment
+from antiphon.evaluate.percent import percent
 from antiphon.run.observers import Observer
 
 if TYPE_CHECKING:
     from antiphon.rollout.gate import GateReport
     from antiphon.run.loop import Step
     from antiphon.runs.folder import RunFolder
-
-
-def percent(rate: float | None) -> str:
-    """A fraction as people read it; a dash where there is none."""
-    return "–" if rate is None else f"{100 * rate:.1f}%"
 
 
 def measure_name(summary: Mapping[str, Any]) -> str:

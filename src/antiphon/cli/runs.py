@@ -11,8 +11,8 @@ import typer
 from rich.table import Table
 
 from antiphon.cli.output import print_json, tables
-from antiphon.cli.progress import percent
 from antiphon.errors import ConfigError
+from antiphon.evaluate.percent import percent
 
 if TYPE_CHECKING:
     from antiphon.runs import RunFolder

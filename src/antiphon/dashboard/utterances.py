@@ -9,9 +9,9 @@ from typing import Any
 
 from antiphon.dashboard.pages.clips import eval_clip
 from antiphon.dashboard.read.evaluations import Evaluated, Pair, Row
-from antiphon.dashboard.widgets import percent
 from antiphon.evaluate.metrics import main_measure
 from antiphon.evaluate.page import word_diff
+from antiphon.evaluate.percent import percent
 
 
 def table(evaluations: Sequence[Evaluated], chosen: Evaluated, links: Mapping[str, str]) -> str:

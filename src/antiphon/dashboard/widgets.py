@@ -66,11 +66,6 @@ def settings_table(heads: Sequence[str], rows: Iterable[Sequence[str | None]]) -
                     ui.element("td").props["textContent"] = "–" if value is None else value
 
 
-def percent(rate: float | None) -> str:
-    """A rate, which is a fraction, as people say it: `14.0%`; a dash for None."""
-    return "–" if rate is None else f"{100 * rate:.1f}%"
-
-
 def plural(count: int, word: str) -> str:
     return f"{count:,} {word}" + ("" if count == 1 else "s")
 

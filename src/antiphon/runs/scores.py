@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from antiphon.errors import RunError
 from antiphon.runs import atomic
 
 SCORES = "scores.json"
@@ -48,32 +47,6 @@ def save_scores(
             for name, content in clips.items():
                 (aside / name).parent.mkdir(exist_ok=True)
                 (aside / name).write_bytes(content)
-
-
-def list_scores(folder: Path) -> list[Path]:
-    """The evaluations in `folder`, by name."""
-    return sorted(path.parent for path in folder.glob(f"[!.]*/{SCORES}"))
-
-
-def read_scores(place: Path) -> dict[str, Any]:
-    """The summary of one evaluation. Raises `RunError` when it is damaged."""
-    try:
-        return dict(json.loads((place / SCORES).read_bytes()))
-    except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"cannot read {place / SCORES}: {error}; evaluate again") from error
-
-
-def read_score_rows(place: Path) -> list[dict[str, Any]]:
-    """The rows of one evaluation, in the data set's order, `metrics` and `metadata` as mappings.
-
-    Raises `RunError` when they are damaged.
-    """
-    path = place / "rows.parquet"
-    try:
-        rows = pq.read_table(path).to_pylist()
-        return [row | {name: json.loads(row[name]) for name in ("metrics", "metadata")} for row in rows]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RunError(f"cannot read {path}: {error}; evaluate again") from error
 
 
 def _record(row: Mapping[str, Any]) -> dict[str, Any]:

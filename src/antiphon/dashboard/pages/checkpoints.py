@@ -18,8 +18,9 @@ from antiphon.dashboard.pages.evals import Wanted
 from antiphon.dashboard.read.checkpoints import Kept, list_checkpoints
 from antiphon.dashboard.read.evaluations import Evaluated, list_evaluations
 from antiphon.dashboard.read.runs import find
-from antiphon.dashboard.widgets import ago, badge, empty, notice, percent, size
+from antiphon.dashboard.widgets import ago, badge, empty, notice, size
 from antiphon.errors import AntiphonError, RunError
+from antiphon.evaluate.percent import percent
 from antiphon.serve.process import Instance
 
 REFRESH = 1.0

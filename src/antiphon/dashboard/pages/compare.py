@@ -12,8 +12,9 @@ from antiphon.dashboard.group import figure
 from antiphon.dashboard.plots import REFRESH, CurvesView
 from antiphon.dashboard.read.recipes import differences, read_recipe
 from antiphon.dashboard.read.runs import Row, find, read_row
-from antiphon.dashboard.widgets import badge, heading, notice, percent, settings_table, tone
+from antiphon.dashboard.widgets import badge, heading, notice, settings_table, tone
 from antiphon.errors import RunError
+from antiphon.evaluate.percent import percent
 
 MOST = len(PALETTE)
 """Runs in one chart: each has a colour of its own."""

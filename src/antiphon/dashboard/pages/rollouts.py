@@ -16,8 +16,9 @@ from antiphon.dashboard.read import rollouts
 from antiphon.dashboard.read.rollouts import GroupOfStep, StepOfRun
 from antiphon.dashboard.read.runs import find
 from antiphon.dashboard.tokens import by_token
-from antiphon.dashboard.widgets import empty, facts, notice, percent
+from antiphon.dashboard.widgets import empty, facts, notice
 from antiphon.errors import RunError
+from antiphon.evaluate.percent import percent
 
 REFRESH = 3.0
 PER_PAGE = 40

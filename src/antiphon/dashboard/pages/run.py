@@ -25,13 +25,13 @@ from antiphon.dashboard.widgets import (
     facts,
     heading,
     notice,
-    percent,
     plural,
     settings_table,
     since,
     tone,
 )
 from antiphon.errors import RunError
+from antiphon.evaluate.percent import percent
 from antiphon.runs.best import LOWER_IS_BETTER
 
 

@@ -14,7 +14,8 @@ from antiphon.dashboard.draw import PALETTE
 from antiphon.dashboard.frame import frame, run_url
 from antiphon.dashboard.group import figure
 from antiphon.dashboard.read.runs import Row, list_rows
-from antiphon.dashboard.widgets import ago, empty, percent, plural, tone
+from antiphon.dashboard.widgets import ago, empty, plural, tone
+from antiphon.evaluate.percent import percent
 
 REFRESH = 3.0
 PER_PAGE = 50
