@@ -1,4 +1,8 @@
-"""Bad input through the command line: exit status 2, one clear message on stderr, no traceback, no run folder."""
+"""Bad input through the command line: exit status 2, one message on stderr, no traceback, no run folder.
+
+Of each message the tests ask for what a reader needs: the row, key or file at fault, the cause, and the remedy. How the
+sentence runs is free.
+"""
 
 from __future__ import annotations
 
@@ -50,129 +54,120 @@ def tone(folder: Path, seconds: int = 1, **further) -> dict:
 BAD_CLIPS = {
     "missing": (
         lambda folder: {"audio": "gone.wav"},
-        "gone.wav: no such file; correct the path (a JSONL row's path is relative to the JSONL file)",
+        ("gone.wav", "no such file", "relative to the JSONL file"),
     ),
-    "zero length": (zero_length, "a.wav: the file is empty (0 bytes); copy or record it again"),
-    "truncated FLAC": (truncated_flac, "a.flac: truncated or damaged: "),
-    "text": (text_file, "a.wav: holds text, not audio (it begins 'three one four"),
-    "NaN": (with_nan, "a.wav: samples are NaN or infinite, the first at 0.25 s; export it again or remove the row"),
+    "zero length": (zero_length, ("a.wav", "empty")),
+    "truncated FLAC": (truncated_flac, ("a.flac", "truncated or damaged")),
+    "text": (text_file, ("a.wav", "not audio", "three one four")),
+    "NaN": (with_nan, ("a.wav", "NaN", "0.25 s", "remove the row")),
     "segment beyond the end": (
         lambda folder: tone(folder, begin_time=0.5, end_time=9),
-        "a.wav: the segment from 0.5 s to 9 s is beyond the end of the file, which lasts 1 s; "
-        "correct begin_time or end_time",
+        ("a.wav", "0.5 s to 9 s", "beyond the end", "1 s", "begin_time", "end_time"),
     ),
     "over-long": (
         lambda folder: tone(folder, seconds=31),
-        "a.wav is 31 s, longer than data.max_seconds=30; split it, raise the limit or set data.on_bad_audio: skip",
+        ("a.wav", "31 s", "data.max_seconds=30", "data.on_bad_audio: skip"),
     ),
 }
 
 
-def assert_refused(outcome: Outcome, message: str) -> None:
+def assert_refused(outcome: Outcome, *named: object) -> None:
+    """One error, which names all of these."""
     assert outcome.status == 2, outcome
     assert outcome.err.startswith("error: ")
-    assert message in outcome.err
+    missing = [str(one) for one in named if str(one) not in outcome.err]
+    assert not missing, outcome.err
     assert outcome.out == ""
     assert "Traceback" not in outcome.err
 
 
 @pytest.mark.parametrize("case", BAD_CLIPS)
 def test_a_bad_clip_stops_training_before_it_starts(cli, recipe, speech, tmp_path, case):
-    make, message = BAD_CLIPS[case]
+    make, named = BAD_CLIPS[case]
     good = {"audio": str(speech / "digits-clean-00000.wav"), "text": "one five four two"}
     data = write_rows(tmp_path / "data.jsonl", [good, {"id": "bad", "text": "three", **make(tmp_path)}])
     refused = cli("train", *recipe, f"data.train={data}", f"output={tmp_path}/runs", "--json")
-    assert_refused(refused, message)
-    assert f"{data}: 1 of 2 row(s) cannot be used:\n  line 2 (example bad): " in refused.err
-    assert "leave them out with data.on_bad_audio: skip" in refused.err
+    assert_refused(refused, *named, data, "1 of 2", "line 2 (example bad)", "data.on_bad_audio: skip")
     assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("case", BAD_CLIPS)
 def test_a_bad_clip_is_refused_by_eval_too(cli, tmp_path, case):
-    make, message = BAD_CLIPS[case]
+    make, named = BAD_CLIPS[case]
     data = write_rows(tmp_path / "data.jsonl", [{"text": "three", **make(tmp_path)}])
-    assert_refused(cli("eval", "builtin:student", "--data", data, "--json"), message)
+    assert_refused(cli("eval", "builtin:student", "--data", data, "--json"), *named)
 
 
 @pytest.mark.parametrize("case", sorted(set(BAD_CLIPS) - {"over-long", "segment beyond the end"}))
 def test_transcribe_names_the_bad_file(cli, tmp_path, case):
-    make, message = BAD_CLIPS[case]
+    make, named = BAD_CLIPS[case]
     refused = cli("transcribe", "builtin:student", tmp_path / make(tmp_path)["audio"])
-    assert_refused(refused, message)
-    assert "--on-bad-audio skip" in refused.err
+    assert_refused(refused, *named, "--on-bad-audio skip")
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("line", "named"),
     [
-        ('{"audio": "a.wav", "text": "one"', "line 1: not valid JSON at column 33"),
-        ('{"audio": "a.wav"}', 'line 1: the row has no "text", only "audio"'),
-        ('["a.wav", "one"]', "line 1: the line holds a list, not a JSON object"),
-        ('{"audio": "a.wav", "text": "one", "task": "ars"}', 'line 1: unknown task "ars"; did you mean "asr"?'),
-        ("", "the set has no rows; add at least one"),
+        ('{"audio": "a.wav", "text": "one"', ("line 1", "JSON", "column 33")),
+        ('{"audio": "a.wav"}', ("line 1", '"text"', '"audio"')),
+        ('["a.wav", "one"]', ("line 1", "list", "JSON object")),
+        ('{"audio": "a.wav", "text": "one", "task": "ars"}', ("line 1", "ars", "did you mean", "asr")),
+        ("", ("no rows",)),
     ],
 )
-def test_a_malformed_line_is_named(cli, recipe, tmp_path, line, message):
-    (tmp_path / "data.jsonl").write_text(line + "\n")
-    assert_refused(cli("train", *recipe, f"data.train={tmp_path}/data.jsonl"), f"{message}")
+def test_a_malformed_line_is_named(cli, recipe, tmp_path, line, named):
+    data = tmp_path / "data.jsonl"
+    data.write_text(line + "\n")
+    assert_refused(cli("train", *recipe, f"data.train={data}"), data, *named)
 
 
 REFUSED_RECIPES = {
-    "rollout.group_sise=4": (
-        "unknown key 'rollout.group_sise' in the override 'rollout.group_sise=4'; did you mean 'rollout.group_size'?"
-    ),
-    "lerning_rate=1": "unknown key 'lerning_rate' in the override 'lerning_rate=1'",
-    "rollout.group_size=four": "'rollout.group_size' in the override 'rollout.group_size=four' must be a whole number",
-    "optimizer.lr=0": "'optimizer.lr' in the override 'optimizer.lr=0' must be more than 0, got 0",
-    "algorithm=grop": "unknown algorithm 'grop'",
-    "algorithm={name: grpo, betta: 1}": "unknown key 'algorithm.betta'; did you mean 'algorithm.beta'?",
-    "reward=wre": "unknown reward 'wre' in 'reward'; did you mean 'wer'?",
-    "reward=gone.py:f": "there is no file gone.py",
-    "task=ars": 'unknown task "ars"; did you mean "asr"?',
-    "model=builtin:stduent": "there is no built-in model 'stduent'; did you mean builtin:student?",
-    "model=nowhere": "no model 'nowhere': no folder, no run in ",
-    "data.train=builtin:digits-noise": "there is no built-in set 'digits-noise'; choose one of: digits-train, ",
-    "data.train=gone.jsonl": "gone.jsonl: cannot be read (No such file or directory); correct the path",
-    "data.train=null": "no training data; give --data FILE.jsonl, or data.train=builtin:commands-train",
-    "rollout.prompts_per_step=9": (
-        "the training set has 8 usable examples, fewer than rollout.prompts_per_step=9; lower that to 8 or add data"
-    ),
+    "rollout.group_sise=4": ("'rollout.group_sise'", "the override 'rollout.group_sise=4'", "'rollout.group_size'?"),
+    "lerning_rate=1": ("'lerning_rate'", "the override 'lerning_rate=1'"),
+    "rollout.group_size=four": ("'rollout.group_size'", "override 'rollout.group_size=four'", "whole number"),
+    "optimizer.lr=0": ("'optimizer.lr'", "the override 'optimizer.lr=0'", "more than 0"),
+    "algorithm=grop": ("algorithm", "'grop'", "grpo"),
+    "algorithm={name: grpo, betta: 1}": ("'algorithm.betta'", "did you mean 'algorithm.beta'?"),
+    "reward=wre": ("reward", "'wre'", "did you mean 'wer'?"),
+    "reward=gone.py:f": ("gone.py", "no file"),
+    "task=ars": ("task", "ars", "did you mean", "asr"),
+    "model=builtin:stduent": ("'stduent'", "builtin:student"),
+    "model=nowhere": ("'nowhere'", "no folder", "no run in "),
+    "data.train=builtin:digits-noise": ("'digits-noise'", "digits-train"),
+    "data.train=gone.jsonl": ("gone.jsonl", "No such file or directory"),
+    "data.train=null": ("no training data", "--data", "data.train=builtin:commands-train"),
+    "rollout.prompts_per_step=9": ("8 usable examples", "rollout.prompts_per_step=9"),
 }
+"""What the error names: the key and its place, the cause, the nearest name or the remedy."""
 
 
 @pytest.mark.parametrize("override", REFUSED_RECIPES)
 def test_a_wrong_recipe_is_refused(cli, recipe, tmp_path, override):
     refused = cli("train", *recipe, f"output={tmp_path}/runs", override, "--json")
-    assert_refused(refused, REFUSED_RECIPES[override])
+    assert_refused(refused, *REFUSED_RECIPES[override])
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_wrong_key_in_a_recipe_file_is_named_with_the_file(cli, tmp_path):
     (tmp_path / "recipe.yaml").write_text("rollout:\n  temprature: 0.7\n")
     refused = cli("train", tmp_path / "recipe.yaml")
-    assert_refused(
-        refused,
-        f"unknown key 'rollout.temprature' in {tmp_path}/recipe.yaml; did you mean 'rollout.temperature'?",
-    )
+    assert_refused(refused, "'rollout.temprature'", tmp_path / "recipe.yaml", "did you mean 'rollout.temperature'?")
 
 
 def test_malformed_yaml_is_placed(cli, tmp_path):
     (tmp_path / "recipe.yaml").write_text("rollout:\n  group_size: [4\n")
-    assert_refused(
-        cli("train", tmp_path / "recipe.yaml"), f"malformed YAML in {tmp_path}/recipe.yaml, line 3, column 1"
-    )
+    assert_refused(cli("train", tmp_path / "recipe.yaml"), "YAML", f"{tmp_path}/recipe.yaml, line 3, column 1")
 
 
 def test_what_is_neither_recipe_nor_override_is_named(cli):
-    assert_refused(cli("train", "a=1", "recipe.yaml"), "'recipe.yaml' is neither the recipe (which comes first) nor")
+    assert_refused(cli("train", "a=1", "recipe.yaml"), "'recipe.yaml'", "first")
 
 
 def test_a_run_folder_that_cannot_be_made_is_named(cli, recipe, tmp_path):
     (tmp_path / "file").touch()
     output = tmp_path / "file" / "runs"
     refused = cli("train", *recipe, "eval.before=false", f"output={output}")
-    assert_refused(refused, f"cannot make a run folder in {output}: Not a directory; set output=FOLDER to one that can")
+    assert_refused(refused, output, "Not a directory", "output=FOLDER")
 
 
 def test_output_that_cannot_be_written_is_refused_before_the_work(cli, speech, tmp_path):
@@ -180,35 +175,34 @@ def test_output_that_cannot_be_written_is_refused_before_the_work(cli, speech, t
     place = tmp_path / "file" / "results"
     data = speech / "dev.jsonl"
     refused = cli("eval", "builtin:student", "--data", data, "--output", place)
-    assert_refused(refused, f"cannot write {place}: Not a directory")
+    assert_refused(refused, place, "Not a directory")
     refused = cli("transcribe", "builtin:student", "--input", data, "--output", place / "texts.jsonl")
-    assert_refused(refused, f"cannot write {place}/texts.jsonl: ")
+    assert_refused(refused, "cannot write", place / "texts.jsonl")
 
 
 def test_two_sets_of_one_name_are_refused(cli, recipe, speech, tmp_path):
     (tmp_path / "dev.jsonl").write_text((speech / "dev.jsonl").read_text())
     both = [speech / "dev.jsonl", tmp_path / "dev.jsonl"]
-    message = f"{both[0]} and {both[1]} would both be reported as 'dev'; rename one of the files"
-    assert_refused(cli("eval", "builtin:student", "--data", both[0], "--data", both[1]), message)
-    assert_refused(cli("train", *recipe, f"data.eval=[{both[0]}, {both[1]}]"), message)
+    named = (*both, "'dev'", "rename")
+    assert_refused(cli("eval", "builtin:student", "--data", both[0], "--data", both[1]), *named)
+    assert_refused(cli("train", *recipe, f"data.eval=[{both[0]}, {both[1]}]"), *named)
 
 
 def test_a_mistyped_model_is_refused_without_asking_the_network(cli, trained, speech):
     runs = trained.run.path.parent
     mistyped = trained.run.id.replace("shared", "share")
     refused = cli("eval", f"{mistyped}@12", "--data", speech / "dev.jsonl", "--runs", runs)
-    assert_refused(refused, f"no model '{mistyped}@12': no folder, no run in {runs} and no hub id (OWNER/NAME)")
-    assert f"did you mean '{trained.run.id}'?" in refused.err
+    assert_refused(refused, f"'{mistyped}@12'", runs, f"did you mean '{trained.run.id}'?")
     refused = cli("eval", f"{trained.run.id}@5", "--data", speech / "dev.jsonl", "--runs", runs)
-    assert_refused(refused, "has no checkpoint of step 5; it has those of 12, 16")
+    assert_refused(refused, trained.run.id, "step 5", "12, 16")
 
 
 def test_a_folder_without_a_model_is_refused(cli, speech):
-    assert_refused(cli("eval", speech, "--data", speech / "dev.jsonl"), f"cannot load model '{speech}': ")
+    assert_refused(cli("eval", speech, "--data", speech / "dev.jsonl"), "cannot load", speech)
 
 
 def test_transcribe_needs_one_kind_of_input(cli):
-    assert_refused(cli("transcribe", "builtin:student"), "give audio files, or --input F.jsonl, one of the two")
+    assert_refused(cli("transcribe", "builtin:student"), "audio files", "--input")
 
 
 @pytest.fixture(scope="module")
@@ -277,4 +271,4 @@ def test_transcribe_skips_on_request_and_counts(cli, odd_speech, tmp_path):
 def test_all_rows_bad_is_an_error_even_when_skipping(cli, recipe, tmp_path):
     data = write_rows(tmp_path / "data.jsonl", [{"id": "x", "audio": "gone.wav", "text": "one"}])
     refused = cli("train", *recipe, f"data.train={data}", "data.on_bad_audio=skip")
-    assert_refused(refused, "No example is left; correct the data")
+    assert_refused(refused, data, "example x", "gone.wav", "correct")
