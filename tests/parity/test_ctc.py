@@ -17,6 +17,7 @@ from antiphon.evaluate.decode import decoder
 from antiphon.models.ctc import CTC, FramePrefix, frame_uniforms
 from antiphon.models.policy import Sampling
 from antiphon.models.text_lm import TextLM
+from antiphon.rollout.engines.in_process import InProcessEngine
 from antiphon.types import Prompt
 
 SECONDS = (0.41, 0.2, 0.3234)
@@ -139,11 +140,13 @@ def test_a_model_of_another_family_is_refused(group_norm):
 
 
 def test_evaluation_searches_with_a_beam_where_it_is_asked_to(group_norm):
-    prompts = noise_prompts([*SECONDS, *SECONDS])
+    prompts, engine = noise_prompts([*SECONDS, *SECONDS]), InProcessEngine(group_norm)
     with torch.no_grad():
         best = group_norm.beam(group_norm.encode(prompts), 16)
-    assert [one.text for one in decoder(group_norm, batch_size=4, beam=16)(prompts, 8)] == [one.text for one in best]
-    greedy = decoder(group_norm, batch_size=4)(prompts, 8)
+    assert [one.text for one in decoder(group_norm, engine, batch_size=4, beam=16)(prompts, 8)] == [
+        one.text for one in best
+    ]
+    greedy = decoder(group_norm, engine, batch_size=4)(prompts, 8)
     assert sum(one.logprobs[0] for one in best) > sum(one.logprobs[0] for one in greedy)
     with pytest.raises(ModelError, match="beam search is for CTC models, and Qwen3ForCausalLM is none"):
-        decoder(TextLM(tiny_text.tiny("qwen3"), tiny_audio.bytes_tokenizer()), batch_size=4, beam=2)
+        decoder(TextLM(tiny_text.tiny("qwen3"), tiny_audio.bytes_tokenizer()), engine, batch_size=4, beam=2)
