@@ -177,11 +177,11 @@ def measure(model: str, config: Config, speech: Mapping[str, Path]) -> dict[str,
     for name in TEST_SETS:
         examples, prompt = _test_set(str(speech[name]), policy.rate)
         _, rows = evaluate(policy, decode, examples, prompt, config.rollout.max_new_tokens)
-        rows = sorted(rows, key=lambda row: row.id)
+        rows = sorted(rows, key=lambda row: row["id"])
         found[name] = {
-            "errors": [row.wer_errors for row in rows],
-            "words": [row.ref_words for row in rows],
-            "speakers": [row.speaker for row in rows],
+            "errors": [row["wer_errors"] for row in rows],
+            "words": [row["ref_words"] for row in rows],
+            "speakers": [row["speaker"] for row in rows],
         }
     return found
 

@@ -50,4 +50,4 @@ def noise(name: str, seconds: float, context: str = "") -> Prompt:
     """A clip of noise, the same one for a name at each call, in whole frames of 10 ms."""
     rng = np.random.default_rng(list(name.encode()))
     samples = round(seconds * 100) * RATE // 100
-    return Prompt(name, "asr", (0.1 * rng.standard_normal(samples)).astype(np.float32), RATE, context=context)
+    return Prompt(name, (0.1 * rng.standard_normal(samples)).astype(np.float32), RATE, context=context)

@@ -160,11 +160,11 @@ async def worker(arguments: argparse.Namespace) -> AsyncIterator[Transcribe]:
     own, clips = Worker(policy), waveforms(arguments.clips)
 
     async def transcribe(client: int, clip: int) -> str:
-        prompt = Prompt("the recording", "asr", clips[clip], RATE, INSTRUCTION)
+        prompt = Prompt("the recording", clips[clip], RATE, INSTRUCTION)
         job = Job(Question(prompt), [Row(Sampling(0.0, 256))])
         own.submit(job)
         (completion,) = await job.answered()
-        return policy.answer(completion.text)
+        return policy.render(completion).text
 
     yield transcribe
     await asyncio.to_thread(own.stop)

@@ -38,7 +38,7 @@ from antiphon.models.text_lm import TextLM
 from antiphon.rewards.sample import Sample, Scored
 from antiphon.rollout.collect import Collector
 from antiphon.rollout.engines.in_process import InProcessEngine
-from antiphon.tasks.text import prompt
+from antiphon.tasks.text import task
 from antiphon.train.objectives import load_objectives
 from antiphon.train.trainer import Trainer
 from antiphon.types import Example, Reward
@@ -129,8 +129,9 @@ class Ours:
         objectives = load_objectives(config.algorithm)
         examples = [Example(str(i), "text", None, "", columns={"prompt": one}) for i, one in enumerate(requests(work))]
         self.collector = Collector(
-            stream=PromptStream(examples, work.prompts, 0, lambda example: prompt(example, None, 0)),
+            stream=PromptStream(examples, work.prompts, 0, lambda example: task.prompt(example, None, 0)),
             policy=self.policy,
+            task=task,
             engine=(engine := InProcessEngine(self.policy)),
             source=engine,
             reward=EvenWords(),

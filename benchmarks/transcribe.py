@@ -73,7 +73,7 @@ def spoken(name: str, seconds: float) -> Prompt:
     while sum(map(len, waves)) + len(following := examples[next(order)].clip.load(RATE)) <= seconds * RATE:
         waves.append(following)
     waveform = np.concatenate(waves)
-    return Prompt(name, "asr", waveform[: len(waveform) // 160 * 160], RATE)
+    return Prompt(name, waveform[: len(waveform) // 160 * 160], RATE)
 
 
 class Transcription:

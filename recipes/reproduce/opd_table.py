@@ -187,7 +187,7 @@ def evaluate_builtin(folder: Path, model: str, size: Size) -> dict[str, Rows]:
         for name in missing:
             examples, _ = load_set(SETS[name], config, size.test)
             summary, rows = evaluate(policy, decode, examples, prompt, 24)
-            evals.save_eval(folder, name, 0, summary, [row.to_row() for row in rows])
+            evals.save_eval(folder, name, 0, summary, rows)
     return {name: evals.read_rows(folder, name, 0) for name in SETS}
 
 

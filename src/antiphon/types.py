@@ -1,6 +1,7 @@
 """The values that flow through the loop. This module imports nothing of ours.
 
-    data ──Example──▶ task.prompt ──Prompt──▶ engine.rollout ──Group of Completions──▶ rewards ──▶ algorithm
+    data ──Example──▶ task.prompt ──Prompt──▶ engine.rollout ──Completion──▶ policy.render ──Answer──▶ task.read
+        ──Group──▶ rewards ──▶ algorithm
 
 Dimension legend used across the package: P prompts (distinct), G completions per prompt, N = P·G completions,
 L prompt tokens, T completion tokens (positions), K ids of a position (1 for text), V vocabulary.
@@ -57,7 +58,6 @@ class Prompt:
     """What the model is asked, before any model-specific formatting."""
 
     id: str
-    task: str
     waveform: np.ndarray | None
     """Mono float32 [samples] at `rate`."""
     rate: Hertz
@@ -67,6 +67,8 @@ class Prompt:
     """System prompt: hot words, domain, style."""
     language: str | None = None
     """Language to force; None lets the model find it."""
+    transcribe: bool = False
+    """Whether it asks for a transcript, for which some models have a mode or a request of their own."""
     absent_samples: int = 0
     """The length of a waveform that stayed behind, with the rank that heard it."""
 
@@ -108,6 +110,45 @@ class Completion:
 
 
 @dataclass(frozen=True)
+class Text:
+    """An answer in words."""
+
+    text: str
+    """Without the model's own framing."""
+    language: str | None = None
+    """As the model named it, where it names one."""
+    reasoning: str = ""
+    """What a reasoning model thought before it answered."""
+
+    @property
+    def empty(self) -> bool:
+        return not self.text.strip()
+
+
+@dataclass(frozen=True)
+class Audio:
+    """An answer to be heard."""
+
+    waveform: np.ndarray
+    """Mono float32 [samples]."""
+    rate: Hertz
+
+    @property
+    def empty(self) -> bool:
+        return len(self.waveform) == 0
+
+    @property
+    def seconds(self) -> Seconds:
+        return len(self.waveform) / self.rate
+
+
+Answer = Text | Audio
+"""What a completion says, as the policy that sampled it renders it."""
+Content = str | Audio
+"""What a task reads of an answer, which is what is measured: the transcript, the label, the sound."""
+
+
+@dataclass(frozen=True)
 class Reward:
     """What one completion earned."""
 
@@ -122,11 +163,18 @@ class Group:
     example: Example
     prompt: Prompt
     completions: list[Completion]
-    answers: list[str] = field(default_factory=list)
-    """Each completion's text as the task reads it (for ASR the transcript alone)."""
+    answers: list[Answer] = field(default_factory=list)
+    """Each completion as the policy renders it."""
+    contents: list[Content] = field(default_factory=list)
+    """What the task reads of each answer (for ASR the transcript alone)."""
     rewards: list[Reward | None] = field(default_factory=list)
     """None for a completion whose reward failed and was dropped: it counts nowhere."""
     greedy_reward: Reward | None = None
     """Of the greedy answer, where the algorithm compares with it."""
     place: int = 0
     """Where it stands among the groups of the step, those of all ranks together."""
+
+    @property
+    def texts(self) -> list[str]:
+        """The words of each answer; none of one that is audio."""
+        return [answer.text if isinstance(answer, Text) else "" for answer in self.answers]

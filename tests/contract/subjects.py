@@ -286,7 +286,7 @@ class Label(Clip):
     """A classifier: the completion is a label."""
 
     def __init__(self, model: Any, extractor: Any) -> None:
-        super().__init__(Classifier(audible(model), extractor), noise_prompts(SHORT_SECONDS, task="classify"))
+        super().__init__(Classifier(audible(model), extractor), noise_prompts(SHORT_SECONDS))
         if getattr(model.config, "use_weighted_layer_sum", False):  # which reads the last layer before its norm
             self.idle = (*self.idle, "encoder.layer_norm.")
 

@@ -26,7 +26,7 @@ def policy():
 @pytest.fixture(scope="module")
 def prompts(policy):
     examples = builtin_set("commands-noisy")[: len(SAMPLINGS)]
-    return [asr.prompt(example, example.clip.load(policy.rate), policy.rate) for example in examples]
+    return [asr.task.prompt(example, example.clip.load(policy.rate), policy.rate) for example in examples]
 
 
 @pytest.fixture(params=[None, False], ids=["prompts once", "whole pasts"])

@@ -164,7 +164,7 @@ def test_a_few_steps_of_grpo_raise_a_simple_reward(subject):
         groups = []
         for prompt, row in zip(prompts, engine.rollout(prompts, 16, Sampling(1.0, 6), seed=0, step=step), strict=True):
             even = [Reward(np.mean([token % 2 == 0 for token in one.token_ids] or [0])) for one in row]
-            groups.append(Group(Example(prompt.id, prompt.task, None, ""), prompt, row, rewards=even))
+            groups.append(Group(Example(prompt.id, "asr", None, ""), prompt, row, rewards=even))
         means.append(np.mean([reward.value for group in groups for reward in group.rewards]))
         _, metrics = trainer.step(groups, step)
         assert metrics.get("engine_difference_max", 0.0) <= 1e-4

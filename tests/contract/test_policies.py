@@ -21,7 +21,7 @@ def policy(request):
 @pytest.fixture(scope="module")
 def prompts(policy):
     examples = builtin_set("commands-noisy")[:5]
-    return [asr.prompt(example, example.clip.load(policy.rate), policy.rate) for example in examples]
+    return [asr.task.prompt(example, example.clip.load(policy.rate), policy.rate) for example in examples]
 
 
 def test_it_is_in_eval_mode(policy):

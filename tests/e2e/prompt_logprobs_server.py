@@ -56,7 +56,7 @@ def score(policy: Any, request: dict[str, Any]) -> dict[str, Any]:
     user, assistant = request["messages"][-2:]
     (audio,) = [part["input_audio"]["data"] for part in user["content"] if part["type"] == "input_audio"]
     waveform, rate = soundfile.read(io.BytesIO(base64.b64decode(audio)), dtype="float32")
-    prompt = Prompt("asked", "asr", waveform, rate)
+    prompt = Prompt("asked", waveform, rate)
     closing = "" if request["continue_final_message"] else "<|im_end|>\n"
     ids = policy.tokenizer(assistant["content"] + closing, add_special_tokens=False)["input_ids"]
     before = policy.prepare(prompt)["input_ids"].tolist()

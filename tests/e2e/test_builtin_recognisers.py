@@ -73,8 +73,8 @@ def test_transformers_alone_hears_what_the_policy_hears(name):
     for example in builtin_set("commands-clean")[:3]:
         assert example.clip is not None
         waveform = example.clip.load(16000)
-        (completion,) = InProcessEngine(policy).greedy([asr.prompt(example, waveform, 16000)], 32)
-        assert policy.answer(completion.text) == heard_by_transformers_alone(name, waveform) != ""
+        (completion,) = InProcessEngine(policy).greedy([asr.task.prompt(example, waveform, 16000)], 32)
+        assert policy.render(completion).text == heard_by_transformers_alone(name, waveform) != ""
 
 
 @pytest.mark.parametrize("name", LIMITS)

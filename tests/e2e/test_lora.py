@@ -38,7 +38,9 @@ def load(spec: object) -> AudioPrefixLM:
 def scores(policy: Policy) -> torch.Tensor:
     """Log-probabilities of fixed answers to fixed clips."""
     examples = builtin_set("digits-clean")[:2]
-    prompts = [asr.prompt(example, example.clip.load(policy.rate), policy.rate) for example in examples if example.clip]
+    prompts = [
+        asr.task.prompt(example, example.clip.load(policy.rate), policy.rate) for example in examples if example.clip
+    ]
     tokens = torch.arange(20, 40).view(4, 5)
     return policy.logprobs(policy.encode(prompts), tokens, torch.ones(4, 5), 1.0)
 

@@ -191,7 +191,7 @@ def test_what_is_said_to_a_server():
     example = builtin_set("digits-clean")[0]
     model = RemoteModel(scripted(answer), "mine", 1)
     (portion,) = model.portions([example], load_config(flags={"language": "en", "context": "digits"}))
-    assert [one.text for one in portion.transcripts] == ["yes"]
+    assert [one.answer.text for one in portion.transcripts] == ["yes"]
     parts = dict(part.split("\r\n\r\n", 1) for part in bodies[0].split("--" + bodies[0][2:34]) if "\r\n\r\n" in part)
     fields = {head.split('name="')[1].split('"')[0]: value.strip() for head, value in parts.items()}
     assert {key: fields[key] for key in ("model", "language", "prompt", "temperature")} == {

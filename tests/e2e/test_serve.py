@@ -83,9 +83,9 @@ def student():
 def clips(student) -> list[tuple[np.ndarray, str]]:
     """Six clips, and what the model makes of each by itself."""
     waveforms = [one.clip.load(RATE) for one in builtin_set("digits-clean")[:6] if one.clip]
-    prompts = [Prompt(str(i), "asr", one, RATE, INSTRUCTION) for i, one in enumerate(waveforms)]
+    prompts = [Prompt(str(i), one, RATE, INSTRUCTION) for i, one in enumerate(waveforms)]
     heard = [InProcessEngine(student).greedy([prompt], 256)[0] for prompt in prompts]
-    return [(one, student.answer(found.text)) for one, found in zip(waveforms, heard, strict=True)]
+    return [(one, student.render(found).text) for one, found in zip(waveforms, heard, strict=True)]
 
 
 def audio(waveform: np.ndarray) -> bytes:
@@ -199,7 +199,7 @@ def test_a_conversation_in_writing(reader):
 def test_the_server_is_a_teacher(recogniser, clips, student):
     """Its log-probabilities of an answer, by vLLM's way of telling them, are the model's."""
     waveform, text = clips[0]
-    prompt = Prompt("a", "asr", waveform, RATE)
+    prompt = Prompt("a", waveform, RATE)
     said = f"language English<asr_text>{text}"
     server = Server(TeacherConfig(url=f"{recogniser.url}/v1", top_k=5))
     (places,) = server.ask([Question(prompt, said, True)])
@@ -263,7 +263,7 @@ def test_what_operators_see(cli, recogniser):
 
 def test_sampling_at_temperature_zero_is_what_the_engine_does(reader, tmp_path):
     policy = load_policy(str(save_text_model(tmp_path)), torch.device("cpu"), torch.float32)
-    prompt = Prompt("a", "text", None, 0, "Why?")
+    prompt = Prompt("a", None, 0, "Why?")
     (completion,) = policy.sample(policy.encode([prompt]), 1, Sampling(0.0, 16))[0]
     answer = reader.openai.chat.completions.create(
         model="reader", messages=[{"role": "user", "content": "Why?"}], temperature=0, max_tokens=16

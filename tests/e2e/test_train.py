@@ -166,7 +166,7 @@ def test_rollouts_point_to_the_clips_that_were_heard(trained, speech):
 def test_logged_logprobs_are_those_of_the_model_that_sampled(trained, speech):
     policy = load_policy("builtin:student", resolve_device("cpu"), torch.float32)
     row = rollouts(trained.run, 1)[5]
-    prompt = Prompt(row["example_id"], "asr", read_audio(speech / f"{row['example_id']}.wav", 16000), 16000)
+    prompt = Prompt(row["example_id"], read_audio(speech / f"{row['example_id']}.wav", 16000), 16000)
     tokens = torch.tensor([row["token_ids"]])
     with torch.no_grad():
         values = policy.logprobs(policy.encode([prompt]), tokens, torch.ones_like(tokens, dtype=torch.float), 1.0)
@@ -185,7 +185,7 @@ def test_a_checkpoint_is_a_model_for_transformers(trained, speech):
         ids = model.generate(**request, max_new_tokens=16, do_sample=False)[0, request["input_ids"].shape[1] :]
 
     policy = load_policy(str(trained.checkpoint), resolve_device("cpu"), torch.float32)
-    prompt = Prompt("one", "asr", clip, 16000)
+    prompt = Prompt("one", clip, 16000)
     with torch.no_grad():
         [[completion]] = policy.sample(policy.encode([prompt]), 1, Sampling(0.0, 16))
     assert list(completion.token_ids) == ids.tolist()

@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 from conftest import write_rows
+from measured import measured, summarised
 
 from antiphon.audio.decode import read_audio
 from antiphon.cli import output
 from antiphon.data.corpora.sets import builtin_set
-from antiphon.evaluate.metrics import measure, summarise
 
 FORMATS = (("wav", 8000), ("flac", 44100), ("ogg", 48000), ("mp3", 22050), ("wav", 96000), ("flac", 16000))
 ROW_COLUMNS = ("ref_text", "pred_text", "ref_clean", "pred_clean", "wer_errors", "cer_errors", "ref_words", "ref_chars")
@@ -46,10 +46,10 @@ def test_files_of_every_format_and_rate_are_recognised(cli, recordings):
     assert payload["model"] == "builtin:student"
     assert [row["audio"] for row in payload["results"]] == [str(file) for file in files]
     scored = [
-        measure(str(number), builtin_set("digits-clean")[number].text, row["pred_text"])
+        measured(str(number), builtin_set("digits-clean")[number].text, row["pred_text"])
         for number, row in enumerate(payload["results"])
     ]
-    assert summarise(scored)["wer"] < 0.25, scored
+    assert summarised(scored)["wer"] < 0.25, scored
     for number, row in enumerate(payload["results"]):
         whole = len(read_audio(files[number], 16000)) / 16000
         assert row["seconds"] == pytest.approx(whole)

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import soundfile
 from browser import chromium, microphone, needs_chromium, shoot
+from measured import measured
 from playwright.sync_api import Browser, Page, expect
 from serving import say, served, text_policy
 
 from antiphon.client.port import free_port
 from antiphon.data.corpora.sets import builtin_set
-from antiphon.evaluate.metrics import measure
 from antiphon.text.alignment import align
 
 pytestmark = [pytest.mark.browser, needs_chromium]
@@ -141,12 +141,14 @@ def test_a_recording_is_transcribed_by_both_models_and_compared_with_what_was_sa
 
     page.fill("#reference", errands.text)
     for model, text in zip(MODELS, texts, strict=True):
-        column, wanted = window.column(model), measure("a", errands.text, text, language="English")
-        expect(column.locator(".score strong")).to_have_text(f"WER {100 * wanted.wer_errors / wanted.ref_words:.1f}%")
-        counts = f"{wanted.sub} wrong, {wanted.del_} missed, {wanted.ins} added, of {wanted.ref_words} words"
+        column, wanted = window.column(model), measured("a", errands.text, text, language="English")
+        rate = 100 * wanted["wer_errors"] / wanted["ref_words"]
+        expect(column.locator(".score strong")).to_have_text(f"WER {rate:.1f}%")
+        parts = {"wrong": "sub", "missed": "del", "added": "ins"}
+        counts = ", ".join(f"{wanted[key]} {word}" for word, key in parts.items()) + f", of {wanted['ref_words']} words"
         expect(column.locator(".score")).to_contain_text(counts)
-        assert column.locator(".diff del").count() == wanted.sub + wanted.del_
-        assert column.locator(".diff ins").count() == wanted.sub + wanted.ins
+        assert column.locator(".diff del").count() == wanted["sub"] + wanted["del"]
+        assert column.locator(".diff ins").count() == wanted["sub"] + wanted["ins"]
     assert window.column(MODELS[0]).locator(".diff del").count() > 0
     page.mouse.move(0, 0)
     page.locator("#reference").blur()

@@ -12,11 +12,11 @@ from torch import Tensor
 from antiphon.types import Prompt
 
 
-def noise_prompts(seconds: Sequence[float], rate: int = 16000, task: str = "asr") -> list[Prompt]:
+def noise_prompts(seconds: Sequence[float], rate: int = 16000) -> list[Prompt]:
     """Prompts of white noise, one a duration."""
     rng = np.random.default_rng(0)
     waveforms = [0.1 * rng.standard_normal(round(s * rate)).astype(np.float32) for s in seconds]
-    return [Prompt(f"p{i}", task, waveform, rate) for i, waveform in enumerate(waveforms)]
+    return [Prompt(f"p{i}", waveform, rate, transcribe=True) for i, waveform in enumerate(waveforms)]
 
 
 def audible(model: Any) -> Any:

@@ -12,7 +12,7 @@ from antiphon.errors import ModelError
 from antiphon.models.audio_families import FAMILIES
 from antiphon.models.audio_lm import AudioPrefixLM
 from antiphon.models.load import load_policy
-from antiphon.types import Prompt
+from antiphon.types import Prompt, Text
 
 SECONDS = (1.37, 0.61, 2.903)
 ARCHITECTURES = (
@@ -132,11 +132,11 @@ def test_a_template_that_loses_the_placeholder_or_the_context_is_refused(prompts
 
 
 def test_framing_is_stripped_from_answers():
-    flamingo, qwen = FAMILIES["audioflamingo3"].answer, FAMILIES["qwen3_asr"].answer
-    assert flamingo('The spoken content of the audio is "it is late. Go".') == "it is late. Go"
-    assert flamingo("The transcription of the audio is: hello") == "hello"
-    assert flamingo("  The audio is late. ") == "The audio is late."
-    assert qwen("language English<asr_text> hello ") == "hello"
+    flamingo, qwen = FAMILIES["audioflamingo3"].render, FAMILIES["qwen3_asr"].render
+    assert flamingo('The spoken content of the audio is "it is late. Go".').text == "it is late. Go"
+    assert flamingo("The transcription of the audio is: hello").text == "hello"
+    assert flamingo("  The audio is late. ").text == "The audio is late."
+    assert qwen("language English<asr_text> hello ") == Text("hello", "English")
 
 
 def test_a_model_of_another_family_is_refused():

@@ -28,7 +28,7 @@ def policy(request) -> Classifier:
 
 @pytest.fixture(scope="module")
 def prompts() -> list[Prompt]:
-    return noise_prompts(SECONDS, task="classify")
+    return noise_prompts(SECONDS)
 
 
 def their_scores(policy: Classifier, prompt: Prompt, temperature: float = 1.0) -> torch.Tensor:

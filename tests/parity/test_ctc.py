@@ -117,12 +117,12 @@ def test_special_tokens_are_blocked_but_not_blank_and_boundary(policy):
 def test_unusable_prompts_are_named(policy):
     waveform = np.zeros(16000, np.float32)
     with pytest.raises(ModelError, match=r"'a' has no audio"):
-        policy.encode([Prompt("a", "asr", None, 16000)])
+        policy.encode([Prompt("a", None, 16000)])
     with pytest.raises(ModelError, match=r"'a' has a context"):
-        policy.encode([Prompt("a", "asr", waveform, 16000, context="names: Ada")])
+        policy.encode([Prompt("a", waveform, 16000, context="names: Ada")])
     for samples in (100, 399):
         with pytest.raises(ModelError, match=r"'a' is 0\.0\d\d s long, too short"):
-            policy.encode([Prompt("a", "asr", waveform[:samples], 16000)])
+            policy.encode([Prompt("a", waveform[:samples], 16000)])
 
 
 def test_divergence_is_said(group_norm):

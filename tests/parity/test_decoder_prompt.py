@@ -126,7 +126,7 @@ ERRORS = {
 @pytest.mark.parametrize("name", ERRORS)
 def test_what_a_model_cannot_be_asked_is_refused_by_name(name):
     build, changes, message = ERRORS[name]
-    prompt = replace(Prompt("p7", "asr", SILENCE, 16000, language="en"), **changes)
+    prompt = replace(Prompt("p7", SILENCE, 16000, language="en"), **changes)
     with pytest.raises(ModelError, match=message) as error:
         build().encode([prompt])
     assert "'p7'" in str(error.value)

@@ -43,7 +43,7 @@ def test_what_does_not_follow_the_form_is_refused(folder, tmp_path):
     path.symlink_to(folder)
     policy = load_policy(str(path), torch.device("cpu"), torch.float32, trust_remote_code=True)
     with pytest.raises(ModelError, match="'silent' has no audio"):
-        policy.encode([Prompt("silent", "asr", None, 16000)])
+        policy.encode([Prompt("silent", None, 16000)])
     policy.model.config.head_factor = 2.0
     with pytest.raises(ModelError, match="are not its output layer over its last hidden state"):
         policy.encode(noise_prompts(SECONDS))

@@ -14,7 +14,7 @@ from antiphon.data.stats import stats
 from antiphon.errors import ConfigError, ModelError
 from antiphon.models.text_lm import TextLM
 from antiphon.tasks.load import prompter
-from antiphon.types import Prompt
+from antiphon.types import Completion, Prompt
 
 
 def examples_of(path, **options):
@@ -28,7 +28,7 @@ def test_bf16_weights_are_accepted():
 
 def test_the_prompt_takes_the_chat_template_and_the_context_is_the_system_prompt():
     policy = TextLM(tiny("llama"), bytes_tokenizer(CHAT))
-    ids = policy.prepare(Prompt("a", "text", None, 0, instruction="Why?", context="Be brief."))
+    ids = policy.prepare(Prompt("a", None, 0, instruction="Why?", context="Be brief."))
     assert policy.tokenizer.decode(ids) == (
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
     )
@@ -36,8 +36,8 @@ def test_the_prompt_takes_the_chat_template_and_the_context_is_the_system_prompt
 
 def test_without_a_chat_template_the_prompt_is_the_text_itself():
     policy = TextLM(tiny("llama"), bytes_tokenizer(None))
-    plain = policy.prepare(Prompt("a", "text", None, 0, instruction="Why?"))
-    with_context = policy.prepare(Prompt("a", "text", None, 0, instruction="Why?", context="Be brief."))
+    plain = policy.prepare(Prompt("a", None, 0, instruction="Why?"))
+    with_context = policy.prepare(Prompt("a", None, 0, instruction="Why?", context="Be brief."))
     assert policy.tokenizer.decode(plain) == "Why?"
     assert policy.tokenizer.decode(with_context) == "Be brief.\nWhy?"
 
@@ -45,11 +45,11 @@ def test_without_a_chat_template_the_prompt_is_the_text_itself():
 def test_prompts_that_it_cannot_read_are_named():
     policy = TextLM(tiny("llama"), bytes_tokenizer(None))
     with pytest.raises(ModelError, match="'a' has audio, which a text model cannot hear"):
-        policy.encode([Prompt("a", "asr", torch.zeros(160).numpy(), 16000)])
+        policy.encode([Prompt("a", torch.zeros(160).numpy(), 16000)])
     with pytest.raises(ModelError, match="'b' takes 600 tokens and this model has 512 positions"):
-        policy.encode([Prompt("b", "text", None, 0, instruction="x" * 600)])
+        policy.encode([Prompt("b", None, 0, instruction="x" * 600)])
     with pytest.raises(ModelError, match="'c' is empty"):
-        policy.encode([Prompt("c", "text", None, 0)])
+        policy.encode([Prompt("c", None, 0)])
 
 
 def test_models_that_share_no_keys_and_values_are_refused():
@@ -74,7 +74,11 @@ def test_a_head_that_is_not_followed_is_refused(monkeypatch):
 
 
 def test_thoughts_are_no_part_of_an_answer():
-    answer = TextLM(tiny("llama"), bytes_tokenizer()).answer
+    policy = TextLM(tiny("llama"), bytes_tokenizer())
+
+    def answer(text: str) -> str:
+        return policy.render(Completion((), (), text, "stop")).text
+
     assert answer("<think>\nIt is late.\n</think>\n\nNight. ") == "Night."
     assert answer("so I say </think>yes") == "yes"
     assert answer("<think> on and on") == ""

@@ -32,4 +32,4 @@ def tiny(model_type: str) -> transformers.PreTrainedModel:
 
 
 def prompts() -> list[Prompt]:
-    return [Prompt(f"p{i}", "text", None, 0, instruction=text) for i, text in enumerate(TEXTS)]
+    return [Prompt(f"p{i}", None, 0, instruction=text) for i, text in enumerate(TEXTS)]

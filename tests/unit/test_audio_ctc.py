@@ -33,7 +33,7 @@ def policy(request):
 
 
 def prompts_of(examples, rate):
-    return [asr.prompt(one, one.clip.load(rate), rate) for one in examples]
+    return [asr.task.prompt(one, one.clip.load(rate), rate) for one in examples]
 
 
 def heard(policy, prompt):

@@ -15,7 +15,7 @@ FIELDS = ("tokens", "token_mask", "mask", "engine_logprobs", "old_logprobs")
 def group(name: str, *completions: tuple[int, ...]) -> Group:
     """Token ids by hand; the engine's log-probability of token 7 is −0.7."""
     made = [Completion(ids, tuple(-i / 10 for i in ids), "", "stop") for ids in completions]
-    return Group(Example(name, "asr", None, ""), Prompt(name, "asr", None, 16000), made)
+    return Group(Example(name, "asr", None, ""), Prompt(name, None, 16000), made)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_trimming_drops_the_columns_that_are_all_padding(batch: Batch):
 def labellings() -> Batch:
     """One prompt answered by two label sequences, of three labels and of none, each with one log-probability."""
     made = [Completion((7, 5, 2), (-1.5,), "", "stop"), Completion((), (-0.5,), "", "stop")]
-    one = Group(Example("a", "asr", None, ""), Prompt("a", "asr", None, 16000), made)
+    one = Group(Example("a", "asr", None, ""), Prompt("a", None, 16000), made)
     return replace(make_batch([one], CPU), old_logprobs=torch.zeros(2, 1))
 
 

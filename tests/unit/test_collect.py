@@ -8,7 +8,8 @@ import pytest
 from antiphon.algorithms.inputs import Needs
 from antiphon.models.policy import Sampling
 from antiphon.rollout.collect import Collector
-from antiphon.types import Completion, Example, Prompt, Reward
+from antiphon.tasks.load import find_task
+from antiphon.types import Completion, Example, Prompt, Reward, Text
 
 
 class Stream:
@@ -24,7 +25,7 @@ class Stream:
         return [Example(one, "asr", None, "one") for one in self.attempts[attempt] if one not in without]
 
     def prompts(self, step: int, attempt: int = 0, without=()) -> list[Prompt]:
-        return [Prompt(one.id, "asr", None, 16000) for one in self.examples(step, attempt, without)]
+        return [Prompt(one.id, None, 16000) for one in self.examples(step, attempt, without)]
 
 
 class Engine:
@@ -47,8 +48,9 @@ class Score:
 
 
 def collector(stream: Stream, **needs: Any) -> Collector:
-    policy: Any = SimpleNamespace(answer=lambda text: text)
+    policy: Any = SimpleNamespace(render=lambda completion: Text(completion.text))
     parts: Any = {"stream": stream, "policy": policy, "engine": Engine(), "source": Engine(), "reward": Score()}
+    parts["task"] = find_task("asr")
     return Collector(**parts, group_size=2, sampling=Sampling(1.0, 8), seed=0, needs=Needs(**needs))
 
 

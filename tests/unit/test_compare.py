@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from measured import measured, summarised
 
 from antiphon.errors import DataError
 from antiphon.evaluate.bootstrap import paired_bootstrap
 from antiphon.evaluate.compare import compare
 from antiphon.evaluate.mapsswe import matched_pairs
-from antiphon.evaluate.metrics import measure, summarise
 from antiphon.evaluate.results import Evaluation
 
 WORDS = ["red", "green", "blue", "black", "white", "pink", "grey", "brown"]
@@ -20,11 +20,11 @@ def evaluation(wrong: dict[str, list[int]], n: int = 40) -> Evaluation:
     rows, sets = {}, {}
     for name, missing in wrong.items():
         utterances = [
-            measure(str(i), " ".join(WORDS), " ".join(WORDS[missing[i % len(missing)] :]), language="en")
+            measured(str(i), " ".join(WORDS), " ".join(WORDS[missing[i % len(missing)] :]), language="en")
             for i in range(n)
         ]
-        rows[name] = [one.to_row() for one in utterances]
-        sets[name] = summarise(utterances) | {"normaliser": "default 2"}
+        rows[name] = utterances
+        sets[name] = summarised(utterances) | {"normaliser": "default 2"}
     return Evaluation("model", "digest", sets, rows)
 
 

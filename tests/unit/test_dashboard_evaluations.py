@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from dashboard_runs import WRONG, make_run, spoilt, well_formed
+from measured import measured, summarised
 
 from antiphon.dashboard import utterances
 from antiphon.dashboard.comparing import judge
 from antiphon.dashboard.read import evaluations
 from antiphon.dashboard.read.checkpoints import list_checkpoints
 from antiphon.errors import DataError, RunError
-from antiphon.evaluate.metrics import measure, summarise
 from antiphon.runs import RunFolder
 
 REFUSED = {
@@ -35,11 +35,11 @@ def run(tmp_path, monkeypatch) -> RunFolder:
 
 def evaluate(run: RunFolder, step: int, recognised: list[str]) -> None:
     said = ["one two three", "four five six", "seven eight nine", "one one one", "two two two", "three three three"]
-    measured = [
-        measure(f"u{place}", a, b, seconds=1.0) for place, (a, b) in enumerate(zip(said, recognised, strict=True))
+    found = [
+        measured(f"u{place}", a, b, seconds=1.0) for place, (a, b) in enumerate(zip(said, recognised, strict=True))
     ]
-    rows = [one.to_row() | {"audio": None} for one in measured]
-    run.save_eval("dev", step, summarise(measured) | {"normaliser": "default"}, rows)
+    rows = [one | {"audio": None} for one in found]
+    run.save_eval("dev", step, summarised(found) | {"normaliser": "default"}, rows)
 
 
 def write_evaluations(run: RunFolder) -> list[evaluations.Evaluated]:
@@ -51,7 +51,7 @@ def write_evaluations(run: RunFolder) -> list[evaluations.Evaluated]:
 
 def test_evaluations_are_listed_compared_and_paired(run):
     before, after = write_evaluations(run)
-    assert [(one.step, one.set, one.measure) for one in (before, after)] == [(0, "dev", "wer"), (4, "dev", "wer")]
+    assert [(one.step, one.set, one.column.key) for one in (before, after)] == [(0, "dev", "wer"), (4, "dev", "wer")]
     pairs = evaluations.paired(*(evaluations.read_rows(run.path, one.folder) for one in (before, after)))
     assert [pair.change for pair in pairs] == [-3, -3, -3, -3, -3, 1]
     (found,) = judge(run.path, [before], [after], "step 0", "step 4")

@@ -53,7 +53,8 @@ def test_a_row_says_what_a_run_does_and_what_it_measured(run):
     (row,) = list_rows(run.parent)
     assert (row.id, row.state, row.step, row.steps) == (run.name, "running", 4, 8)
     assert (row.model, row.algorithm) == ("builtin:student", "dapo")
-    assert (row.measure, row.best, row.last, row.reward) == ("wer", 0.25, 0.25, -0.25)
+    assert row.measure is not None
+    assert (row.measure.key, row.best, row.last, row.reward) == ("wer", 0.25, 0.25, -0.25)
     assert row.damage == ()
     assert row.live
 

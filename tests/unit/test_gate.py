@@ -25,7 +25,7 @@ def policy():
 
 @pytest.fixture(scope="module")
 def prompts(policy):
-    return [asr.prompt(one, one.clip.load(policy.rate), policy.rate) for one in builtin_set("digits-clean")[:3]]
+    return [asr.task.prompt(one, one.clip.load(policy.rate), policy.rate) for one in builtin_set("digits-clean")[:3]]
 
 
 @pytest.fixture

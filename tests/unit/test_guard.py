@@ -6,14 +6,15 @@ import itertools
 
 import numpy as np
 import pytest
+from measured import measured
 
 from antiphon.config import load_config
 from antiphon.errors import ConfigError
 from antiphon.evaluate.bootstrap import holm, worsening_p
 from antiphon.evaluate.groups import UNNAMED, by_group, group_names
 from antiphon.evaluate.guard import look
-from antiphon.evaluate.metrics import measure
 from antiphon.evaluate.watch import planned_looks
+from antiphon.tasks.load import find_task
 from antiphon.types import Example
 
 
@@ -159,8 +160,8 @@ def test_a_column_that_no_row_has_is_refused_with_the_nearest():
 
 
 def test_each_group_has_the_measures_of_a_set():
-    utterances = [measure(str(i), "one two", "one two" if i < 3 else "one") for i in range(5)]
-    groups = by_group(utterances, {str(i): "ab"[i >= 3] for i in range(5)})
+    utterances = [measured(str(i), "one two", "one two" if i < 3 else "one") for i in range(5)]
+    groups = by_group(find_task("asr"), utterances, {str(i): "ab"[i >= 3] for i in range(5)})
     assert list(groups) == ["a", "b"]
     assert [(one["wer"], one["n"], one["ref_words"]) for one in groups.values()] == [(0, 3, 6), (0.5, 2, 4)]
 

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 
 from antiphon.audio.decode import FileClip
-from antiphon.data.examples import KNOWN_TASKS
 from antiphon.data.rows import BadRow, ReadOptions
 from antiphon.data.source import read_set
 from antiphon.errors import ConfigError, DataError
+from antiphon.tasks.load import task_names
 
 
 def examples_of(path, **options):
     return read_set(path, ReadOptions(**options)).require_good().examples
 
 
-KNOWN = f"(known: {', '.join(sorted(KNOWN_TASKS))})"
+KNOWN = f"(known: {', '.join(sorted(task_names()))})"
 
 
 def write(folder: Path, *lines: str | dict) -> Path:
@@ -174,7 +174,7 @@ def test_tasks_are_the_callers(tmp_path: Path):
     path = write(tmp_path, row(task="classify"), row(id="b"))
     examples = examples_of(path, task="asr")
     assert [example.task for example in examples] == ["classify", "asr"]
-    with pytest.raises(ConfigError, match=r'unknown task "clasify"; did you mean "classify"\?'):
+    with pytest.raises(ConfigError, match=r"unknown task 'clasify' in 'task'; did you mean 'classify'"):
         examples_of(path, task="clasify")
 
 

@@ -6,7 +6,7 @@ import torch
 from antiphon.errors import RunError
 from antiphon.evaluate.kept import KeptTranscripts, clip_names, weights_digest
 from antiphon.evaluate.recognise import Portion, Transcript
-from antiphon.types import Example
+from antiphon.types import Example, Text
 
 SETUP = {"weights": "abc", "beam": None}
 
@@ -16,7 +16,7 @@ def asked(*ids: str, prompt: str = "what?") -> list[Example]:
 
 
 def heard(*ids: str, spent: float = 1.0) -> Portion:
-    return Portion(list(ids), [Transcript(f"said {id}", 2.0, "stop", None, "text") for id in ids], spent)
+    return Portion(list(ids), [Transcript(Text(f"said {id}"), 2.0, "stop", None) for id in ids], spent)
 
 
 def test_what_was_kept_is_there_again(tmp_path):
@@ -24,7 +24,7 @@ def test_what_was_kept_is_there_again(tmp_path):
     kept.add(heard("a", "b"), clip_names(asked("a", "b")), batch_size=4)
     again = KeptTranscripts(tmp_path / "new" / "dev.jsonl", SETUP)
     found = again.of(asked("a", "b", "c"))
-    assert found == {id: Transcript(f"said {id}", 2.0, "stop", None, "text") for id in ("a", "b")}
+    assert found == {id: Transcript(Text(f"said {id}"), 2.0, "stop", None) for id in ("a", "b")}
     assert again.of(asked("b")) == {"b": found["b"]}
 
 

@@ -46,7 +46,7 @@ def test_activations_are_what_autograd_keeps(memory_table):
         return tensor
 
     noise = np.random.default_rng(0).standard_normal((CLIPS, 10 * RATE)).astype(np.float32)
-    prompts = [Prompt(f"p{i}", "asr", 0.1 * clip, RATE) for i, clip in enumerate(noise)]
+    prompts = [Prompt(f"p{i}", 0.1 * clip, RATE) for i, clip in enumerate(noise)]
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         tokens = torch.full((CLIPS * GROUP, NEW_TOKENS), 5)
         policy.logprobs(policy.encode(prompts), tokens, torch.ones_like(tokens), 1.0)

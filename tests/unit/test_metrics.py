@@ -4,11 +4,13 @@ import random
 
 import jiwer
 import pytest
+from measured import measured, summarised
 
 from antiphon.errors import DataError
-from antiphon.evaluate.answers import confusions
 from antiphon.evaluate.bootstrap import bootstrap_ci
-from antiphon.evaluate.metrics import Utterance, main_measure, measure, summarise, worst_first
+from antiphon.tasks.labels import confusions
+from antiphon.tasks.summary import main_column
+from antiphon.tasks.task import Row, worst_first
 from antiphon.text.alignment import Errors, Op, align, char_errors, characters, count_errors, word_errors
 
 
@@ -59,9 +61,9 @@ def test_chinese_words_are_characters() -> None:
     ],
 )
 def test_each_language_is_counted_in_its_own_units(language, reference, heard, word, char) -> None:
-    row = measure("a", reference, heard, language=language)
-    assert (row.wer_errors, row.ref_words) == word
-    assert (row.cer_errors, row.ref_chars) == char
+    row = measured("a", reference, heard, language=language)
+    assert (row["wer_errors"], row["ref_words"]) == word
+    assert (row["cer_errors"], row["ref_chars"]) == char
 
 
 def test_characters_count_spaces_only_between_spaced_words() -> None:
@@ -98,17 +100,17 @@ def test_counting_units_of_any_kind() -> None:
     assert count_errors(["new york", "x"], ["new york"]) == Errors(deletions=1, hits=1)
 
 
-def corpus() -> list[Utterance]:
+def corpus() -> list[Row]:
     return [
-        measure("right", "One two three four", "one, two three four", seconds=2.0, language="en"),
-        measure("worst", "five six", "nine", seconds=1.0, language="en"),
-        measure("longer", "a b c d", "a b c d e", seconds=1.5, language="en"),
-        measure("silent", "", "", seconds=0.5, language="en"),
+        measured("right", "One two three four", "one, two three four", seconds=2.0, language="en"),
+        measured("worst", "five six", "nine", seconds=1.0, language="en"),
+        measured("longer", "a b c d", "a b c d e", seconds=1.5, language="en"),
+        measured("silent", "", "", seconds=0.5, language="en"),
     ]
 
 
 def test_a_row_holds_both_texts_and_their_counts() -> None:
-    assert measure("w", "Five six!", "nine", seconds=1.0, speaker="jo", language="en").to_row() == {
+    assert measured("w", "Five six!", "nine", seconds=1.0, speaker="jo", language="en") == {
         "id": "w",
         "ref_text": "Five six!",
         "pred_text": "nine",
@@ -131,7 +133,7 @@ def test_a_row_holds_both_texts_and_their_counts() -> None:
 
 def test_rates_of_a_corpus_are_sums_over_sums() -> None:
     # 10 reference words: 1 substitution, 1 deletion, 1 insertion
-    summary = summarise(corpus())
+    summary = summarised(corpus())
     assert (summary["n"], summary["ref_words"], summary["edits"], summary["insertions"]) == (4, 10, 3, 1)
     assert (summary["wer"], summary["sub"], summary["del"], summary["ins"]) == (0.3, 0.1, 0.1, 0.1)
     # characters: "five six" against "nine" costs 6, " e" costs 2; 18 + 8 + 7 in the references
@@ -144,66 +146,66 @@ def test_rates_of_a_corpus_are_sums_over_sums() -> None:
 
 
 def test_an_empty_output_is_counted_only_where_something_was_said() -> None:
-    rows = [measure("a", "hello", "..."), measure("b", "", ""), measure("c", "hello", "hello")]
-    assert summarise(rows)["empty_outputs"] == 1
+    rows = [measured("a", "hello", "..."), measured("b", "", ""), measured("c", "hello", "hello")]
+    assert summarised(rows)["empty_outputs"] == 1
 
 
 def test_what_is_missing_or_made_up_has_its_share() -> None:
     rows = [
-        measure("cut", "one two three", "one two", truncated=True),
-        measure("empty", "hello", "..."),
-        measure("silent", "", ""),
-        measure("dreamt", "...", "thank you"),
-        measure("also dreamt", "", "bye"),
+        measured("cut", "one two three", "one two", truncated=True),
+        measured("empty", "hello", "..."),
+        measured("silent", "", ""),
+        measured("dreamt", "...", "thank you"),
+        measured("also dreamt", "", "bye"),
     ]
-    summary = summarise(rows)
+    summary = summarised(rows)
     assert (summary["empty_outputs"], summary["empty_share"]) == (1, 1 / 2)
     assert (summary["truncated_outputs"], summary["truncated_share"]) == (1, 1 / 5)
     assert (summary["non_speech"], summary["hallucination_rate"]) == (3, pytest.approx(2 / 3))
-    spoken = summarise(rows[:2])
+    spoken = summarised(rows[:2])
     assert (spoken["non_speech"], spoken["hallucination_rate"]) == (0, None)
-    assert summarise(rows[2:])["empty_share"] is None
+    assert summarised(rows[2:])["empty_share"] is None
 
 
 def test_speakers_are_resampled_once_there_are_ten() -> None:
     def of(speakers: int) -> dict:
-        return summarise([measure(str(i), "a b", "a", speaker=str(i % speakers)) for i in range(30)])
+        return summarised([measured(str(i), "a b", "a", speaker=str(i % speakers)) for i in range(30)])
 
     assert of(9)["ci_unit"] == "utterance"
     assert of(10)["ci_unit"] == "speaker"
 
 
 def test_without_reference_words_there_is_no_rate_but_insertions_show() -> None:
-    summary = summarise([measure("a", "", "hello there"), measure("b", "", "")])
+    summary = summarised([measured("a", "", "hello there"), measured("b", "", "")])
     assert [summary[rate] for rate in ("wer", "cer", "sub", "del", "ins", "ci")] == [None] * 6
     assert (summary["insertions"], summary["n"], summary["ref_words"]) == (2, 2, 0)
 
 
 def test_one_utterance_has_no_interval() -> None:
-    summary = summarise([measure("a", "x y", "x")])
+    summary = summarised([measured("a", "x y", "x")])
     assert (summary["wer"], summary["ci"]) == (0.5, None)
 
 
 def test_no_utterances_is_an_error() -> None:
     with pytest.raises(DataError, match="there are no utterances to score: the evaluation set is empty"):
-        summarise([])
+        summarised([])
 
 
 def test_rows_come_worst_first() -> None:
     rows = corpus()
-    assert [row.id for row in worst_first(rows)] == ["worst", "longer", "right", "silent"]
-    near, far = measure("z", "abcd", "abce"), measure("a", "abcd", "wxyz")
-    assert [row.id for row in worst_first([near, far])] == ["a", "z"]
+    assert [row["id"] for row in worst_first(rows)] == ["worst", "longer", "right", "silent"]
+    near, far = measured("z", "abcd", "abce"), measured("a", "abcd", "wxyz")
+    assert [row["id"] for row in worst_first([near, far])] == ["a", "z"]
 
 
-def classified(pairs: str) -> list[Utterance]:
+def classified(pairs: str) -> list[Row]:
     """ "yes>no" is a clip of class yes that was taken for no."""
     answers = [pair.split(">") for pair in pairs.split()]
-    return [measure(str(i), ref, pred, task="classify") for i, (ref, pred) in enumerate(answers)]
+    return [measured(str(i), ref, pred, task="classify") for i, (ref, pred) in enumerate(answers)]
 
 
 def test_classification_has_an_accuracy_an_f1_and_a_confusion_by_hand():
-    summary = summarise(classified("yes>Yes yes>no yes>yes no>no up>yes up>maybe"))
+    summary = summarised(classified("yes>Yes yes>no yes>yes no>no up>yes up>maybe"))
     assert summary["accuracy"] == pytest.approx(3 / 6)
     # yes: TP 2, FP 1, FN 1; no: TP 1, FP 1, FN 0; up: TP 0, FP 0, FN 2
     assert summary["macro_f1"] == pytest.approx((4 / 6 + 2 / 3 + 0) / 3)
@@ -211,22 +213,22 @@ def test_classification_has_an_accuracy_an_f1_and_a_confusion_by_hand():
     assert confusions(summary["confusion"]) == [("up", "(other)", 1), ("up", "yes", 1), ("yes", "no", 1)]
     assert (summary["n"], summary["errors"]) == (6, 3)
     assert "wer" not in summary
-    assert main_measure(summary) == "accuracy"
+    assert main_column(summary).key == "accuracy"
 
 
 def test_the_interval_of_an_accuracy_is_that_of_its_errors():
     rows = classified("yes>yes " * 30 + "no>yes " * 10)
-    low, high = summarise(rows)["ci"]
-    errors_low, errors_high = bootstrap_ci([row.wer_errors for row in rows], [1] * 40)
+    low, high = summarised(rows)["ci"]
+    errors_low, errors_high = bootstrap_ci([row["wer_errors"] for row in rows], [1] * 40)
     assert (low, high) == pytest.approx((1 - errors_high, 1 - errors_low))
     assert low < 0.75 < high
 
 
 def test_an_answer_of_several_words_is_right_or_wrong_as_a_whole():
     rows = [
-        measure("a", "turn left", "turn right", task="classify"),
-        measure("b", "4 apples", "4 apples.", task="text"),
+        measured("a", "turn left", "turn right", task="classify"),
+        measured("b", "4 apples", "4 apples.", task="text"),
     ]
-    assert [(row.wer_errors, row.ref_words) for row in rows] == [(1, 1), (0, 1)]
-    assert summarise(rows[1:])["accuracy"] == 1.0
-    assert "macro_f1" not in summarise(rows[1:])
+    assert [(row["wer_errors"], row["ref_words"]) for row in rows] == [(1, 1), (0, 1)]
+    assert summarised(rows[1:])["accuracy"] == 1.0
+    assert "macro_f1" not in summarised(rows[1:])

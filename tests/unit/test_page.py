@@ -4,12 +4,13 @@ import re
 
 import numpy as np
 import pytest
+from measured import measured, summarised
 
 from antiphon.errors import AudioError
 from antiphon.evaluate import page
-from antiphon.evaluate.metrics import measure, summarise, worst_first
 from antiphon.evaluate.page import word_diff, write_page
 from antiphon.evaluate.results import Evaluation
+from antiphon.tasks.task import worst_first
 
 
 class Hum:
@@ -36,14 +37,14 @@ def shown(path, evaluation: Evaluation, clips) -> str:
 @pytest.fixture
 def evaluation() -> Evaluation:
     rows = [
-        measure("bad <one>", "go to the <market>", "go the mark it", language="de", speaker="jo", seconds=2.0),
-        measure("cut", "left right", "left", seconds=1.0, truncated=True),
-        measure("good", "stop", "stop", seconds=1.0),
+        measured("bad <one>", "go to the <market>", "go the mark it", language="de", speaker="jo", seconds=2.0),
+        measured("cut", "left right", "left", seconds=1.0, truncated=True),
+        measured("good", "stop", "stop", seconds=1.0),
     ]
     how = {"normaliser": "default 2", "rtfx": 12.3, "concurrency": 8, "precision": "float32", "device": "cpu"}
-    groups = {"groups": {"north & west": summarise(rows[:2])}}
-    sets = {"dev": summarise(rows) | how | groups}
-    return Evaluation("my <model>", "0123456789abcdef", sets, {"dev": [one.to_row() for one in worst_first(rows)]})
+    groups = {"groups": {"north & west": summarised(rows[:2])}}
+    sets = {"dev": summarised(rows) | how | groups}
+    return Evaluation("my <model>", "0123456789abcdef", sets, {"dev": worst_first(rows)})
 
 
 def test_a_word_diff_marks_what_was_missed_and_what_was_made_up():

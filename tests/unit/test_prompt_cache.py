@@ -9,7 +9,7 @@ from antiphon.types import Prompt
 
 
 def prompt(name: str) -> Prompt:
-    return Prompt(name, "asr", np.zeros(4, np.float32), 16000)
+    return Prompt(name, np.zeros(4, np.float32), 16000)
 
 
 def test_a_value_belongs_to_the_prompt_object():
@@ -45,7 +45,7 @@ def test_policies_share_what_they_prepare_where_their_processors_agree():
     student, teacher, whisper = (
         load_policy(f"builtin:{name}", torch.device("cpu"), torch.float32) for name in ("student", "teacher", "whisper")
     )
-    asked = Prompt("a", "asr", np.zeros(16000, np.float32), 16000)
+    asked = Prompt("a", np.zeros(16000, np.float32), 16000)
     share_prepared(teacher, student)
     share_prepared(whisper, student)
     assert teacher.prepare(asked) is student.prepare(asked)

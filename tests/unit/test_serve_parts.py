@@ -18,11 +18,11 @@ from antiphon.errors import ConfigError
 from antiphon.serve import process
 from antiphon.serve.budget import Budget
 from antiphon.serve.limits import Limits
-from antiphon.serve.stops import cut, settled
+from antiphon.serve.stops import cut
 from antiphon.serve.subtitles import srt, vtt
-from antiphon.serve.thinking import split
 from antiphon.serve.transcription import Segment
 from antiphon.serve.upload import Uploads
+from antiphon.text.thoughts import settled, split
 from antiphon.types import Completion
 
 

@@ -29,7 +29,7 @@ def clear():
 
 
 def prompts_of(examples, rate):
-    return [asr.prompt(one, one.clip.load(rate), rate) for one in examples]
+    return [asr.task.prompt(one, one.clip.load(rate), rate) for one in examples]
 
 
 def test_the_loss_is_the_weighted_negative_log_likelihood_and_its_gradient_the_weights():
@@ -59,7 +59,7 @@ def test_a_reference_is_worded_and_ended_as_the_model_itself_does_it(student, cl
     engine = References(student, clear)
     references = [group[0] for group in engine.rollout(prompts, 1, Sampling(), seed=0, step=0)]
     said = InProcessEngine(student).greedy(prompts, 32)
-    right = [i for i, one in enumerate(said) if student.answer(one.text) == clear[i].text]
+    right = [i for i, one in enumerate(said) if student.render(one).text == clear[i].text]
     assert len(right) >= 2, "the student hears clean digits"
     for i in right:
         reference, own = references[i].token_ids, said[i].token_ids

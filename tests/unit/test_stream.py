@@ -11,7 +11,7 @@ from antiphon.types import Example, Prompt
 
 
 def make_prompt(example: Example) -> Prompt:
-    return Prompt(example.id, example.task, None, 16000)
+    return Prompt(example.id, None, 16000)
 
 
 def dataset(size: int) -> list[Example]:

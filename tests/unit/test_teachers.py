@@ -29,7 +29,7 @@ from antiphon.train.teachers.same_tokens import SameTokensTeacher, same_tokens
 from antiphon.train.teachers.spans import Reading, Span, align, prefixes, read
 from antiphon.train.teachers.teacher import Judgment, Teachers
 from antiphon.train.trainer import Trainer
-from antiphon.types import Completion, Example, Group, Prompt
+from antiphon.types import Completion, Example, Group, Prompt, Text
 
 CPU = torch.device("cpu")
 MANY = 1 << 20
@@ -85,7 +85,7 @@ def said(policy, prompts: list[Prompt], answers: list[list[str]], cut: bool = Fa
             tokens = torch.tensor([ids])
             logprobs = policy.logprobs(policy.encode([prompt]), tokens, torch.ones_like(tokens), 1.0)[0].tolist()
             completions.append(Completion(tuple(ids), tuple(logprobs), text, "length" if cut else "stop"))
-        groups.append(Group(Example(prompt.id, "text", None, ""), prompt, completions, list(texts)))
+        groups.append(Group(Example(prompt.id, "text", None, ""), prompt, completions, [Text(text) for text in texts]))
     return groups
 
 
@@ -187,14 +187,14 @@ def judged_stop(policy, prompt: Prompt, ids: list[int]) -> float:
 def test_what_a_teacher_cannot_say_does_not_count_and_too_little_stops_the_run(student, stranger):
     groups = said(student, tiny_text.prompts()[:2], ANSWERS)
     teacher = TextTeacher("t", stranger, student, 1.0, MANY)
-    groups[0].answers[0] = "what was never said"
+    groups[0].answers[0] = Text("what was never said")
     judgment, batch = judged(teacher, groups)
     assert not judgment.aligned[0].any()
     assert judgment.aligned[1:].equal(batch.mask[1:])
     assert judgment.share == pytest.approx(float(batch.mask[1:].sum() / batch.mask.sum()))
     torch.testing.assert_close(ratios(judgment, batch)[0], torch.zeros_like(batch.mask[0]))
     for group in groups:
-        group.answers = ["what was never said"] * 2
+        group.answers = [Text("what was never said")] * 2
     with pytest.raises(ModelError, match="could judge 0% of what the student said, and a run needs 50%"):
         Teachers([(1.0, teacher)]).judge(groups, make_batch(groups, CPU), True)
 
@@ -267,7 +267,7 @@ def test_two_losses_of_one_name_keep_their_metrics_apart(student, other):
 
 def test_unjudged_tokens_are_out_of_the_mean(student, stranger):
     groups = said(student, tiny_text.prompts()[:2], ANSWERS)
-    groups[0].answers[1] = "what was never said"
+    groups[0].answers[1] = Text("what was never said")
     config = load_config(overrides=["algorithm=opd", "device=cpu"])
     teacher = TextTeacher("t", stranger, student, 1.0, MANY)
     trainer = Trainer(
@@ -314,7 +314,7 @@ def test_clips_are_resampled_for_a_teacher_that_hears_another_rate():
     assert heard.seconds == prompt.seconds
     assert resampled(prompt, 8000) is prompt
     tone = np.sin(2 * np.pi * 440 * np.arange(8000) / 8000).astype(np.float32)
-    twice = resampled(Prompt("t", "asr", tone, 8000), 16000).waveform
+    twice = resampled(Prompt("t", tone, 8000), 16000).waveform
     expected = np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
     assert twice is not None
     assert np.abs(twice - expected)[1000:-1000].max() < 1e-3

@@ -2,7 +2,7 @@
 
 import pytest
 
-from antiphon.serve.thinking import split
+from antiphon.text.thoughts import split
 
 CASES = [
     ("four", False, ("", "four")),

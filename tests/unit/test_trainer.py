@@ -45,7 +45,7 @@ def sampled(initial: AudioPrefixLM) -> list[Group]:
     """Three real completions of each of four clips, of differing lengths, without rewards."""
     rng = np.random.default_rng(0)
     prompts = [
-        Prompt(f"p{i}", "asr", 0.1 * rng.standard_normal(int(s * 16000)).astype(np.float32), 16000)
+        Prompt(f"p{i}", 0.1 * rng.standard_normal(int(s * 16000)).astype(np.float32), 16000)
         for i, s in enumerate(SECONDS)
     ]
     uniforms = np.concatenate([uniforms_for(0, 0, prompt.id, range(3), NEW_TOKENS) for prompt in prompts])

@@ -4,7 +4,7 @@ import pytest
 
 from antiphon.errors import ConfigError
 from antiphon.rewards import Sample, group_samples, load_reward, score_all
-from antiphon.types import Completion, Example, Group, Prompt, Reward
+from antiphon.types import Completion, Example, Group, Prompt, Reward, Text
 
 
 def reward_of(label: str, response: str, language: str | None = "en", **settings) -> Reward:
@@ -94,8 +94,8 @@ def test_samples_of_a_group_carry_the_row_and_each_answer() -> None:
         Completion((1, 2), (-0.1, -0.2), "raw", "stop"),
         Completion((3,), (-0.3,), "raw", "length"),
     ]
-    prompt = Prompt("utt", "asr", None, 16000, instruction="Transcribe.", language="en")
-    group = Group(example, prompt, completions, answers=["one two", "one"])
+    prompt = Prompt("utt", None, 16000, instruction="Transcribe.", language="en")
+    group = Group(example, prompt, completions, answers=[Text("one two"), Text("one")], contents=["one two", "one"])
     first, second = group_samples(group)
     assert first == Sample("utt", "Transcribe.", "one two", "one two", 0, (1, 2), "en", "jo", {"level": 3})
     assert (second.index, second.response, second.completion_ids) == (1, "one", (3,))

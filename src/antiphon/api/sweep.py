@@ -14,9 +14,10 @@ from antiphon.api.launch import LaunchedRun
 from antiphon.api.train import Recipe, TrainConfig
 from antiphon.config import Config
 from antiphon.errors import AntiphonError, ConfigError
-from antiphon.runs.best import LOWER_IS_BETTER, main_measure, mean_by_step
+from antiphon.runs.best import mean_by_step
 from antiphon.runs.find import list_runs
 from antiphon.runs.folder import RunFolder
+from antiphon.tasks.summary import lower_is_better, main_column
 from antiphon.types import Seconds
 
 if TYPE_CHECKING:
@@ -139,8 +140,9 @@ class TrainingGroup:
         return replace(self.base, name=name, recipe=recipe)
 
     def _compared(self, planned: Sequence[_Planned]) -> SweepResult:
-        metric = self.metric or main_measure([one for run in planned if run.folder for one in run.folder.evals()])
-        sign = 1 if metric.rpartition("/")[2] in LOWER_IS_BETTER else -1
+        summaries = [one for run in planned if run.folder for one in run.folder.evals()]
+        metric = self.metric or main_column(*summaries).key
+        sign = 1 if lower_is_better(summaries, metric.rpartition("/")[2]) else -1
         rows = [one.row(metric) for one in planned]
         return SweepResult(sorted(rows, key=lambda row: (row.value is None, sign * (row.value or 0.0))), metric)
 

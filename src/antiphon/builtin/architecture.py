@@ -1,7 +1,7 @@
 """The student and the teacher: transformers' own Qwen3-ASR classes, tokenizer and processor, made small.
 
 Whatever runs on these runs on Qwen/Qwen3-ASR-1.7B-hf: the special tokens, the chat template, the answer's
-form ("language English<asr_text>…<|im_end|>") and the classes are the same; only the sizes differ.
+form (`antiphon.text.language_tag`) and the classes are the same; only the sizes differ.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 from antiphon.builtin.speech import HEARD, Utterance
 from antiphon.data.corpora import commands, digits
 from antiphon.data.corpora.sets import SYNTHESIS_RATE
+from antiphon.text.language_tag import TAG, tagged
 
 MEL_BINS = 64
 CHAT_TEMPLATE = """\
@@ -93,7 +94,7 @@ def build_tokenizer() -> Qwen2Tokenizer:
         },
     )
     tokenizer.add_tokens(["<|im_start|>"], special_tokens=True)
-    tokenizer.add_tokens(["<asr_text>", "<timestamp>"])
+    tokenizer.add_tokens([TAG, "<timestamp>"])
     return tokenizer
 
 
@@ -181,7 +182,7 @@ class Collator:
         self.tokenizer = processor.tokenizer
         self.before, self.after = self._ids(before), self._ids(after)
         self.audio, self.pad = processor.audio_token_id, self.tokenizer.pad_token_id
-        self.answer_head = self._ids("language English<asr_text>")
+        self.answer_head = self._ids(tagged("", "English"))
         self.stop = self.tokenizer.convert_tokens_to_ids("<|im_end|>")
 
     def _ids(self, text: str) -> list[int]:

@@ -41,7 +41,7 @@ def command(
         Path | None, typer.Option("--output", metavar="DIR", help="Keep the evaluations as DIR/a and DIR/b.")
     ] = None,
     normaliser: options.Normaliser = None,
-    task: options.TaskOption = options.Task.asr,
+    task: options.TaskOption = options.TASK,
     columns: options.Columns = None,
     format: options.Format = None,
     language: options.Language = "auto",
@@ -68,7 +68,7 @@ def command(
         )
     else:
         flags = {
-            "task": task.value,
+            "task": task,
             "language": language,
             "data.columns": parse_columns(columns or []),
             "data.format": format,

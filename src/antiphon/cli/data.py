@@ -36,7 +36,7 @@ def check_command(
     columns: _Columns = None,
     format: options.Format = None,
     limit: _Limit = None,
-    task: options.TaskOption = options.Task.asr,
+    task: options.TaskOption = options.TASK,
     max_seconds: Annotated[
         float | None, typer.Option(min=0, metavar="S", help="Count the clips that last longer than this.")
     ] = None,
@@ -63,7 +63,7 @@ def check_command(
     from antiphon.data.rows import ReadOptions
 
     how = ReadOptions(
-        columns=parse_columns(columns), task=task.value, limit=limit, text_required=not untranscribed, format=format
+        columns=parse_columns(columns), task=task, limit=limit, text_required=not untranscribed, format=format
     )
     report = check(spec, how, max_seconds)
     if as_json:
@@ -80,7 +80,7 @@ def stats_command(
     columns: _Columns = None,
     format: options.Format = None,
     limit: _Limit = None,
-    task: options.TaskOption = options.Task.asr,
+    task: options.TaskOption = options.TASK,
     as_json: _Json = False,
 ) -> None:
     """Describe the texts: words, speaking rate, vocabulary, speakers and languages. Of recordings it reads the headers.
@@ -96,7 +96,7 @@ def stats_command(
     from antiphon.data.rows import ReadOptions
     from antiphon.data.stats import stats
 
-    found = stats(spec, ReadOptions(columns=parse_columns(columns), task=task.value, limit=limit, format=format))
+    found = stats(spec, ReadOptions(columns=parse_columns(columns), task=task, limit=limit, format=format))
     if as_json:
         print_json(found.to_dict())
     else:

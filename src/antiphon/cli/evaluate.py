@@ -15,7 +15,6 @@ from antiphon.cli.data import parse_columns
 from antiphon.cli.output import print_json, tables
 from antiphon.cli.progress import Terminal, with_interval
 from antiphon.errors import ConfigError
-from antiphon.evaluate.percent import percent
 
 if TYPE_CHECKING:
     from antiphon.evaluate.results import Evaluation
@@ -74,7 +73,7 @@ def command(
         str | None, typer.Option("--group-by", metavar="COLUMN", help="Measure by group too: speaker, language, ...")
     ] = None,
     normaliser: options.Normaliser = None,
-    task: options.TaskOption = options.Task.asr,
+    task: options.TaskOption = options.TASK,
     columns: options.Columns = None,
     format: options.Format = None,
     language: options.Language = "auto",
@@ -99,7 +98,7 @@ def command(
     from antiphon.evaluate.sets import evaluate_sets
 
     flags = {
-        "task": task.value,
+        "task": task,
         "language": language,
         "data.max_seconds": max_seconds,
         "data.columns": parse_columns(columns or []),
@@ -140,20 +139,20 @@ def _preset_sets(
 
 
 def _show(evaluation: Evaluation, output: Path | None) -> None:
+    from antiphon.tasks.summary import columns_of, main_column
+
     results = evaluation.sets
-    recognition = {"WER [95%]": "wer", "CER": "cer", "sub": "sub", "del": "del", "ins": "ins"}
-    answers = {"accuracy [95%]": "accuracy", "macro F1": "macro_f1"}
-    columns = recognition if any("wer" in one for one in results.values()) else answers
-    shares = {"empty": "empty_share", "cut": "truncated_share", "made up": "hallucination_rate"}
-    columns |= {head: key for head, key in shares.items() if any(one.get(key) for one in results.values())}
-    first, *others = columns
-    table = Table("set", first, *others, "rows", "RTFx", box=None, pad_edge=False)
+    main = main_column(*results.values())
+    columns = dict.fromkeys(column for one in results.values() for column in columns_of(one))
+    shown = [one for one in columns if not one.optional or any(summary.get(one.key) for summary in results.values())]
+    others = [one for one in shown if one != main]
+    table = Table("set", f"{main.title} [95%]", *(one.head for one in others), "rows", "RTFx", box=None, pad_edge=False)
     for name, one in results.items():
-        rates = [percent(one.get(columns[other])) for other in others]
+        rates = [other.show(one.get(other.key)) for other in others]
         speed = "–" if one["rtfx"] is None else f"{one['rtfx']:.0f}"
         table.add_row(name, with_interval(one), *rates, str(one["n"]), speed)
         for group, figures in one.get("groups", {}).items():
-            rates = [percent(figures.get(columns[other])) for other in others]
+            rates = [other.show(figures.get(other.key)) for other in others]
             table.add_row(f"  {group}", with_interval(figures), *rates, str(figures["n"]), "")
     tables.print(table)
     _show_conditions(results)
@@ -178,18 +177,20 @@ def _show_conditions(results: dict[str, dict[str, Any]]) -> None:
 
 
 def _show_worst(name: str, rows: Sequence[dict[str, Any]]) -> None:
-    worst = [row for row in rows if row["wer_errors"]][:WORST_SHOWN]
+    from antiphon.tasks.task import row_errors
+
+    worst = [row for row in rows if row_errors(row)][:WORST_SHOWN]
     if worst:
         tables.print(f"\nworst of {name}:")
     for row in worst:
-        errors = "1 error" if row["wer_errors"] == 1 else f"{row['wer_errors']} errors"
+        errors = "1 error" if row_errors(row) == 1 else f"{row_errors(row):.4g} errors"
         tables.print(f"  {row['id']}  {errors}", highlight=False)
-        tables.print(f"    said   {row['ref_clean']}", highlight=False, soft_wrap=True)
-        tables.print(f"    heard  {row['pred_clean']}", highlight=False, soft_wrap=True)
+        tables.print(f"    said   {row.get('ref_clean', row['ref_text'])}", highlight=False, soft_wrap=True)
+        tables.print(f"    heard  {row.get('pred_clean', row['pred_text'])}", highlight=False, soft_wrap=True)
 
 
 def _show_confusions(name: str, confusion: dict[str, dict[str, int]]) -> None:
-    from antiphon.evaluate.answers import confusions
+    from antiphon.tasks.labels import confusions
 
     most = confusions(confusion)[:WORST_SHOWN]
     if most:

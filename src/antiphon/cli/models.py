@@ -176,7 +176,7 @@ def _prompts(data: str | None, limit: int, rate: int, language: str, columns: di
     config = load_config(flags={"language": language, "task": task, "data.columns": columns})
     examples, _ = load_set(data or SPEECH, config, limit)
     if data is None and task == "text":
-        return [Prompt(example.id, task, None, rate, instruction=example.text) for example in examples]
+        return [Prompt(example.id, None, rate, instruction=example.text) for example in examples]
     prompt = prompter(config, rate)
     return [prompt(example) for example in examples]
 

@@ -17,12 +17,6 @@ if TYPE_CHECKING:
     from antiphon.models.policy import Policy
 
 
-class Task(StrEnum):
-    asr = "asr"
-    classify = "classify"
-    text = "text"
-
-
 Model = Annotated[
     str,
     typer.Argument(metavar="MODEL", help="Path, hub id, RUN, RUN@STEP or builtin:NAME.", show_default=False),
@@ -41,7 +35,13 @@ TrustRemoteCode = Annotated[
         "--trust-remote-code", help="Run Python code that comes with the weights. For a run, its recipe says so."
     ),
 ]
-TaskOption = Annotated[Task, typer.Option("--task", help="What the rows without a column `task` ask.")]
+TaskOption = Annotated[
+    str,
+    typer.Option(
+        "--task", metavar="NAME", help="What rows without a column `task` ask: asr, classify, text, or file.py:name."
+    ),
+]
+TASK = "asr"
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Clips recognised side by side.")]
 SideBySide = Annotated[
     int | None,

@@ -22,32 +22,29 @@ if TYPE_CHECKING:
 
 def measure_name(summary: Mapping[str, Any]) -> str:
     """What a set is measured by first of all, as people call it."""
-    from antiphon.evaluate.metrics import main_measure
+    from antiphon.tasks.summary import main_column
 
-    return {"wer": "WER"}.get(main_measure(summary), main_measure(summary))
+    return main_column(summary).title
 
 
 def with_interval(summary: Mapping[str, Any]) -> str:
     """That measure, as `12.3% [10.1, 14.6]`."""
-    from antiphon.evaluate.metrics import main_measure
+    from antiphon.tasks.summary import interval, main_column
 
-    rate = summary[main_measure(summary)]
-    if summary.get("ci") is None:
-        return percent(rate)
-    low, high = summary["ci"]
-    return f"{percent(rate)} [{100 * low:.1f}, {100 * high:.1f}]"
+    column = main_column(summary)
+    return column.show_with_interval(summary[column.key], interval(summary, column))
 
 
 def _worst_group(summary: Mapping[str, Any]) -> str:
     """What follows a set's measure where it was measured by group too."""
-    from antiphon.evaluate.metrics import main_measure
+    from antiphon.tasks.summary import main_column
 
-    measure = main_measure(summary)
-    groups = {name: one for name, one in summary.get("groups", {}).items() if one[measure] is not None}
+    groups = {name: one for name, one in summary.get("groups", {}).items() if one[main_column(one).key] is not None}
     if not groups:
         return ""
-    worst = max if measure == "wer" else min
-    name = worst(groups, key=lambda group: groups[group][measure])
+    column = main_column(*groups.values())
+    worst = max if column.lower_is_better else min
+    name = worst(groups, key=lambda group: groups[group][column.key])
     return f"; worst of {len(groups)} groups: {name} {with_interval(groups[name])}"
 
 

@@ -70,6 +70,7 @@ def checkpoints_command(
 
 def _describe(run: RunFolder) -> dict[str, Any]:
     from antiphon.runs import best
+    from antiphon.tasks.summary import main_column
 
     status = run.status
     error = status.error
@@ -79,9 +80,9 @@ def _describe(run: RunFolder) -> dict[str, Any]:
     except ConfigError as problem:
         error = str(problem)
     summaries, looks = run.evals(), run.guard()
-    measure = best.main_measure(summaries)
-    rates = best.mean_by_step(summaries, measure)
-    of_best = min if measure in best.LOWER_IS_BETTER else max
+    column = main_column(*summaries)
+    rates = best.mean_by_step(summaries, column.key)
+    of_best = min if column.lower_is_better else max
     return {
         "run": run.id,
         "state": status.seen_state,
@@ -89,7 +90,7 @@ def _describe(run: RunFolder) -> dict[str, Any]:
         "steps": status.steps,
         "model": model,
         "algorithm": algorithm,
-        "measure": measure if rates else None,
+        "measure": column.key if rates else None,
         "best": of_best(rates.values(), default=None),
         "last": rates[max(rates)] if rates else None,
         "started": status.started,
@@ -100,6 +101,8 @@ def _describe(run: RunFolder) -> dict[str, Any]:
 
 
 def _runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    from antiphon.tasks.summary import column_named
+
     table = Table(box=None, pad_edge=False, collapse_padding=True)
     table.add_column("run", no_wrap=True, overflow="fold", min_width=max(len(row["run"]) for row in rows))
     table.add_column("state", no_wrap=True)
@@ -112,7 +115,8 @@ def _runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("age", justify="right", no_wrap=True, min_width=5)
     for row in rows:
         cells = (row["run"], row["state"], f"{row['step']}/{row['steps']}", row["model"], row["algorithm"])
-        figures = (row["measure"] or "–", percent(row["best"]), percent(row["last"]))
+        show = column_named(row["measure"]).show if row["measure"] else percent
+        figures = (row["measure"] or "–", show(row["best"]), show(row["last"]))
         table.add_row(*cells, *figures, _age(row["started"]))
     return table
 
@@ -133,10 +137,10 @@ def _checkpoints_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _figure(set_name: str, summary: Mapping[str, Any]) -> str:
-    from antiphon.runs import best
+    from antiphon.tasks.summary import main_column
 
-    measure = best.main_measure([summary])
-    return f"{set_name}: {measure} {percent(summary.get(measure))}"
+    column = main_column(summary)
+    return f"{set_name}: {column.key} {column.show(summary.get(column.key))}"
 
 
 def _age(started: str) -> str:

@@ -116,14 +116,14 @@ def _split(arguments: list[str]) -> tuple[Path | None, list[str]]:
 
 def show(result: TrainResult) -> None:
     """The summary of a run, for people."""
-    from antiphon.evaluate.metrics import main_measure
+    from antiphon.tasks.summary import main_column
 
     if result.after:
         title = measure_name(next(iter(result.after.values())))
         table = Table("set", f"{title} before", f"{title} after", "change", box=None, pad_edge=False)
         for name, after in result.after.items():
             before = result.before.get(name)
-            change, measure = "–", main_measure(after)
+            change, measure = "–", main_column(after).key
             if before and before[measure] and after[measure] is not None:
                 change = f"{100 * (after[measure] / before[measure] - 1):+.0f}%"
             table.add_row(name, with_interval(before) if before else "–", with_interval(after), change)

@@ -15,6 +15,8 @@ from antiphon.cli.progress import Terminal
 from antiphon.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
+    from antiphon.evaluate.recognise import Transcript
+    from antiphon.tasks.task import Task
     from antiphon.types import Example
 
 EPILOG = """\
@@ -66,7 +68,7 @@ def command(
         usable = _usable(examples, on_bad_audio, terminal)
         terminal.phase("transcribing", len(usable))
         transcripts, spent = transcribe(loaded.policy, loaded.decode, usable, prompt, max_new_tokens, terminal.advance)
-        rows = [_row(example, transcript) for example, transcript in zip(usable, transcripts, strict=True)]
+        rows = [_row(prompt.task, *one) for one in zip(usable, transcripts, strict=True)]
         cut = sum(row["finish_reason"] == "length" for row in rows)
         if cut:
             terminal.noted(f"{cut} transcript(s) reached --max-new-tokens={max_new_tokens} and are cut off")
@@ -112,12 +114,14 @@ def _usable(examples: list[Example], on_bad_audio: options.OnBadAudio, terminal:
     return usable
 
 
-def _row(example: Example, transcript) -> dict[str, Any]:
+def _row(task: Task, example: Example, transcript: Transcript) -> dict[str, Any]:
+    from antiphon.tasks.task import words_of
+
     row = {"id": example.id, "audio": example.clip.name if example.clip else None, **example.columns}
     if example.text:
         row["text"] = example.text
     return row | {
-        "pred_text": transcript.text,
+        "pred_text": words_of(task.read(transcript.answer)),
         "seconds": transcript.seconds,
         "finish_reason": transcript.finish_reason,
     }

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from antiphon.dashboard.read.curves import Curves
 from antiphon.dashboard.read.tables import Table
+from antiphon.tasks.columns import Column
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,10 @@ _SPEED = (
 def sections(runs: Sequence[Curves]) -> dict[str, list[Chart]]:
     """The charts for which any of the runs has figures, by heading; under the last what no chart above shows."""
     parts = sorted({key for curves in runs for key in curves.reward_parts})
-    sets = sorted({measured for curves in runs for measured in curves.measures})
+    sets = {of_set: column for curves in runs for of_set, column in curves.measures.items()}
     named = {
         "Evaluation and reward": [
-            *(_of_set(name, measure) for name, measure in sets),
+            *(_of_set(*one, sets[one]) for one in sorted(sets)),
             *_REWARD,
             *(_one(f"Reward part: {key[7:]}", key) for key in parts),
             *_SPREAD,
@@ -129,6 +130,5 @@ def _with_figures(chart: Chart, runs: Sequence[Curves]) -> Chart | None:
     return replace(chart, lines=there) if there else None
 
 
-def _of_set(name: str, measure: str) -> Chart:
-    title = f"{'WER' if measure == 'wer' else measure.capitalize()} on {name}"
-    return Chart(title, set=(name, measure), rate=measure != "score", about="95% interval")
+def _of_set(name: str, measure: str, column: Column) -> Chart:
+    return Chart(f"{column.label} on {name}", set=(name, measure), rate=column.is_percent, about="95% interval")

@@ -9,9 +9,10 @@ from typing import Any
 
 from antiphon.dashboard.pages.clips import eval_clip
 from antiphon.dashboard.read.evaluations import Evaluated, Pair, Row
-from antiphon.evaluate.metrics import main_measure
 from antiphon.evaluate.page import word_diff
-from antiphon.evaluate.percent import percent
+from antiphon.tasks.load import task_of_row
+from antiphon.tasks.summary import columns_of, main_column
+from antiphon.tasks.task import row_errors, row_units
 
 
 def table(evaluations: Sequence[Evaluated], chosen: Evaluated, links: Mapping[str, str]) -> str:
@@ -34,7 +35,7 @@ def _best(of_set: Sequence[Evaluated]) -> Evaluated | None:
     valued = [(one.value, one) for one in of_set if one.value is not None]
     if len(valued) < 2:
         return None
-    pick = min if valued[0][1].measure == "wer" else max
+    pick = min if valued[0][1].column.lower_is_better else max
     return pick(valued, key=lambda pair: pair[0])[1]
 
 
@@ -42,32 +43,24 @@ def _cell(one: Evaluated | None, chosen: bool, best: bool, links: Mapping[str, s
     if one is None:
         return "<td></td>"
     marks = " ".join(name for name, on in (("chosen", chosen), ("best", best)) if on)
-    low_high = one.summary.get("ci")
-    interval = f" <small>{_rate(one, low_high[0])} to {_rate(one, low_high[1])}</small>" if low_high else ""
+    within = f" <small>{one.column.show_interval(one.interval)}</small>" if one.interval else ""
     return (
         f'<td class="{marks}"><a data-folder="{escape(one.folder)}" href="{escape(links[one.folder])}">'
-        f"<b>{_rate(one, one.value)}</b>{interval}</a></td>"
+        f"<b>{one.column.show(one.value)}</b>{within}</a></td>"
     )
-
-
-def _rate(one: Evaluated, value: float | None) -> str:
-    return percent(value) if one.kind == "recognised" else "–" if value is None else f"{value:.3f}"
 
 
 def figures(one: Evaluated) -> dict[str, str]:
     """What the head of an evaluation says, by name."""
     summary = one.summary
-    interval = summary.get("ci")
-    over = f" ({_rate(one, interval[0])} to {_rate(one, interval[1])})" if interval else ""
+    main = one.column
+    value = main.show(one.value) + (f" ({main.show_interval(one.interval)})" if one.interval else "")
     if one.kind == "scored":
         metrics = {name: f"{value:.3f}" for name, value in (summary.get("metrics") or {}).items() if _number(value)}
         count = {"Rows": str(summary.get("n", "–")), "Failed": str(summary.get("failed", "–"))}
-        return {"Mean score": _rate(one, one.value) + over} | metrics | count
-    measure = main_measure(summary)
-    names = {"cer": "CER", "sub": "Substituted", "del": "Deleted", "ins": "Inserted", "macro_f1": "Macro F1"}
-    shares = {"empty_share": "Empty", "truncated_share": "Cut off", "hallucination_rate": "Hallucinated"}
-    told = {"WER" if measure == "wer" else measure.capitalize(): percent(one.value) + over}
-    told |= {name: percent(summary[key]) for key, name in (names | shares).items() if summary.get(key) is not None}
+        return {main.label: value} | metrics | count
+    others = [column for column in columns_of(summary) if column != main and summary[column.key] is not None]
+    told = {main.label: value} | {column.label: column.show(summary[column.key]) for column in others}
     told["Clips"] = f"{summary['n']:,}" if "n" in summary else "–"
     return told | ({"RTFx": f"{summary['rtfx']:.0f}"} if summary.get("rtfx") else {})
 
@@ -75,31 +68,25 @@ def figures(one: Evaluated) -> dict[str, str]:
 def groups(one: Evaluated) -> str:
     """The groups of `eval.group_by`, the worst first; empty where there are none."""
     found = one.summary.get("groups") or {}
-    worst = sorted(found, key=lambda name: -_loss(found[name]))
+    column = main_column(*found.values())
+    sign = 1 if column.lower_is_better else -1
+    worst = sorted(found, key=lambda name: -sign * (found[name].get(column.key) or 0.0))
     rows = "".join(
-        f"<tr><td>{escape(name)}</td><td>{percent(found[name].get(main_measure(found[name])))}</td>"
-        f"<td>{_interval(found[name].get('ci'))}</td><td>{found[name].get('n', '–')}</td></tr>"
+        f"<tr><td>{escape(name)}</td><td>{column.show(found[name].get(column.key))}</td>"
+        f"<td>{column.show_interval(found[name].get('ci'))}</td><td>{found[name].get('n', '–')}</td></tr>"
         for name in worst
     )
     head = "<tr><th>Group</th><th>Rate</th><th>95% interval</th><th>Clips</th></tr>"
     return f'<table class="plain number">{head}{rows}</table>' if rows else ""
 
 
-def _loss(summary: Mapping[str, Any]) -> float:
-    value = summary.get(main_measure(summary))
-    return 0.0 if value is None else value if "wer" in summary else -value
-
-
-def _interval(ends: Sequence[float] | None) -> str:
-    return f"{percent(ends[0])} to {percent(ends[1])}" if ends else "–"
-
-
 def recognised(run: str | None, folder: str, row: Row) -> str:
     """One utterance: its errors, what was said and recognised, its sound."""
     marks = '<span class="badge warn">cut off</span>' if row.get("truncated") else ""
-    count = f"<b>{row['wer_errors']}</b><small>of {row['ref_words']}</small>"
+    errors = row_errors(row)
+    count = f"<b>{errors:.4g}</b><small>of {row_units(row):.4g}</small>"
     return _entry(
-        f'<div class="errors{" none" if not row["wer_errors"] else ""}">{count}</div>',
+        f'<div class="errors{"" if errors else " none"}">{count}</div>',
         f'<p class="diff">{_diff(row)}</p><p class="quiet number">{" · ".join(_about(row))} {marks}</p>',
         _sound(run, folder, row),
     )
@@ -107,15 +94,15 @@ def recognised(run: str | None, folder: str, row: Row) -> str:
 
 def compared(run: str | None, folder: str, pair: Pair, before: str, after: str) -> str:
     """One utterance in two evaluations, called `before` and `after`."""
-    change = f"{pair.change:+d}".replace("-", "−") if pair.change else "="
+    change = f"{pair.change:+.4g}".replace("-", "−") if pair.change else "="
     tone = "better" if pair.change < 0 else "worse" if pair.change > 0 else "same"
     texts = "".join(
         f'<span class="quiet">{escape(name)}</span><p class="diff">{_diff(row)}</p>'
-        f'<span class="quiet number">{row["wer_errors"]}</span>'
+        f'<span class="quiet number">{row_errors(row):.4g}</span>'
         for name, row in ((before, pair.before), (after, pair.after))
     )
     return _entry(
-        f'<div class="errors {tone}"><b>{change}</b><small>of {pair.after["ref_words"]}</small></div>',
+        f'<div class="errors {tone}"><b>{change}</b><small>of {row_units(pair.after):.4g}</small></div>',
         f'<div class="two">{texts}</div><p class="quiet number">{" · ".join(_about(pair.after))}</p>',
         _sound(run, folder, pair.after),
     )
@@ -143,13 +130,10 @@ def _entry(head: str, body: str, sound: str) -> str:
 
 
 def _diff(row: Row) -> str:
-    if row.get("task", "asr") == "asr":
-        return (
-            word_diff(row["ref_clean"], row["pred_clean"]) or '<span class="quiet">nothing said, nothing heard</span>'
-        )
-    if row["ref_clean"] == row["pred_clean"]:
-        return escape(row["ref_clean"])
-    return f"<del>{escape(row['ref_clean'])}</del><ins>{escape(row['pred_clean'])}</ins>"
+    said, heard = (row.get(f"{side}_clean", row.get(f"{side}_text") or "") for side in ("ref", "pred"))
+    if task_of_row(row).by_word:
+        return word_diff(said, heard) or '<span class="quiet">nothing said, nothing heard</span>'
+    return escape(said) if said == heard else f"<del>{escape(said)}</del><ins>{escape(heard)}</ins>"
 
 
 def _about(row: Row) -> list[str]:

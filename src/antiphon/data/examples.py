@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,24 +14,21 @@ from antiphon.audio.embedded import SCHEME, Embedded, from_uri
 from antiphon.data import values
 from antiphon.data.rows import FIELDS, BadRow, Line, ReadOptions, Row, Rows, place
 from antiphon.errors import ConfigError, DataError, did_you_mean
+from antiphon.tasks.load import find_task, task_names
 from antiphon.types import Clip, Example, Seconds
-
-KNOWN_TASKS = ("asr", "classify", "text")
-WRITTEN_TASKS = ("text",)
-"""Tasks that are asked in the row's `prompt`; their rows need no `audio`."""
 
 
 def to_examples(spec: str, found: Iterable[Row | BadRow], options: ReadOptions) -> Rows:
     """The examples among the first `options.limit` rows of `spec`, bad rows aside. Audio is not opened.
 
-    An example without an `id` is called after its recording and segment, or its prompt: 16 hexadecimal digits of their
+    Rows have the `fields` of their task, such as a `prompt`; where audio is none of these, it may be left out. An
+    example without an `id` is called after its recording and segment, or its prompt: 16 hexadecimal digits of their
     SHA-256. Raises `ConfigError` when `options` names an unknown field or task.
     """
     for name in options.columns:
         if name not in FIELDS:
             raise ConfigError(_unknown("field in data.columns", name, FIELDS))
-    if options.task not in KNOWN_TASKS:
-        raise ConfigError(_unknown("task", options.task, KNOWN_TASKS))
+    fields = find_task(options.task).fields
     keys = {name: options.columns.get(name, name) for name in FIELDS}
     rows = Rows(spec)
     for number, row in enumerate(islice(found, options.limit)):
@@ -40,15 +37,16 @@ def to_examples(spec: str, found: Iterable[Row | BadRow], options: ReadOptions) 
         if isinstance(row, BadRow):
             rows.bad.append(row)
         else:
-            _add(rows, row, row.keys or keys, options)
+            _add(rows, row, row.keys or keys, options, fields)
     return rows
 
 
-def _add(rows: Rows, row: Row, keys: Mapping[str, str], options: ReadOptions) -> None:
+def _add(rows: Rows, row: Row, keys: Mapping[str, str], options: ReadOptions, fields: Sequence[str]) -> None:
+    """`fields` are those that rows of the options' task need."""
     id = None
     try:
         id = values.name(row.values, "id", keys)
-        example = _example(row, keys, options)
+        example = _example(row, keys, options, fields)
         has_id, id = id is not None, example.id
         if id in rows.lines:
             raise DataError(_duplicate(has_id, example.clip is not None, rows.lines[id]))
@@ -59,20 +57,22 @@ def _add(rows: Rows, row: Row, keys: Mapping[str, str], options: ReadOptions) ->
         rows.lines[example.id] = row.line
 
 
-def _example(row: Row, keys: Mapping[str, str], options: ReadOptions) -> Example:
+def _example(row: Row, keys: Mapping[str, str], options: ReadOptions, fields: Sequence[str]) -> Example:
     found = row.values
     task = found.get(keys["task"]) if "task" in keys else None
-    if task is not None and not (isinstance(task, str) and task in KNOWN_TASKS):
-        raise DataError(_unknown("task", task, KNOWN_TASKS))
+    if task is not None and task != options.task:
+        # A row may not name code of its own to be run.
+        if task not in task_names():
+            raise DataError(_unknown("task", task, task_names()))
+        fields = find_task(task).fields
     task = task or options.task
     begin, end = values.time(found, "begin_time", keys), values.time(found, "end_time", keys)
-    written = task in WRITTEN_TASKS
-    audio = None if written and found.get(keys["audio"]) is None else _recording(row, keys)
-    prompt = _prompt(found) if written else None
+    audio = None if "audio" not in fields and found.get(keys["audio"]) is None else _recording(row, keys)
+    asked = "\n".join(_needed(found, name, task) for name in fields if name != "audio") or found.get(keys["text"])
     used = set(keys.values())
     return Example(
         id=values.name(found, "id", keys)
-        or (_hash(f"{prompt}") if audio is None else _hashed_id(row.folder, audio, begin, end)),
+        or (_hash(f"{asked}") if audio is None else _hashed_id(row.folder, audio, begin, end)),
         task=task,
         clip=FileClip(audio, begin, end) if isinstance(audio, Path | Embedded) else audio,
         text=values.text(found, "text", keys, options.text_required),
@@ -102,11 +102,14 @@ def _recording(row: Row, keys: Mapping[str, str]) -> Path | Embedded | Clip:
     return row.folder / audio
 
 
-def _prompt(row: Mapping[str, Any]) -> str:
-    prompt = row.get("prompt")
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise DataError('a row of task "text" needs a "prompt", the text to answer; add it as a string')
-    return values.encodable(prompt, "prompt")
+def _needed(row: Mapping[str, Any], name: str, task: str) -> str:
+    """A further column that rows of the task have, as text."""
+    value = row.get(name)
+    if name == "prompt" and not (isinstance(value, str) and value.strip()):
+        raise DataError(f'a row of task "{task}" needs a "prompt", the text to answer; add it as a string')
+    if value is None:
+        raise DataError(f'a row of task "{task}" needs "{name}"; add it')
+    return values.encodable(f"{value}", name)
 
 
 def _hashed_id(folder: Path, audio: Path | Embedded | Clip, begin: Seconds | None, end: Seconds | None) -> str:

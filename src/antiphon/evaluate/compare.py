@@ -10,7 +10,8 @@ from antiphon.errors import DataError
 from antiphon.evaluate.bootstrap import PairedTest, holm, paired_bootstrap, resampled_in_blocks
 from antiphon.evaluate.mapsswe import MatchedPairs, mapsswe
 from antiphon.evaluate.results import Evaluation
-from antiphon.text.alignment import units
+from antiphon.tasks.load import task_of_row
+from antiphon.tasks.task import row_errors, row_units
 
 RESAMPLES = 10_000
 SIGNIFICANT = 0.05
@@ -30,8 +31,8 @@ class Comparison:
     rate_a: float
     """Errors by reference words (WER), or the share of wrong answers in tasks of whole answers; likewise `rate_b`."""
     rate_b: float
-    errors_a: int
-    errors_b: int
+    errors_a: float
+    errors_b: float
     bootstrap: PairedTest
     mapsswe: MatchedPairs
     p: float
@@ -93,11 +94,11 @@ def _paired(name: str, a: Evaluation, b: Evaluation, name_a: str, name_b: str) -
     return pairs
 
 
-def _columns(pairs: Sequence[tuple[Row, Row]]) -> tuple[list[int], list[int], list[int]]:
+def _columns(pairs: Sequence[tuple[Row, Row]]) -> tuple[list[float], list[float], list[float]]:
     return (
-        [one["wer_errors"] for one, _ in pairs],
-        [two["wer_errors"] for _, two in pairs],
-        [one["ref_words"] for one, _ in pairs],
+        [row_errors(one) for one, _ in pairs],
+        [row_errors(two) for _, two in pairs],
+        [row_units(one) for one, _ in pairs],
     )
 
 
@@ -110,7 +111,7 @@ def _bootstrap(name: str, pairs: Sequence[tuple[Row, Row]]) -> PairedTest:
 
 def _mapsswe(pairs: Sequence[tuple[Row, Row]]) -> MatchedPairs:
     def words(row: Row, key: str) -> list[str]:
-        return units(row[key]) if row["task"] == "asr" else [row[key]]
+        return task_of_row(row).words(row[key])
 
     return mapsswe((words(a, "ref_clean"), words(a, "pred_clean"), words(b, "pred_clean")) for a, b in pairs)
 
@@ -140,10 +141,12 @@ def _comparison(
     )
 
 
-def _sentence(name: str, errors_a: int, errors_b: int, drawn: PairedTest, p: float, name_a: str, name_b: str) -> str:
+def _sentence(
+    name: str, errors_a: float, errors_b: float, drawn: PairedTest, p: float, name_a: str, name_b: str
+) -> str:
     chance = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
     if drawn["relative"] is None or drawn["relative_ci"] is None:
-        return f"{name_a} makes no errors on {name} and {name_b} makes {errors_b}, {chance}."
+        return f"{name_a} makes no errors on {name} and {name_b} makes {errors_b:.4g}, {chance}."
     low, high = drawn["relative_ci"]
     if low == high == 0:
         return f"{name_b} makes exactly as many errors as {name_a} on {name}, utterance by utterance."

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from antiphon.errors import ModelError
-from antiphon.models.ctc import CTC
-from antiphon.models.policy import Policy
+from antiphon.models.policy import Policy, SearchesBeam
 from antiphon.rollout.engine import Engine
 from antiphon.types import Completion, Prompt
 
@@ -19,11 +18,11 @@ Decode = Callable[[Sequence[Prompt], int], list[Completion]]
 def decoder(policy: Policy, engine: Engine, batch_size: int, beam: int | None = None) -> Decode:
     """Greedy decoding by `engine`, `batch_size` clips at a time, or beam search of width `beam` by the policy itself.
 
-    Raises `ModelError` when a beam is asked of a model other than CTC.
+    Raises `ModelError` when a beam is asked of a model that has no beam search.
     """
     if beam is None:
         return lambda prompts, max_new_tokens: engine.greedy(prompts, max_new_tokens, batch_size)
-    if not isinstance(policy, CTC):
+    if not isinstance(policy, SearchesBeam):
         raise ModelError(
             f"beam search is for CTC models, and {type(policy.model).__name__} is none: it decodes greedily; "
             "leave out --beam (eval.beam)"
@@ -31,7 +30,7 @@ def decoder(policy: Policy, engine: Engine, batch_size: int, beam: int | None = 
     return _beam_search(policy, batch_size, beam)
 
 
-def _beam_search(policy: CTC, batch_size: int, width: int) -> Decode:
+def _beam_search(policy: SearchesBeam, batch_size: int, width: int) -> Decode:
     @torch.no_grad()
     def decode(prompts: Sequence[Prompt], max_new_tokens: int) -> list[Completion]:
         order = sorted(range(len(prompts)), key=lambda i: -prompts[i].seconds)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from antiphon.evaluate.metrics import main_measure
+from antiphon.tasks.summary import interval, main_column
+from antiphon.tasks.task import row_errors, row_units
 
 COLOURS = ("#1f8a8f", "#d9822b", "#7a6fc4", "#c2506a", "#5b9a3c", "#3d7fc1", "#a98a2a", "#8a6d5c")
 GREY = "#87939699"
@@ -19,41 +20,45 @@ BINS = 8
 
 def rate_plot(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     """The main measure of each set with its 95% interval; empty where no set has one."""
-    shown = {name: one for name, one in summaries.items() if one[main_measure(one)] is not None}
+    column = main_column(*summaries.values())
+    shown = {name: one for name, one in summaries.items() if one.get(column.key) is not None}
     if not shown:
         return ""
-    rates = [100 * one[main_measure(one)] for one in shown.values()]
-    ends = [one["ci"] or [one[main_measure(one)]] * 2 for one in shown.values()]
-    arms = np.array([[rate - 100 * low, 100 * high - rate] for rate, (low, high) in zip(rates, ends, strict=True)])
+    scale = column.scale
+    rates = [scale * one[column.key] for one in shown.values()]
+    ends = [interval(one, column) or [one[column.key]] * 2 for one in shown.values()]
+    arms = np.array([[rate - scale * low, scale * high - rate] for rate, (low, high) in zip(rates, ends, strict=True)])
     figure, axes = _figure(height=max(1.0 + 0.4 * len(shown), 3.0))
     places = range(len(shown))
     arms = np.maximum(arms.reshape(-1, 2).T, 0)
     axes.errorbar(rates, places, xerr=arms, fmt="o", color=COLOURS[0], capsize=4, lw=1.6, clip_on=False)
     axes.set_yticks(list(places), list(shown))
     axes.set_ylim(len(shown) - 0.5, -0.5)
-    measures = sorted({main_measure(one).replace("wer", "WER") for one in shown.values()})
-    axes.set(xlabel=f"{' or '.join(measures)} (%)", xlim=(0, None))
+    axes.set(xlabel=column.axis)
+    if column.is_percent:
+        axes.set(xlim=(0, None))
     axes.grid(axis="y", visible=False)
     return _svg(figure)
 
 
-def length_plot(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+def length_plot(rows: Mapping[str, Sequence[Mapping[str, Any]]], percent: bool = True) -> str:
     """Errors by reference words against the length of the clip, each point as many clips as the others of its set."""
     figure, axes = _figure()
+    scale = 100 if percent else 1
     for name, table in rows.items():
         ordered = sorted(table, key=lambda row: row["seconds"])
         bins = [part for part in np.array_split(np.arange(len(ordered)), BINS) if len(part)]
         points = []
         for part in bins:
             chosen = [ordered[index] for index in part]
-            words = sum(row["ref_words"] for row in chosen)
-            if words:
-                errors = sum(row["wer_errors"] for row in chosen)
-                points.append((np.mean([row["seconds"] for row in chosen]), 100 * errors / words))
+            units = sum(map(row_units, chosen))
+            if units:
+                errors = sum(map(row_errors, chosen))
+                points.append((np.mean([row["seconds"] for row in chosen]), scale * errors / units))
         if points:
             colour = COLOURS[len(axes.lines) % len(COLOURS)]
             axes.plot(*zip(*points, strict=True), marker="o", ms=4.5, lw=1.6, color=colour, label=name, clip_on=False)
-    axes.set(xlabel="seconds of audio", ylabel="errors by reference words (%)", ylim=(0, None))
+    axes.set(xlabel="seconds of audio", ylabel="errors by reference words (%)" if percent else "errors", ylim=(0, None))
     if len(axes.lines) > 1:
         axes.legend(frameon=False)
     return _svg(figure)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from antiphon.errors import ConfigError, did_you_mean
-from antiphon.evaluate.metrics import Utterance, summarise
+from antiphon.evaluate.metrics import summarise
+from antiphon.tasks.task import Row, Task
 from antiphon.types import Example
 
 UNNAMED = "(none)"
@@ -26,15 +27,15 @@ def group_names(examples: Sequence[Example], column: str, set_name: str) -> dict
     return {id: UNNAMED if value is None else str(value) for id, value in values.items()}
 
 
-def by_group(utterances: Sequence[Utterance], names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def by_group(task: Task, rows: Sequence[Row], names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """The summary (`antiphon.evaluate.metrics.summarise`) of each group, in alphabetical order.
 
-    `names` gives each utterance's group by its id.
+    `names` gives each row's group by its id.
     """
-    groups: dict[str, list[Utterance]] = {}
-    for one in utterances:
-        groups.setdefault(names[one.id], []).append(one)
-    return {name: summarise(groups[name]) for name in sorted(groups)}
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(names[row["id"]], []).append(row)
+    return {name: summarise(groups[name], task) for name in sorted(groups)}
 
 
 def _columns(example: Example) -> dict[str, Any]:
@@ -42,10 +43,9 @@ def _columns(example: Example) -> dict[str, Any]:
 
 
 def grouped(
-    summary: dict[str, Any], utterances: Sequence[Utterance], names: Mapping[str, str] | None
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    task: Task, summary: dict[str, Any], rows: list[Row], names: Mapping[str, str] | None
+) -> tuple[dict[str, Any], list[Row]]:
     """What is saved of an evaluation: summary and rows, with `groups` and `group` in them where there are `names`."""
-    rows = [one.to_row() for one in utterances]
     if names is None:
         return summary, rows
-    return summary | {"groups": by_group(utterances, names)}, [row | {"group": names[row["id"]]} for row in rows]
+    return summary | {"groups": by_group(task, rows, names)}, [row | {"group": names[row["id"]]} for row in rows]

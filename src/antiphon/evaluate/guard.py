@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from antiphon.evaluate.bootstrap import holm, resampled_in_blocks, worsening_p
+from antiphon.tasks.task import row_errors, row_units
 
 FIRST_RESAMPLES = 2000
 CLEARLY_FINE = 0.02
@@ -80,14 +81,14 @@ def look(
 ) -> Look:
     """Compares the rows of each set before training with those of now; sets that only one side has are passed over.
 
-    Rows are those of an evaluation (`Utterance.to_row`), with the key `group` where there are groups. A row without
-    its like on the other side is left out.
+    Rows are those of an evaluation (`antiphon.evaluate.metrics.measure`), with the key `group` where there are groups.
+    A row without its like on the other side is left out.
     """
     samples, too_small = [], []
     for name in [name for name in after if name in before]:
         pairs = _pairs(before[name], after[name])
         for group, members in _groups(pairs).items():
-            enough = len(members) >= min_utterances and any(new["ref_words"] for _, new in members)
+            enough = len(members) >= min_utterances and any(row_units(new) for _, new in members)
             if enough:
                 samples.append((name, group, members))
             else:
@@ -119,7 +120,7 @@ def _groups(pairs: Sequence[tuple[Row, Row]]) -> dict[str | None, list[tuple[Row
 
 def _p_value(members: Sequence[tuple[Row, Row]], smallest: float) -> float:
     """`smallest` is the least threshold that this p-value may be compared with."""
-    growth = [new["wer_errors"] - old["wer_errors"] for old, new in members]
+    growth = [row_errors(new) - row_errors(old) for old, new in members]
     speakers = _speakers(members)
     p = float(worsening_p(growth, speakers, FIRST_RESAMPLES))
     fine = int(RESAMPLES_BELOW / smallest)
@@ -135,14 +136,14 @@ def _speakers(members: Sequence[tuple[Row, Row]]) -> list[str | None]:
 def _comparison(
     name: str, group: str | None, members: Sequence[tuple[Row, Row]], p: float, adjusted: float, alpha: float
 ) -> Comparison:
-    words = sum(new["ref_words"] for _, new in members)
+    words = sum(row_units(new) for _, new in members)
     return Comparison(
         set=name,
         group=group,
         n=len(members),
         over="speakers" if resampled_in_blocks(_speakers(members)) else "utterances",
-        before=sum(old["wer_errors"] for old, _ in members) / words,
-        after=sum(new["wer_errors"] for _, new in members) / words,
+        before=sum(row_errors(old) for old, _ in members) / words,
+        after=sum(row_errors(new) for _, new in members) / words,
         p=p,
         p_adjusted=adjusted,
         worse=adjusted <= alpha,

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from antiphon.errors import RunError
 from antiphon.evaluate.recognise import Portion, Transcript
 from antiphon.runs import atomic, lines
-from antiphon.types import Example, Seconds
+from antiphon.types import Answer, Audio, Example, Seconds, Text
 
 _ELEMENTS = 4096
 
@@ -50,7 +51,7 @@ class KeptTranscripts:
     def add(self, portion: Portion, clips: Mapping[str, str | None], batch_size: int) -> None:
         """Keeps a portion; `clips` has the name of each example's clip by the example's id."""
         rows = [
-            {"id": id, "clip": clips[id], **asdict(transcript)}
+            {"id": id, "clip": clips[id], **_record(transcript)}
             for id, transcript in zip(portion.ids, portion.transcripts, strict=True)
         ]
         line = {"batch_size": batch_size, "spent": portion.spent, "rows": rows}
@@ -62,7 +63,7 @@ class KeptTranscripts:
         clips = clip_names(examples)
         rows = [row for portion in self._portions for row in portion["rows"]]
         return {
-            row["id"]: Transcript(**{key: row[key] for key in Transcript.__dataclass_fields__})
+            row["id"]: Transcript(_answer(row), row["seconds"], row["finish_reason"], row["language"])
             for row in rows
             if row["id"] in clips and clips[row["id"]] == row["clip"]
         }
@@ -72,6 +73,21 @@ class KeptTranscripts:
         timed = [portion for portion in self._portions if portion["batch_size"] == batch_size]
         audio: Seconds = sum(row["seconds"] for portion in timed for row in portion["rows"])
         return audio / max(sum(portion["spent"] for portion in timed), 1e-9) if timed else None
+
+
+def _record(transcript: Transcript) -> dict[str, Any]:
+    """A transcript as a line has it; of an answer that is audio the samples, float32 in base64."""
+    answer, how = transcript.answer, {key: getattr(transcript, key) for key in ("seconds", "finish_reason", "language")}
+    if isinstance(answer, Text):
+        return {"text": answer.text} | how
+    samples = base64.b64encode(answer.waveform.astype("<f4").tobytes()).decode()
+    return {"samples": samples, "rate": answer.rate} | how
+
+
+def _answer(row: Mapping[str, Any]) -> Answer:
+    if "text" in row:
+        return Text(row["text"])
+    return Audio(np.frombuffer(base64.b64decode(row["samples"]), "<f4").astype(np.float32), row["rate"])
 
 
 def clip_names(examples: Sequence[Example]) -> dict[str, str | None]:

@@ -17,9 +17,11 @@ import soundfile
 
 from antiphon.errors import AudioError
 from antiphon.evaluate.figures import length_plot, rate_plot
-from antiphon.evaluate.metrics import main_measure
 from antiphon.evaluate.results import Evaluation, speed_conditions
 from antiphon.runs import atomic
+from antiphon.tasks.columns import Column
+from antiphon.tasks.summary import columns_of, interval, main_column
+from antiphon.tasks.task import row_errors, row_units
 from antiphon.text.alignment import align, units
 from antiphon.types import Clip
 
@@ -28,17 +30,6 @@ WORST = 20
 AUDIO_BYTES = 8 << 20
 """Of all players together, as base64; the rows after that are shown without one."""
 AUDIO_RATE = 16000
-
-_COLUMNS = {
-    "CER": "cer",
-    "sub": "sub",
-    "del": "del",
-    "ins": "ins",
-    "macro F1": "macro_f1",
-    "empty": "empty_share",
-    "truncated": "truncated_share",
-    "hallucinated": "hallucination_rate",
-}
 
 
 def write_page(path: Path, evaluation: Evaluation, clips: Mapping[str, Mapping[str, Clip]]) -> None:
@@ -126,7 +117,7 @@ def _setup(evaluation: Evaluation) -> str:
 def _plots(evaluation: Evaluation) -> str:
     drawn = {
         "95% intervals": rate_plot(evaluation.sets),
-        "Errors by length of clip": length_plot(evaluation.rows),
+        "Errors by length of clip": length_plot(evaluation.rows, main_column(*evaluation.sets.values()).is_percent),
     }
     figures = (
         f'<figure class="card"><figcaption>{title}</figcaption>{plot}</figure>' for title, plot in drawn.items() if plot
@@ -135,26 +126,27 @@ def _plots(evaluation: Evaluation) -> str:
 
 
 def _table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
-    shown = {head: key for head, key in _COLUMNS.items() if any(one.get(key) is not None for one in summaries.values())}
-    measures = sorted({main_measure(one) for one in summaries.values()})
-    measure = " or ".join(measures).replace("wer", "WER")
-    heads = ["set", measure, "95% interval", "resampled", *shown, "clips", "RTFx"]
+    main = main_column(*summaries.values())
+    columns = dict.fromkeys(column for one in summaries.values() for column in columns_of(one))
+    there = [one for one in columns if any(summary.get(one.key) is not None for summary in summaries.values())]
+    shown = [one for one in there if one != main]
+    heads = ["set", main.title, "95% interval", "resampled", *(one.head for one in shown), "clips", "RTFx"]
     rows = []
     for name, one in summaries.items():
-        rows.append(_row(name, one, shown, "set"))
-        rows += [_row(group, figures, shown, "group") for group, figures in one.get("groups", {}).items()]
+        rows.append(_row(name, one, main, shown, "set"))
+        rows += [_row(group, figures, main, shown, "group") for group, figures in one.get("groups", {}).items()]
     head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
     return f'<div class="card wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
-def _row(name: str, one: Mapping[str, Any], shown: Mapping[str, str], kind: str) -> str:
-    interval = "" if one["ci"] is None else " to ".join(f"{100 * end:.1f}" for end in one["ci"])
+def _row(name: str, one: Mapping[str, Any], main: Column, shown: Sequence[Column], kind: str) -> str:
+    ends = interval(one, main)
     speed = "" if one.get("rtfx") is None else f"{one['rtfx']:.0f}"
     cells = [
-        f"<b>{_percent(one[main_measure(one)])}</b>",
-        interval,
+        f"<b>{main.show(one.get(main.key))}</b>",
+        " to ".join(main.show(end).removesuffix("%") for end in ends) if ends else "",
         f"{one['ci_unit']}s",
-        *(_percent(one.get(key)) for key in shown.values()),
+        *(column.show(one.get(column.key)) for column in shown),
         str(one["n"]),
         speed,
     ]
@@ -163,7 +155,7 @@ def _row(name: str, one: Mapping[str, Any], shown: Mapping[str, str], kind: str)
 
 
 def _worst(name: str, rows: Iterable[Mapping[str, Any]], clips: Mapping[str, Clip], players: _Players) -> str:
-    wrong = [row for row in rows if row["wer_errors"]]
+    wrong = [row for row in rows if row_errors(row)]
     if not wrong:
         return f'<h2 id="{escape(name)}">{escape(name)}</h2><p>Every answer is right.</p>'
     entries = "".join(_entry(row, players.of(clips.get(row["id"]))) for row in wrong[:WORST])
@@ -177,23 +169,26 @@ def _worst(name: str, rows: Iterable[Mapping[str, Any]], clips: Mapping[str, Cli
 
 
 def _entry(row: Mapping[str, Any], player: str) -> str:
-    errors = "1 error" if row["wer_errors"] == 1 else f"{row['wer_errors']} errors"
-    about = [row["id"], f"{errors} in {row['ref_words']}", f"{row['seconds']:.1f} s"]
+    errors = row_errors(row)
+    told = "1 error" if errors == 1 else f"{errors:.4g} errors"
+    about = [row["id"], f"{told} in {row_units(row):.4g}", f"{row['seconds']:.1f} s"]
     about += [row["speaker"]] if row["speaker"] else []
     about += ["cut off by the token limit"] if row["truncated"] else []
     return (
-        f'<article><p class="diff">{word_diff(row["ref_clean"], row["pred_clean"])}</p>'
+        f'<article><p class="diff">{_diff(row)}</p>'
         f"<header>{escape(' · '.join(about))}</header>"
         + (f'<div class="player">{player}</div>' if player else "")
         + "</article>"
     )
 
 
+def _diff(row: Mapping[str, Any]) -> str:
+    if "ref_clean" in row:
+        return word_diff(row["ref_clean"], row["pred_clean"])
+    return f"{escape(row['ref_text'])} <ins>{escape(row['pred_text'])}</ins>"
+
+
 def _duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
-
-
-def _percent(rate: float | None) -> str:
-    return "–" if rate is None else f"{100 * rate:.1f}%"

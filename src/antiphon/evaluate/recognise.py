@@ -9,10 +9,12 @@ from typing import Any
 
 from antiphon.distributed.world import World
 from antiphon.evaluate.decode import Decode
-from antiphon.evaluate.metrics import Utterance, measure, summarise, worst_first
+from antiphon.evaluate.metrics import measure, summarise
 from antiphon.evaluate.normalisers import Normaliser, load_normaliser
 from antiphon.models.policy import Policy
-from antiphon.types import Example, FinishReason, Prompt, Seconds
+from antiphon.tasks.load import Prompter
+from antiphon.tasks.task import Answered, Row, Task, worst_first
+from antiphon.types import Answer, Example, FinishReason, Prompt, Seconds
 
 IN_MEMORY = 256
 """Clips held decoded at once."""
@@ -20,15 +22,15 @@ IN_MEMORY = 256
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was recognised in one clip."""
+    """What the model answered to one example."""
 
-    text: str
+    answer: Answer
     seconds: Seconds
+    """Of the audio that was heard."""
     finish_reason: FinishReason | None
     """"length" when the token limit cut it off; None where nobody says."""
     language: str | None
     """The language that was forced, if any."""
-    task: str
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,10 @@ def portions(
         prompts = [prompt(example) for example in chosen]
         began = time.perf_counter()
         completions = decode(prompts, max_new_tokens)
-        answers = [policy.answer(completion.text) for completion in completions]
+        answers = [policy.render(completion) for completion in completions]
         spent = time.perf_counter() - began
         transcripts = [
-            Transcript(answer, one.seconds, completion.finish_reason, one.language, one.task)
+            Transcript(answer, one.seconds, completion.finish_reason, one.language)
             for one, answer, completion in zip(prompts, answers, completions, strict=True)
         ]
         yield Portion([example.id for example in chosen], transcripts, spent)
@@ -84,36 +86,33 @@ def transcribe(
 
 
 def score(
-    examples: Sequence[Example], transcripts: Sequence[Transcript], normaliser: Normaliser
-) -> tuple[dict[str, Any], list[Utterance]]:
-    """The summary of `antiphon.evaluate.metrics.summarise` with the name of the `normaliser`, and the utterances
-    worst first."""
-    utterances = [
-        measure(
-            example.id,
-            example.text,
-            transcript.text,
-            seconds=transcript.seconds,
-            speaker=example.speaker,
-            language=example.language or transcript.language,
-            task=transcript.task,
-            truncated=None if transcript.finish_reason is None else transcript.finish_reason == "length",
-            normaliser=normaliser.clean,
-        )
-        for example, transcript in zip(examples, transcripts, strict=True)
-    ]
-    return summarise(utterances) | {"normaliser": normaliser.name}, worst_first(utterances)
+    task: Task, examples: Sequence[Example], transcripts: Sequence[Transcript], normaliser: Normaliser
+) -> tuple[dict[str, Any], list[Row]]:
+    """The summary of `antiphon.evaluate.metrics.summarise` with the name of the `normaliser`, and the rows worst
+    first."""
+    rows = [measure(task, _answered(task, *one), normaliser.clean) for one in zip(examples, transcripts, strict=True)]
+    return summarise(rows, task) | {"normaliser": normaliser.name}, worst_first(rows)
+
+
+def _answered(task: Task, example: Example, transcript: Transcript) -> Answered:
+    return Answered(
+        example,
+        task.read(transcript.answer),
+        transcript.seconds,
+        example.language or transcript.language,
+        None if transcript.finish_reason is None else transcript.finish_reason == "length",
+    )
 
 
 def evaluate(
     policy: Policy,
     decode: Decode,
     examples: Sequence[Example],
-    prompt: Callable[[Example], Prompt],
+    prompt: Prompter,
     max_new_tokens: int,
     on_progress: Callable[[int], None] | None = None,
     world: World | None = None,
-) -> tuple[dict[str, Any], list[Utterance]]:
+) -> tuple[dict[str, Any], list[Row]]:
     """As `score`, of transcripts made now; the summary has `rtfx` too.
 
     `rtfx` is seconds of audio recognised per second of computation, reading and decoding of files left out. Each rank
@@ -126,5 +125,5 @@ def evaluate(
         return {}, []
     transcripts = [one for rank, _ in ranks for one in rank]
     spent = max(seconds for _, seconds in ranks)
-    summary, utterances = score(examples, transcripts, load_normaliser())
-    return summary | {"rtfx": summary["seconds"] / max(spent, 1e-9)}, utterances
+    summary, rows = score(prompt.task, examples, transcripts, load_normaliser())
+    return summary | {"rtfx": summary["seconds"] / max(spent, 1e-9)}, rows

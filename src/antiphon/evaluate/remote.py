@@ -14,11 +14,10 @@ from antiphon.client.messages import conversation
 from antiphon.config import Config
 from antiphon.errors import ConfigError, ModelError
 from antiphon.evaluate.recognise import Portion, Transcript
-from antiphon.tasks.load import prompter
-from antiphon.types import Example, Hertz, Prompt
+from antiphon.tasks.load import find_task, prompter
+from antiphon.text.language_tag import untagged
+from antiphon.types import Example, Hertz, Prompt, Text
 
-FRAME = "<asr_text>"
-"""Qwen3-ASR's own, between the language that it names and the transcript."""
 RATE: Hertz = 16000
 """Clips are sent as 16-bit WAV at this rate, whatever they are."""
 
@@ -61,7 +60,7 @@ class RemoteModel:
 
     def setup(self, config: Config) -> dict[str, Any]:
         """Raises `ConfigError` for a task or a language that such requests have no place for."""
-        if config.task != "asr" and not self.chat:
+        if not find_task(config.task).transcribes and not self.chat:
             raise ConfigError(f"{self.endpoint.url} is asked for transcripts, not for task {config.task}; add --chat")
         if config.language != "auto" and self.chat:
             raise ConfigError(
@@ -99,7 +98,8 @@ class RemoteModel:
         wish |= {"prompt": prompt.context} if prompt.context else {}
         files = {"file": ("clip.wav", _wav(prompt), "audio/wav")}
         answer = self.endpoint.call("POST", "/audio/transcriptions", _called(prompt), data=wish, files=files)
-        return Transcript(self._text(answer.get("text"), answer, prompt), prompt.seconds, None, prompt.language, "asr")
+        text = self._text(answer.get("text"), answer, prompt)
+        return Transcript(Text(text), prompt.seconds, None, prompt.language)
 
     def _chat(self, prompt: Prompt) -> Transcript:
         request = {
@@ -110,9 +110,10 @@ class RemoteModel:
         }
         answer = self.endpoint.call("POST", "/chat/completions", _called(prompt), json=request)
         choice = next(iter(answer.get("choices") or []), {})
-        text = self._text((choice.get("message") or {}).get("content"), answer, prompt).rpartition(FRAME)[2]
+        text = self._text((choice.get("message") or {}).get("content"), answer, prompt)
         reason = choice.get("finish_reason")
-        return Transcript(text, prompt.seconds, reason if reason in ("stop", "length") else None, None, prompt.task)
+        # A server of Qwen3-ASR leaves its language tag in the answers of a chat.
+        return Transcript(untagged(text), prompt.seconds, reason if reason in ("stop", "length") else None, None)
 
     def _text(self, text: Any, answer: dict[str, Any], prompt: Prompt) -> str:
         if not isinstance(text, str):

@@ -29,7 +29,7 @@ class Evaluation:
     sets: dict[str, dict[str, Any]]
     """Summaries (`antiphon.evaluate.metrics.summarise`)."""
     rows: dict[str, list[dict[str, Any]]]
-    """`Utterance.to_row`, worst first."""
+    """`antiphon.evaluate.metrics.measure`, worst first."""
 
 
 def speed_conditions(summary: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from antiphon.evaluate.recognise import Transcript, score
 from antiphon.evaluate.results import REPORT, Evaluation, save_evaluation
 from antiphon.evaluate.subject import Subject
 from antiphon.runs import atomic
+from antiphon.tasks.load import find_task
 from antiphon.types import Clip, Example
 
 
@@ -57,7 +58,7 @@ def evaluate_sets(
     evaluation with another normaliser recognises nothing again; at the end figures, rows and report
     (`antiphon.evaluate.results`). Raises `RunError` when `output` holds the transcripts of another model or setup.
     """
-    setup = subject.setup(config)
+    setup, task = subject.setup(config), find_task(config.task)
     evaluation = Evaluation(subject.name, setup.get("weights"), {}, {})
     clips: dict[str, dict[str, Clip]] = {}
     with _folder(output) as folder:
@@ -68,7 +69,7 @@ def evaluate_sets(
             kept = KeptTranscripts(folder / "transcripts" / f"{name}.jsonl", setup)
             progress.phase(f"evaluating {name}", len(examples))
             transcripts = _transcripts(subject, examples, config, kept, progress.advance)
-            summary, utterances = score(examples, transcripts, normaliser)
+            summary, rows = score(task, examples, transcripts, normaliser)
             how = {
                 "skipped": len(skipped),
                 "rtfx": kept.speed(subject.side_by_side),
@@ -76,7 +77,7 @@ def evaluate_sets(
                 "precision": setup["precision"],
                 "device": setup["device"],
             }
-            evaluation.sets[name], evaluation.rows[name] = grouped(summary | how, utterances, names)
+            evaluation.sets[name], evaluation.rows[name] = grouped(task, summary | how, rows, names)
             clips[name] = {example.id: example.clip for example in examples if example.clip is not None}
             for row in skipped:
                 progress.noted(f"skipped {row}")

@@ -10,6 +10,7 @@ from antiphon.config import Config
 from antiphon.evaluate.guard import Look, look
 from antiphon.runs.best import evaluations_since_best, require_measure
 from antiphon.runs.folder import RunFolder
+from antiphon.tasks.summary import main_column
 
 
 @dataclass(frozen=True)
@@ -76,5 +77,5 @@ def _ask_patience(run: RunFolder, step: int) -> Stop | None:
     waited = evaluations_since_best(run.evals(), settings.best)
     if waited < settings.patience:
         return None
-    what = settings.best or "the mean WER"
+    what = settings.best or f"the mean {main_column(*run.evals()).title}"
     return Stop("patience", f"{what} has not improved in {waited} evaluations (eval.patience)")

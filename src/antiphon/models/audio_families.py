@@ -16,7 +16,8 @@ from torch import Tensor
 from antiphon.audio.encode import wav
 from antiphon.errors import ModelError
 from antiphon.models.internals import LANGUAGE_CODE_TO_NAME, create_bidirectional_mask, frames_after_convolutions
-from antiphon.types import Prompt, Seconds
+from antiphon.text.language_tag import may_be_tag, tagged, untagged
+from antiphon.types import Prompt, Seconds, Text
 
 Inputs = Mapping[str, Tensor]
 
@@ -39,12 +40,12 @@ class Family:
     """The inputs that are the audio's: [windows, ..., time], one window a clip or several."""
     hear: Callable[[Any, Inputs], Tensor] = _pooled
     """(model, audio of several clips) -> the features that replace the placeholders [audio tokens, D], in order."""
-    answer: Callable[[str], str] = str.strip
-    """A decoded completion -> the answer without the model's framing."""
-    language: Callable[[str], str | None] = lambda text: None
-    """A decoded completion -> the language that its framing names."""
+    render: Callable[[str], Text] = lambda text: Text(text.strip())
+    """A decoded completion -> the answer without the model's framing, and the language that the framing names."""
+    may_be_framing: Callable[[str, Prompt], bool] = lambda text, prompt: False
+    """(the beginning of a completion, prompt) -> whether all of it may still be framing."""
     frame: Callable[[str, str | None, Prompt], str] = lambda text, language, prompt: text
-    """(text, its language, prompt) -> the completion with the model's framing: the inverse of `answer`."""
+    """(text, its language, prompt) -> the completion with the model's framing: the inverse of `render`."""
     max_seconds: Callable[[Any], Seconds] = lambda processor: math.inf
     """(processor) -> what the processor would cut, silently, is longer than this."""
     bucket: Callable[[Any, Tensor], Any] = lambda model, features: None
@@ -116,27 +117,17 @@ def _qwen3_asr(processor: Any, prompt: Prompt) -> Inputs:
 
 
 def _qwen3_asr_frame(text: str, language: str | None, prompt: Prompt) -> str:
-    """The framing of `_qwen3_asr_answer`, unless the prompt has forced the language and with it the framing."""
+    """The model's language tag, unless the prompt has forced the language and with it the tag."""
     if prompt.language:
         return text
-    return f"language {LANGUAGE_CODE_TO_NAME.get((language or '').lower(), language or 'None')}<asr_text>{text}"
-
-
-def _qwen3_asr_answer(text: str) -> str:
-    """ "language English<asr_text>hello" -> "hello". Unlike the processor's parser it hides no repetitions."""
-    return text.split("<asr_text>", 1)[-1].strip()
-
-
-def _qwen3_asr_language(text: str) -> str | None:
-    found = re.match(r"language (.+?)<asr_text>", text)
-    return None if found is None or found[1] == "None" else found[1]
+    return tagged(text, LANGUAGE_CODE_TO_NAME.get((language or "").lower(), language))
 
 
 def _glm_asr(processor: Any, prompt: Prompt) -> Inputs:
     """A recogniser with a request of its own, which stands for the instruction of ASR prompts."""
     if prompt.language:
         raise ModelError("GLM-ASR finds the language itself and cannot be told one; set language=auto")
-    instruction = processor.default_transcription_prompt if prompt.task == "asr" else prompt.instruction
+    instruction = processor.default_transcription_prompt if prompt.transcribe else prompt.instruction
     content = [{"type": "audio", "audio": prompt.waveform}, {"type": "text", "text": instruction}]
     return _ask(processor, prompt, _render(processor, prompt, content, instruction))
 
@@ -153,7 +144,7 @@ def _voxtral(processor: Any, prompt: Prompt) -> Inputs:
 
     Transcription mode takes the language as an ISO 639-1 code, and hears the clip as 16-bit PCM.
     """
-    if prompt.task == "asr" and not prompt.context:
+    if prompt.transcribe and not prompt.context:
         return processor.apply_transcription_request(
             prompt.waveform, model_id="voxtral", language=prompt.language, sampling_rate=prompt.rate, format="wav"
         )
@@ -168,10 +159,10 @@ _FLAMINGO_FRAME = re.compile(
 )
 
 
-def _flamingo_answer(text: str) -> str:
+def _flamingo_answer(text: str) -> Text:
     """'The spoken content of the audio is "hello".' -> 'hello'."""
     match = _FLAMINGO_FRAME.fullmatch(text.strip())
-    return (match[2] if match else text).strip()
+    return Text((match[2] if match else text).strip())
 
 
 def _hear_qwen2_audio(model: Any, audio: Inputs) -> Tensor:
@@ -221,7 +212,7 @@ FAMILIES: dict[str, Family] = {
         "AudioFlamingo3ForConditionalGeneration",
         _chat,
         _MASKED,
-        answer=_flamingo_answer,
+        render=_flamingo_answer,
         max_seconds=_whole_windows,
     ),
     "glmasr": Family("GlmAsrForConditionalGeneration", _glm_asr, _MASKED, max_seconds=_whole_windows),
@@ -239,8 +230,8 @@ FAMILIES: dict[str, Family] = {
         "Qwen3ASRForConditionalGeneration",
         _qwen3_asr,
         _MASKED,
-        answer=_qwen3_asr_answer,
-        language=_qwen3_asr_language,
+        render=untagged,
+        may_be_framing=lambda text, prompt: not prompt.language and may_be_tag(text),
         frame=_qwen3_asr_frame,
     ),
     "qwen3_omni_moe": _QWEN3_OMNI,

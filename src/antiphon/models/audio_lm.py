@@ -24,7 +24,7 @@ from antiphon.models.internals import has_adapter
 from antiphon.models.policy import Chat
 from antiphon.models.prefix import Prefix, pad_left
 from antiphon.models.prompt_cache import PromptCache
-from antiphon.types import Prompt
+from antiphon.types import Completion, Prompt, Text
 
 
 class AudioPrefixLM(DecoderOnly):
@@ -169,11 +169,13 @@ class AudioPrefixLM(DecoderOnly):
     def _framed(self, prompt: Prompt, text: str, language: str | None) -> str:
         return self.family.frame(text, language, prompt)
 
-    def answer(self, text: str) -> str:
-        return self.family.answer(text)
+    def render(self, completion: Completion) -> Text:
+        return self.family.render(completion.text)
 
-    def named_language(self, text: str) -> str | None:
-        return self.family.language(text)
+    def render_begun(self, text: str, prompt: Prompt | None) -> str:
+        if prompt is not None and self.family.may_be_framing(text, prompt):
+            return ""
+        return self.family.render(text).text
 
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)

@@ -21,7 +21,7 @@ from antiphon.models.fold import Fold
 from antiphon.models.logits import Predictions
 from antiphon.models.policy import Chat, Sampling
 from antiphon.models.prefix import Prefix, repeat
-from antiphon.types import Completion, Prompt
+from antiphon.types import Completion, Prompt, Text
 
 
 class Autoregressive:
@@ -156,8 +156,11 @@ class Autoregressive:
         """`text` as the model words it."""
         return text
 
-    def named_language(self, text: str) -> str | None:
-        return None
+    def render(self, completion: Completion) -> Text:
+        return Text(completion.text.strip())
+
+    def render_begun(self, text: str, prompt: Prompt | None) -> str:
+        return text.strip()
 
     @torch.no_grad()
     def sample(

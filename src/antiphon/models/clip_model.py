@@ -21,7 +21,7 @@ from antiphon.errors import ModelError
 from antiphon.models.internals import frames_after_convolutions
 from antiphon.models.policy import Chat
 from antiphon.models.prompt_cache import PromptCache
-from antiphon.types import Prompt, Seconds
+from antiphon.types import Completion, Prompt, Seconds, Text
 
 SHORTEST: Seconds = 0.025
 """One analysis window of every feature extractor in use here."""
@@ -148,11 +148,11 @@ class ClipModel:
             inputs[name] = padded.to(self.device, self._dtype if padded.is_floating_point() else None)
         return inputs
 
-    def answer(self, text: str) -> str:
-        return text.strip()
+    def render(self, completion: Completion) -> Text:
+        return Text(completion.text.strip())
 
-    def named_language(self, text: str) -> str | None:
-        return None
+    def render_begun(self, text: str, prompt: Prompt | None) -> str:
+        return text.strip()
 
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)

@@ -276,9 +276,6 @@ class EncoderDecoder(Autoregressive):
         # Whisper opens every transcript with a space.
         return f" {text}" if text and self.model.config.model_type == "whisper" else text
 
-    def answer(self, text: str) -> str:
-        return text.strip()
-
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)

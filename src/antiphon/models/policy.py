@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeGuard
+from typing import Any, Literal, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from antiphon.errors import ConfigError
 from antiphon.models.logits import Predictions
-from antiphon.types import Completion, Prompt
+from antiphon.types import Answer, Completion, Prompt
 
 
 @dataclass(frozen=True)
@@ -118,12 +118,12 @@ class Policy(Protocol):
         """
         ...
 
-    def answer(self, text: str) -> str:
-        """A completion's text without the model's own framing, such as a language tag."""
+    def render(self, completion: Completion) -> Answer:
+        """What a completion says, without the model's own framing, such as a language tag."""
         ...
 
-    def named_language(self, text: str) -> str | None:
-        """The language that the framing of a completion's text names; None where it names none."""
+    def render_begun(self, text: str, prompt: Prompt | None) -> str:
+        """What further tokens can no longer change of an answer in words to `prompt` that begins with `text`."""
         ...
 
     def save(self, folder: Path) -> None:
@@ -163,6 +163,15 @@ class TokenPolicy(Policy, Protocol):
 def emits_tokens(policy: Policy) -> TypeGuard[TokenPolicy]:
     """Whether the policy tells the distribution of each token."""
     return policy.token_level
+
+
+@runtime_checkable
+class SearchesBeam(Policy, Protocol):
+    """A policy that can search for the most probable answer."""
+
+    def beam(self, prefix: Any, width: int) -> list[Completion]:
+        """The most probable completion of each prompt among those that a beam search of `width` ends with."""
+        ...
 
 
 def uniforms_for(seed: int, step: int, example_id: str, samples: range, length: int) -> np.ndarray:

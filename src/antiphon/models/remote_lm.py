@@ -106,9 +106,6 @@ class RemoteAudioLM(Autoregressive):
     def _forward(self, cache: DynamicCache, **inputs: Tensor) -> Any:
         return self.model(**inputs, past_key_values=cache, use_cache=True, output_hidden_states=True, return_dict=True)
 
-    def answer(self, text: str) -> str:
-        return text.strip()
-
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)

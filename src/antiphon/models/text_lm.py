@@ -15,7 +15,8 @@ from antiphon.models.internals import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, keeps_o
 from antiphon.models.policy import Chat
 from antiphon.models.prefix import Prefix, pad_left
 from antiphon.models.prompt_cache import PromptCache
-from antiphon.types import Hertz, Prompt
+from antiphon.text.thoughts import split_ended
+from antiphon.types import Completion, Hertz, Prompt, Text
 
 MODEL_TYPES: frozenset[str] = frozenset(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 CACHED_LAYERS = {"full_attention", "sliding_attention"}
@@ -84,12 +85,10 @@ class TextLM(DecoderOnly):
         ids, mask = pad_left(texts, self.device)
         return self._prefill(self.backbone.get_input_embeddings()(ids), mask)
 
-    def answer(self, text: str) -> str:
+    def render(self, completion: Completion) -> Text:
         """What follows a reasoning model's thoughts; a completion that never stops thinking has no answer."""
-        thoughts, ended, answer = text.rpartition("</think>")
-        if ended:
-            return answer.strip()
-        return "" if thoughts or answer.lstrip().startswith("<think>") else answer.strip()
+        thoughts, answer = split_ended(completion.text)
+        return Text(answer, reasoning=thoughts)
 
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)

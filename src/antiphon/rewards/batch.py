@@ -71,7 +71,7 @@ def _columns(samples: Sequence[Sample], reward: str) -> dict[str, list[Any]]:
     """Every argument a batch function can be given, by name."""
     offered: dict[str, list[Any]] = {
         "prompts": [sample.prompt for sample in samples],
-        "completions": [sample.response for sample in samples],
+        "completions": [sample.audio or sample.response for sample in samples],
         "completion_ids": [list(sample.completion_ids) for sample in samples],
         "id": [sample.id for sample in samples],
         "text": [sample.label for sample in samples],

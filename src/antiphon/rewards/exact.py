@@ -40,7 +40,7 @@ def build(settings: Settings) -> Callable[[Sample], Reward]:
         return aliases.get(clean(text), clean(text))
 
     def exact(sample: Sample) -> Reward:
-        label, response = (canonical(text, sample.language) for text in (sample.label, sample.response))
+        label, response = (canonical(text, sample.language) for text in (sample.label, sample.words))
         if settings.fuzzy is None:
             return Reward(float(label == response))
         similarity = Levenshtein.normalized_similarity(label, response)

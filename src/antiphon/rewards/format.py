@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, NonNegativeFloat
 
 from antiphon.config import Settings as StrictSettings
 from antiphon.rewards.sample import Sample
-from antiphon.rewards.tags import TagName, fits, tag_counts
+from antiphon.text.tags import TagName, fits, tag_counts
 from antiphon.types import Reward
 
 

@@ -35,7 +35,7 @@ def build(settings: Settings) -> Callable[[Sample], Reward]:
     """
 
     def hallucination(sample: Sample) -> Reward:
-        errors = word_errors(sample.label, sample.response, sample.language, normaliser_name=settings.normaliser)
+        errors = word_errors(sample.label, sample.words, sample.language, normaliser_name=settings.normaliser)
         inserted = errors.insertions / max(errors.ref_len, 1)
         empty = float(errors.hyp_len == 0 < errors.ref_len)
         cost = settings.insertions * min(inserted, 1.0) + settings.empty * empty

@@ -37,7 +37,7 @@ def build(settings: Settings) -> Callable[[Sample], Reward]:
     def keywords(sample: Sample) -> Reward:
         clean = normaliser(sample.language, settings.normaliser)
         wanted = {tuple(units(clean(word))) for word in settings.words or _of_row(sample, settings.column)} - {()}
-        said, heard = (_occurrences(units(clean(text)), wanted) for text in (sample.label, sample.response))
+        said, heard = (_occurrences(units(clean(text)), wanted) for text in (sample.label, sample.words))
         hits = (said & heard).total()
         total = said.total() + heard.total()
         parts = {"recall": said.total(), "precision": heard.total()}

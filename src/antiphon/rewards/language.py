@@ -24,7 +24,7 @@ def build(settings: Settings) -> Callable[[Sample], float]:
     """
 
     def language(sample: Sample) -> float:
-        answer, reference = _scripts(sample.response), _scripts(sample.label)
+        answer, reference = _scripts(sample.words), _scripts(sample.label)
         if not answer or not reference:
             return float(answer == reference)
         shares = [(count / answer.total(), reference[script] / reference.total()) for script, count in answer.items()]

@@ -9,9 +9,9 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from antiphon.config import Settings as StrictSettings
 from antiphon.rewards.sample import Sample
-from antiphon.rewards.tags import TagName, last_answer
 from antiphon.text.alignment import char_errors, word_errors
 from antiphon.text.normalise import NormaliserName
+from antiphon.text.tags import TagName, last_answer
 from antiphon.types import Reward
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from antiphon.types import Group, Reward
+from antiphon.errors import RewardError
+from antiphon.types import Audio, Content, Group, Reward, Text
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Sample:
     prompt: str
     """The instruction the model was given; empty for recognisers that take none."""
     response: str
-    """The answer as the task reads it: for ASR the transcript alone."""
+    """The whole answer without the model's own framing; empty where the answer is audio."""
     label: str
     """The reference; may be empty (a clip without speech)."""
     index: int = 0
@@ -28,6 +29,24 @@ class Sample:
     speaker: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """The row's further columns, as the dataset has them."""
+    answer: Content | None = None
+    """What the task reads of the response, which evaluation measures too: the transcript, or what stands in
+    `<answer>`; the audio where the answer is audio. By default the response."""
+    audio: Audio | None = None
+    """The answer where it is audio."""
+
+    def __post_init__(self) -> None:
+        if self.answer is None:
+            object.__setattr__(self, "answer", self.response if self.audio is None else self.audio)
+
+    @property
+    def words(self) -> str:
+        """The `answer` as text. Raises `RewardError` where it is audio."""
+        if not isinstance(self.answer, str):
+            raise RewardError(
+                f"the answer of sample {self.title} is audio, which this reward cannot score; use another"
+            )
+        return self.answer
 
     @property
     def title(self) -> str:
@@ -66,13 +85,17 @@ def group_samples(group: Group) -> list[Sample]:
         Sample(
             id=example.id,
             prompt=group.prompt.instruction,
-            response=answer,
+            response=answer.text if isinstance(answer, Text) else "",
             label=example.text,
             index=index,
             completion_ids=completion.token_ids,
             language=example.language or group.prompt.language,
             speaker=example.speaker,
             metadata=example.columns,
+            answer=content,
+            audio=answer if isinstance(answer, Audio) else None,
         )
-        for index, (completion, answer) in enumerate(zip(group.completions, group.answers, strict=True))
+        for index, (completion, answer, content) in enumerate(
+            zip(group.completions, group.answers, group.contents, strict=True)
+        )
     ]

@@ -54,7 +54,7 @@ def build(settings: Settings) -> Callable[[Sample], Reward]:
     best = 1.0 if settings.form == "accuracy" else 0.0
 
     def wer(sample: Sample) -> Reward:
-        errors = count(sample.label, sample.response, sample.language, normaliser_name=settings.normaliser)
+        errors = count(sample.label, sample.words, sample.language, normaliser_name=settings.normaliser)
         length = max(errors.ref_len, 1)
         cost = float(errors.edits) if settings.cap is None else min(errors.edits, settings.cap * length)
         cost /= length if settings.weighting == "clip" else settings.scale

@@ -16,6 +16,7 @@ from antiphon.distributed.world import World
 from antiphon.models.policy import Policy, Sampling
 from antiphon.rewards import RewardFunction, group_samples, score_all
 from antiphon.rollout.engine import Engine, Source
+from antiphon.tasks.task import Task
 from antiphon.types import Completion, Example, Group, Prompt, Reward
 
 
@@ -25,6 +26,7 @@ class Collector:
 
     stream: PromptStream
     policy: Policy
+    task: Task
     engine: Engine
     """Samples from the model: greedy answers always, and what is learned from where `source` is the engine too."""
     source: Source
@@ -96,8 +98,9 @@ class Collector:
         return sorted(kept, key=lambda group: group.place)
 
     def _group(self, example: Example, prompt: Prompt, completions: Sequence[Completion], place: int = 0) -> Group:
-        answers = [self.policy.answer(one.text) for one in completions]
-        return Group(example, prompt, list(completions), answers, place=place)
+        answers = [self.policy.render(one) for one in completions]
+        contents = [self.task.read(one) for one in answers]
+        return Group(example, prompt, list(completions), answers, contents, place=place)
 
     def _greedy(self, groups: Sequence[Group]) -> list[Group]:
         """A group of one greedy answer for each group."""

@@ -22,7 +22,7 @@ def rollout_metrics(groups: Sequence[Group], step: int = 0) -> dict[str, float]:
         "samples": len(completions),
         "tokens_mean": tokens / len(completions),
         "truncated_share": sum(c.finish_reason == "length" for c in completions) / len(completions),
-        "empty_share": sum(not a.strip() for g in groups for a in g.answers) / len(completions),
+        "empty_share": sum(answer.empty for group in groups for answer in group.answers) / len(completions),
         "surprisal": -sum(sum(c.logprobs) for c in completions) / sum(len(c.logprobs) for c in completions),
         "audio_seconds": sum(group.prompt.seconds for group in groups),
         "staleness": step - sum(completion.version for completion in completions) / len(completions),

@@ -16,7 +16,7 @@ class References:
         self.policy = policy
         self._examples = {example.id: example for example in examples}
         for example in examples:
-            policy.target(Prompt(example.id, example.task, None, policy.rate), example.text, example.language)
+            policy.target(Prompt(example.id, None, policy.rate), example.text, example.language)
 
     def rollout(
         self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int, step: int

@@ -16,7 +16,8 @@ from antiphon.models.load import load_policy
 from antiphon.models.policy import Policy
 from antiphon.rollout.engine import load_engine
 from antiphon.tasks.load import prompter
-from antiphon.types import Completion, Example, FinishReason
+from antiphon.tasks.task import Task, words_of
+from antiphon.types import Completion, Example, FinishReason, Text
 
 IN_MEMORY = 256
 """Clips held decoded at once."""
@@ -55,19 +56,16 @@ def transcribe(
     for start in range(0, len(examples), IN_MEMORY):
         part = examples[start : start + IN_MEMORY]
         completions = engine.greedy([prompt(example) for example in part], config.rollout.max_new_tokens)
-        transcripts += [_transcript(policy, *one) for one in zip(part, completions, strict=True)]
+        transcripts += [_transcript(policy, prompt.task, *one) for one in zip(part, completions, strict=True)]
         on_progress(len(transcripts))
     return transcripts
 
 
-def _transcript(policy: Policy, example: Example, completion: Completion) -> Transcript:
-    return Transcript(
-        example.id,
-        policy.answer(completion.text),
-        policy.named_language(completion.text),
-        confidence(completion),
-        completion.finish_reason,
-    )
+def _transcript(policy: Policy, task: Task, example: Example, completion: Completion) -> Transcript:
+    answer = policy.render(completion)
+    language = answer.language if isinstance(answer, Text) else None
+    text = words_of(task.read(answer))
+    return Transcript(example.id, text, language, confidence(completion), completion.finish_reason)
 
 
 def confidence(completion: Completion) -> float:

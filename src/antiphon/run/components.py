@@ -98,6 +98,7 @@ class Components:
         self.collector = Collector(
             stream=self.stream,
             policy=self.policy,
+            task=self.prompt.task,
             engine=self.engine,
             source=source,
             reward=rewards,

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from antiphon.evaluate.groups import grouped
-from antiphon.evaluate.metrics import Utterance
 from antiphon.evaluate.recognise import evaluate
 from antiphon.evaluate.watch import Stop, watch
 from antiphon.run.components import Components
 from antiphon.run.observers import Observers
 from antiphon.runs.folder import RunFolder
+from antiphon.tasks.task import Row
 from antiphon.types import Example
 
 Summary = dict[str, Any]
@@ -41,7 +41,7 @@ class Evaluations:
     def _measure(self, step: int, name: str, examples: Sequence[Example]) -> None:
         components = self._components
         self._observers.phase(f"evaluating {name}", len(examples))
-        summary, utterances = evaluate(
+        summary, measured = evaluate(
             components.policy,
             components.decode,
             examples,
@@ -52,8 +52,8 @@ class Evaluations:
         )
         if not components.world.is_main:
             return
-        summary, rows = grouped(summary, utterances, components.groups.get(name))
-        clips = {example.id: self._clip(example) for example in examples_in_order(examples, utterances)}
+        summary, rows = grouped(components.prompt.task, summary, measured, components.groups.get(name))
+        clips = {example.id: self._clip(example) for example in examples_in_order(examples, rows)}
         self._observers.evaluated(step, name, summary, [{**row, "audio": clips[row["id"]]} for row in rows])
 
     def _clip(self, example: Example) -> str | None:
@@ -64,7 +64,7 @@ class Evaluations:
         return self._run.save_eval_clip(clip, self._components.policy.rate) or clip.name
 
 
-def examples_in_order(examples: Sequence[Example], utterances: Sequence[Utterance]) -> list[Example]:
+def examples_in_order(examples: Sequence[Example], rows: Sequence[Row]) -> list[Example]:
     """The examples in the order of their rows, the worst first: these are copied first."""
     by_id = {example.id: example for example in examples}
-    return [by_id[one.id] for one in utterances]
+    return [by_id[row["id"]] for row in rows]

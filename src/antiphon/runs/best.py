@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from antiphon.errors import ConfigError
-
-LOWER_IS_BETTER = ("wer", "cer", "sub", "del", "ins", "edits", "errors", "insertions", "empty_outputs")
-"""Of any other measure more is better."""
+from antiphon.tasks.summary import lower_is_better, main_column
 
 
 def best_step(summaries: Sequence[Mapping[str, Any]], measure: str | None = None) -> int | None:
@@ -30,10 +28,10 @@ def evaluations_since_best(summaries: Sequence[Mapping[str, Any]], measure: str 
 def mean_by_step(summaries: Sequence[Mapping[str, Any]], measure: str | None = None) -> dict[int, float]:
     """The measure by step: of one set for `SET/MEASURE`, else its mean over the sets that have it.
 
-    None stands for `wer`, or `accuracy` where nothing has a WER.
+    None stands for the main figure of their task.
     """
     set_name, _, name = (measure or "").rpartition("/")
-    name = name or main_measure(summaries)
+    name = name or main_column(*summaries).key
     chosen = [one for one in summaries if not set_name or one["set"] == set_name]
     by_step: dict[int, list[float]] = {}
     for one in chosen:
@@ -56,11 +54,6 @@ def require_measure(summaries: Sequence[Mapping[str, Any]], measure: str | None)
 
 def _losses(summaries: Sequence[Mapping[str, Any]], measure: str | None) -> dict[int, float]:
     """As `mean_by_step`, turned so that less is better."""
-    name = (measure or main_measure(summaries)).rpartition("/")[2]
-    sign = 1 if name in LOWER_IS_BETTER else -1
+    name = (measure or main_column(*summaries).key).rpartition("/")[2]
+    sign = 1 if lower_is_better(summaries, name) else -1
     return {step: sign * value for step, value in mean_by_step(summaries, measure).items()}
-
-
-def main_measure(summaries: Sequence[Mapping[str, Any]]) -> str:
-    """What a run is measured by when nothing else is asked for."""
-    return "wer" if any("wer" in one for one in summaries) or not summaries else "accuracy"

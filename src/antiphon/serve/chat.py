@@ -16,8 +16,8 @@ from antiphon.serve.job import Job
 from antiphon.serve.question import Expected
 from antiphon.serve.schemas import ChatRequest
 from antiphon.serve.service import Service
-from antiphon.serve.stops import cut, settled
-from antiphon.serve.thinking import Parts, split
+from antiphon.serve.stops import cut
+from antiphon.text.thoughts import Parts, settled, split
 
 LEAST = -9999.0
 """Stands for a log-probability of minus infinity, for which JSON has no word."""

@@ -12,9 +12,9 @@ from jinja2 import TemplateError
 from antiphon.serve.question import Question
 from antiphon.serve.schemas import AudioPart, ChatRequest, Message
 from antiphon.serve.service import Service
-from antiphon.serve.thinking import OPEN
 from antiphon.serve.upload import from_base64
 from antiphon.tasks.asr import INSTRUCTION
+from antiphon.text.thoughts import opens
 from antiphon.types import Prompt
 
 
@@ -51,7 +51,7 @@ def _text_only(service: Service, request: ChatRequest) -> tuple[Question, bool]:
     except (TemplateError, ValueError, TypeError) as error:
         raise HTTPException(400, f"the model's chat template refuses this conversation: {error}") from error
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return _non_empty(ids), text.rstrip().endswith(OPEN)
+    return _non_empty(ids), opens(text)
 
 
 @asynccontextmanager
@@ -69,11 +69,17 @@ async def _with_clip(service: Service, request: ChatRequest) -> AsyncIterator[Qu
         raise HTTPException(400, f"the user's message has {len(clips)} input_audio parts; this model takes one")
     instruction = _text(user, audio=True)
     context = "\n".join(_text(one, audio=False) for one in messages)
-    task = "asr" if instruction in ("", INSTRUCTION) else "text"
     ids = tuple(_said(service, request, said)) if said else ()
     content, clips[0].input_audio.data = from_base64(clips[0].input_audio.data), ""  # Held once.
     async with service.waveform(content, "input_audio") as waveform:
-        prompt = Prompt("the message", task, waveform, service.policy.rate, instruction or INSTRUCTION, context)
+        prompt = Prompt(
+            "the message",
+            waveform,
+            service.policy.rate,
+            instruction or INSTRUCTION,
+            context,
+            transcribe=instruction in ("", INSTRUCTION),
+        )
         yield Question(prompt, ids)
 
 

@@ -118,7 +118,7 @@ def longest_piece(policy: Policy, wanted: Seconds | None) -> Seconds:
     for seconds in (longest / 2**halvings for halvings in range(6)):
         silence = np.zeros(int(seconds * policy.rate), np.float32)
         try:
-            policy.size(Prompt("silence", "asr", silence, policy.rate, INSTRUCTION))
+            policy.size(Prompt("silence", silence, policy.rate, INSTRUCTION, transcribe=True))
             return seconds
         except ModelError:
             continue

@@ -11,8 +11,6 @@ from fastapi import HTTPException
 
 from antiphon.models.policy import Policy
 from antiphon.serve.service import Service
-from antiphon.tasks.asr import INSTRUCTION
-from antiphon.types import Prompt
 
 
 class Services:
@@ -48,7 +46,7 @@ def accepted(policy: Policy) -> list[str]:
     for name, more in given.items() if policy.token_level else ():
         try:
             with torch.no_grad():
-                policy.encode([Prompt("silence", "asr", silence, policy.rate, INSTRUCTION, **more)])
+                policy.encode([replace(silent, **more)])
             found.append(name)
         except Exception:  # Whatever is in the way, clients need not try.
             continue

@@ -16,11 +16,13 @@ from antiphon.serve.job import Job
 from antiphon.serve.question import Question
 from antiphon.serve.service import Service
 from antiphon.tasks.asr import INSTRUCTION
-from antiphon.types import Completion, Prompt, Seconds
+from antiphon.tasks.asr import task as RECOGNITION
+from antiphon.tasks.task import words_of
+from antiphon.text.tags import may_open_tags
+from antiphon.types import Completion, Prompt, Seconds, Text
 
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 """Thai, Lao, Burmese, Khmer, Japanese and Chinese, which put no spaces between words."""
-_FRAMED = "<asr_text>"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,9 @@ class Transcription:
 
     def _ask(self, piece: np.ndarray, streams: bool) -> Job:
         options = self.options
-        prompt = Prompt("the recording", "asr", piece, self.rate, INSTRUCTION, options.context, options.language)
+        prompt = Prompt(
+            "the recording", piece, self.rate, INSTRUCTION, options.context, options.language, transcribe=True
+        )
         sampling = Sampling(options.temperature, options.max_new_tokens)
         return self.service.ask(Question(prompt), sampling, streams=streams)
 
@@ -102,17 +106,15 @@ class Transcription:
     def _so_far(self, job: Job) -> str:
         """What further tokens can no longer change of an answer in the making."""
         text = self.service.decoded(job.rows[0].token_ids).rstrip("\ufffd")
-        # Qwen3-ASR names the language before the text, unless it has been told it.
-        framed = not self.options.language and "language ".startswith(text[:9])
-        if framed and _FRAMED not in text:
-            return ""
-        return self.service.policy.answer(text)
+        begun = self.service.policy.render_begun(text, job.question.prompt)
+        return "" if may_open_tags(begun) else begun
 
     def _close(self, job: Job, start: Seconds, end: Seconds) -> None:
-        policy, completion = self.service.policy, job.completions[0]
-        text, language = policy.answer(completion.text), policy.named_language(completion.text)
+        completion = job.completions[0]
+        answer = self.service.policy.render(completion)
+        said, language = words_of(RECOGNITION.read(answer)), answer.language if isinstance(answer, Text) else None
         self.service.metrics.completion_tokens.inc(len(completion.token_ids))
-        self.segments.append(Segment(start, end, text, language, completion))
+        self.segments.append(Segment(start, end, said, language, completion))
 
     def verbose(self) -> dict[str, Any]:
         """OpenAI's `verbose_json`."""

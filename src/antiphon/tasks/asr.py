@@ -2,31 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from antiphon.errors import DataError
+from antiphon.tasks.columns import Column
+from antiphon.tasks.task import Answered, Clean, Row, Task
+from antiphon.tasks.words import count_words, rate, total
 from antiphon.types import Example, Hertz, Prompt
 
 INSTRUCTION = "Transcribe the speech to text. Respond with only the transcript."
 
 
-def prompt(example: Example, waveform: np.ndarray, rate: Hertz, language: str = "auto", context: str = "") -> Prompt:
-    """The request for one clip; `waveform` is mono float32 [samples] at `rate`.
+class Recognition(Task):
+    """Measured by corpus WER and CER: Σ edits / Σ reference units."""
 
-    `language` is "auto" (the model finds it), "given" (the example's own) or a language for every clip.
-    Raises `DataError` when the example has no language and "given" asks for one.
-    """
-    if language == "given" and not example.language:
-        raise DataError(
-            f"example {example.id!r} has no language, which language=given needs; add the column, or set language=auto"
-        )
-    forced = {"auto": None, "given": example.language}.get(language, language)
-    return Prompt(
-        id=example.id,
-        task="asr",
-        waveform=waveform,
-        rate=rate,
-        instruction=INSTRUCTION,
-        context=context,
-        language=forced,
+    name = "asr"
+    reward = "wer"
+    by_word = True
+    transcribes = True
+    columns = (
+        Column("wer", "WER"),
+        Column("cer", "CER"),
+        Column("sub", "substituted", "sub"),
+        Column("del", "deleted", "del"),
+        Column("ins", "inserted", "ins"),
+        Column("hallucination_rate", "hallucinated", "made up", optional=True),
     )
+
+    def prompt(
+        self, example: Example, waveform: np.ndarray | None, rate: Hertz, language: str = "auto", context: str = ""
+    ) -> Prompt:
+        """Raises `DataError` when the example has no language and "given" asks for one."""
+        if language == "given" and not example.language:
+            raise DataError(
+                f"example {example.id!r} has no language, which language=given needs; add the column, or set "
+                "language=auto"
+            )
+        forced = {"auto": None, "given": example.language}.get(language, language)
+        return Prompt(example.id, waveform, rate, INSTRUCTION, context, forced, transcribe=True)
+
+    def measure(self, answered: Answered, clean: Clean) -> Row:
+        return count_words(self, answered, clean)
+
+    def figures(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """`wer`, `cer`, and per reference word `sub`, `del`, `ins`, which add up to `wer`; the counts `ref_words`,
+        `ref_chars`, `edits` (of words) and `insertions`; `non_speech`, the clips in which nothing was said, and
+        `hallucination_rate`, the share of these in which words were recognized.
+
+        Without any reference word a rate has no meaning: rates are None, and `insertions` tells how much was made up.
+        """
+        ref_words, ref_chars = total(rows, "ref_words"), total(rows, "ref_chars")
+        edits, insertions = total(rows, "wer_errors"), total(rows, "ins")
+        non_speech = [row for row in rows if not row["ref_clean"]]
+        return {
+            "wer": rate(edits, ref_words),
+            "cer": rate(total(rows, "cer_errors"), ref_chars),
+            "sub": rate(total(rows, "sub"), ref_words),
+            "del": rate(total(rows, "del"), ref_words),
+            "ins": rate(insertions, ref_words),
+            "ref_words": ref_words,
+            "ref_chars": ref_chars,
+            "edits": edits,
+            "insertions": insertions,
+            "non_speech": len(non_speech),
+            "hallucination_rate": rate(sum(bool(row["pred_clean"]) for row in non_speech), len(non_speech)),
+        }
+
+
+task = Recognition()

@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from antiphon.tasks import asr
+from antiphon.tasks.columns import Column
+from antiphon.tasks.labels import label_measures
+from antiphon.tasks.task import Answered, Clean, Row, Task
+from antiphon.tasks.words import count_words, total
 from antiphon.types import Example, Hertz, Prompt
 
 INSTRUCTION = "Classify the audio. Respond with only the label."
+ACCURACY = Column("accuracy", "accuracy", lower_is_better=False)
 
 
-def prompt(example: Example, waveform: np.ndarray, rate: Hertz, language: str = "auto", context: str = "") -> Prompt:
-    """The request for one clip; arguments and errors are those of `antiphon.tasks.asr.prompt`.
+class Classification(Task):
+    """Measured by accuracy and macro F1."""
 
-    A model that writes its answer has to learn from `context` which labels there are; a classifier knows its own.
-    """
-    asked = asr.prompt(example, waveform, rate, language, context)
-    return replace(asked, task="classify", instruction=INSTRUCTION)
+    name = "classify"
+    columns = (ACCURACY, Column("macro_f1", "macro F1", lower_is_better=False))
+
+    def prompt(
+        self, example: Example, waveform: np.ndarray | None, rate: Hertz, language: str = "auto", context: str = ""
+    ) -> Prompt:
+        """A model that writes has to learn from `context` which labels there are; a classifier knows its own.
+
+        Raises `DataError` as speech recognition does.
+        """
+        asked = asr.task.prompt(example, waveform, rate, language, context)
+        return replace(asked, instruction=INSTRUCTION, transcribe=False)
+
+    def measure(self, answered: Answered, clean: Clean) -> Row:
+        return count_words(self, answered, clean)
+
+    def figures(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """`accuracy`, the share of answers that equal their reference once both are normalized, `errors`, and
+        `macro_f1` and `confusion` (see `antiphon.tasks.labels`)."""
+        labels = label_measures([row["ref_clean"] for row in rows], [row["pred_clean"] for row in rows])
+        return accuracy(rows) | labels
+
+
+def accuracy(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The share of right answers, and how many are wrong."""
+    errors = total(rows, "wer_errors")
+    return {"accuracy": 1 - errors / len(rows), "errors": errors}
+
+
+task = Classification()

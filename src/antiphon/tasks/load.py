@@ -1,34 +1,66 @@
-"""From a recipe's task to the function that makes prompts."""
+"""A task by its name, and from a recipe's task to its prompts."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
 
 from antiphon.audio.cache import ClipCache
 from antiphon.config import Config
-from antiphon.data.examples import KNOWN_TASKS, WRITTEN_TASKS
+from antiphon.config.plugins import Kind
 from antiphon.errors import ConfigError, DataError
+from antiphon.tasks.task import Task
 from antiphon.types import Example, Hertz, Prompt
 
+KIND = Kind("task", "antiphon.tasks", ("prompt", "read", "measure", "columns"), attribute="task")
 
-def prompter(config: Config, rate: Hertz) -> Callable[[Example], Prompt]:
-    """The function that turns an example into its prompt, its clip read at `rate` Hz."""
-    try:
-        task = importlib.import_module(f"antiphon.tasks.{config.task}")
-        make = task.prompt
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise ConfigError(f"unknown task {config.task!r}; there are: {', '.join(KNOWN_TASKS)}") from error
-    written = config.task in WRITTEN_TASKS
-    if rate == 0 and not written:
-        raise ConfigError(f"the model hears no audio, which task {config.task} is about; set task=text")
-    clips = ClipCache(rate)
 
-    def prompt(example: Example) -> Prompt:
-        if written:
-            return make(example, None, rate, config.language, config.context)
+@cache
+def built_in_tasks() -> tuple[Task, ...]:
+    """The tasks of this package: each module that has a `task`."""
+    return tuple(KIND.load(name) for name in KIND.names())
+
+
+def task_names() -> list[str]:
+    return [task.name for task in built_in_tasks()]
+
+
+def find_task(spec: str) -> Task:
+    """The built-in task `spec`, or the user's that `package.module:name` or `file.py:name` names: a task or its class.
+
+    Raises `ConfigError` with the nearest name when there is no such task.
+    """
+    found = next((task for task in built_in_tasks() if task.name == spec), None) or KIND.load(spec, "task")
+    task = found() if isinstance(found, type) else found
+    if not task.columns:
+        raise ConfigError(f"the task {spec!r} has no columns; give it at least the one for its main figure")
+    task.name = task.name or spec
+    return task
+
+
+def task_of_row(row: Mapping[str, Any]) -> Task:
+    """The task that an evaluation's row is of; the base of all where it is not of this package."""
+    return next((task for task in built_in_tasks() if task.name == row.get("task")), Task())
+
+
+class Prompter:
+    """Turns examples into the prompts of a recipe's task, their clips read at `rate` Hz."""
+
+    def __init__(self, config: Config, rate: Hertz) -> None:
+        """Raises `ConfigError` for an unknown task, and for one about audio where the model hears none."""
+        self.task = find_task(config.task)
+        self._asked = (config.language, config.context)
+        self._rate, self._clips = rate, ClipCache(rate)
+        if rate == 0 and "audio" in self.task.fields:
+            raise ConfigError(f"the model hears no audio, which task {config.task} is about; set task=text")
+
+    def __call__(self, example: Example) -> Prompt:
+        if "audio" not in self.task.fields:
+            return self.task.prompt(example, None, self._rate, *self._asked)
         if example.clip is None:
-            raise DataError(f"example {example.id!r} has no audio, which task {config.task} needs")
-        return make(example, clips.load(example.clip), rate, config.language, config.context)
+            raise DataError(f"example {example.id!r} has no audio, which task {self.task.name} needs")
+        return self.task.prompt(example, self._clips.load(example.clip), self._rate, *self._asked)
 
-    return prompt
+
+prompter = Prompter

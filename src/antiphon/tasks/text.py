@@ -2,16 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
 from antiphon.errors import DataError
+from antiphon.tasks.classify import ACCURACY, accuracy
+from antiphon.tasks.columns import REWARD
+from antiphon.tasks.task import Answered, Clean, Row, Task
+from antiphon.tasks.words import count_words
 from antiphon.types import Example, Hertz, Prompt
 
 
-def prompt(example: Example, waveform: None, rate: Hertz, language: str = "auto", context: str = "") -> Prompt:
-    """The example's `prompt` column as the request, `context` as system prompt; no language is forced.
+class Written(Task):
+    """Measured by accuracy, or by the run's reward where that is another than `exact`."""
 
-    Raises `DataError` when the example has no such column, or something other than text in it.
-    """
-    request = example.columns.get("prompt")
-    if not isinstance(request, str) or not request.strip():
-        raise DataError(f'example {example.id!r} has no "prompt", the text to answer; add the column')
-    return Prompt(id=example.id, task="text", waveform=None, rate=rate, instruction=request, context=context)
+    name = "text"
+    fields = ("prompt",)
+    columns = (ACCURACY,)
+
+    def prompt(
+        self, example: Example, waveform: np.ndarray | None, rate: Hertz, language: str = "auto", context: str = ""
+    ) -> Prompt:
+        """The example's `prompt` column as the request; no language is forced.
+
+        Raises `DataError` when the example has no such column, or something other than text in it.
+        """
+        request = example.columns.get("prompt")
+        if not isinstance(request, str) or not request.strip():
+            raise DataError(f'example {example.id!r} has no "prompt", the text to answer; add the column')
+        return Prompt(example.id, None, rate, request, context)
+
+    def measure(self, answered: Answered, clean: Clean) -> Row:
+        return count_words(self, answered, clean)
+
+    def figures(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return accuracy(rows)
+
+    def measured_by(self, reward: str | None) -> str:
+        return super().measured_by(reward) if reward in (None, self.reward) else REWARD.key
+
+
+task = Written()

@@ -6,6 +6,7 @@ from typing import Any
 
 from antiphon.errors import ConfigError
 from antiphon.models.policy import Policy, emits_tokens
+from antiphon.tasks.task import words_of
 from antiphon.text.credit import Span, edit_credit
 from antiphon.types import Group
 
@@ -22,7 +23,8 @@ class AlignmentCredit:
     def __call__(self, group: Group) -> list[list[float]]:
         language = group.example.language or group.prompt.language
         rows = []
-        for completion, answer in zip(group.completions, group.answers, strict=True):
+        for completion, content in zip(group.completions, group.contents, strict=True):
+            answer = words_of(content)
             spans = token_spans(self.tokenizer, completion.token_ids, completion.text, answer)
             stopped = completion.finish_reason == "stop"
             rows.append(edit_credit(answer, spans, group.example.text, language, stopped))

@@ -216,5 +216,4 @@ class _Card:
 
 
 def _figure(one: Evaluated) -> str:
-    measure = {"wer": "WER"}.get(one.measure, one.measure)
-    return f"{one.set}: {measure} {percent(one.value)}"
+    return f"{one.set}: {one.column.title} {one.column.show(one.value)}"

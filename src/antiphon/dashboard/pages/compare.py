@@ -14,7 +14,6 @@ from antiphon.dashboard.read.recipes import differences, read_recipe
 from antiphon.dashboard.read.runs import Row, find, read_row
 from antiphon.dashboard.widgets import badge, heading, notice, settings_table, tone
 from antiphon.errors import RunError
-from antiphon.evaluate.percent import percent
 
 MOST = len(PALETTE)
 """Runs in one chart: each has a colour of its own."""
@@ -70,13 +69,12 @@ def _table(rows: list[Row]) -> None:
                     link.style(f"--colour: {PALETTE[number % len(PALETTE)]}")
                 with ui.element("td"):
                     badge(row.state, tone(row.state))
-                measure = "WER" if row.measure == "wer" else row.measure
                 _cell("–" if row.step is None else f"{row.step:,}")
                 _cell(row.model or "–")
                 _cell(row.algorithm or "–")
                 _cell(figure(row.reward))
-                _cell(" ".join(filter(None, (percent(row.last), measure))))
-                _cell(percent(row.best))
+                _cell(f"{row.measure.show(row.last)} {row.measure.title}" if row.measure else "–")
+                _cell(row.measure.show(row.best) if row.measure else "–")
 
 
 def _cell(text: str, tag: str = "td") -> None:

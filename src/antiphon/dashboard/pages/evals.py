@@ -20,6 +20,7 @@ from antiphon.dashboard.read.evaluations import Evaluated, Pair, Row, list_evalu
 from antiphon.dashboard.read.runs import find
 from antiphon.dashboard.widgets import empty, facts, notice
 from antiphon.errors import AntiphonError, RunError
+from antiphon.tasks.task import row_errors, row_units
 
 REFRESH = 3.0
 PER_PAGE = 20
@@ -187,8 +188,8 @@ class _Evaluations:
             same = len(self.pairs) - better - worse
             told = {"Better": f"{better:,}", "Worse": f"{worse:,}", "As many errors": f"{same:,}"}
             for step, side in ((against.step, "before"), (self.chosen.step, "after")):
-                errors = sum(getattr(pair, side)["wer_errors"] for pair in self.pairs)
-                told[f"Errors at step {step:,}"] = f"{errors:,}"
+                errors = sum(row_errors(getattr(pair, side)) for pair in self.pairs)
+                told[f"Errors at step {step:,}"] = f"{errors:,}" if errors == int(errors) else f"{errors:,.4g}"
             facts(told)
             tests = ui.label().classes("quiet number")
         chosen = self.chosen
@@ -270,11 +271,11 @@ def _worst(rows: list[Row]) -> list[Row]:
 def _is(row: Row, only: str) -> bool:
     match only:
         case "errors":
-            return row["wer_errors"] > 0
+            return row_errors(row) > 0
         case "cut":
             return bool(row.get("truncated"))
         case "empty":
-            return not row["pred_clean"]
+            return not row.get("pred_clean", row.get("pred_text"))
         case "failed":
             return row.get("error") is not None
     return True
@@ -290,7 +291,7 @@ def _text(*rows: Row) -> str:
 
 
 _KEYS: dict[str, Callable[[Row], Any]] = {
-    "rate": lambda row: -row["wer_errors"] / max(row["ref_words"], 1),
+    "rate": lambda row: -row_errors(row) / max(row_units(row), 1),
     "longest": lambda row: -row["seconds"],
     "best": lambda row: (row["score"] is None, -(row["score"] or 0.0)),
 }

@@ -31,8 +31,6 @@ from antiphon.dashboard.widgets import (
     tone,
 )
 from antiphon.errors import RunError
-from antiphon.evaluate.percent import percent
-from antiphon.runs.best import LOWER_IS_BETTER
 
 
 def register(root: Path) -> None:
@@ -119,16 +117,16 @@ def _rates(path: Path) -> dict[str, str]:
     sets: dict[tuple[str, str], list[Evaluated]] = {}
     for one in list_evaluations(path)[0]:
         if one.kind == "recognised" and one.value is not None:
-            sets.setdefault((one.set, one.measure), []).append(one)
+            sets.setdefault((one.set, one.column.key), []).append(one)
     found: dict[str, str] = {}
-    for (name, measure), evaluations in sorted(sets.items()):
-        sign = 1 if measure in LOWER_IS_BETTER else -1
+    for (name, _), evaluations in sorted(sets.items()):
+        column = evaluations[0].column
+        sign = 1 if column.lower_is_better else -1
         trained = [one for one in evaluations if one.step] or evaluations
         best = min(trained, key=lambda one: sign * (one.value or 0.0))
         ends = interval(best)
-        within = f" ({' to '.join(map(percent, ends))})" if ends else ""
-        label = "WER" if measure == "wer" else measure.capitalize()
-        found[f"Best {label} on {name}, step {best.step}"] = percent(best.value) + within
+        within = f" ({column.show_interval(ends)})" if ends else ""
+        found[f"Best {column.label} on {name}, step {best.step}"] = column.show(best.value) + within
     return found
 
 

@@ -15,7 +15,6 @@ from antiphon.dashboard.frame import frame, run_url
 from antiphon.dashboard.group import figure
 from antiphon.dashboard.read.runs import Row, list_rows
 from antiphon.dashboard.widgets import ago, empty, plural, tone
-from antiphon.evaluate.percent import percent
 
 REFRESH = 3.0
 PER_PAGE = 50
@@ -190,9 +189,9 @@ def _cells(row: Row) -> dict[str, Any]:
         "model": row.model or "–",
         "algorithm": row.algorithm or "–",
         "reward": figure(row.reward),
-        "last": percent(row.last),
-        "measure": "WER" if row.measure == "wer" else row.measure,
-        "best": percent(row.best),
+        "last": row.measure.show(row.last) if row.measure else "–",
+        "measure": row.measure and row.measure.title,
+        "best": row.measure.show(row.best) if row.measure else "–",
         "started": ago(row.started) if row.started else "–",
         "why": "; ".join(filter(None, (row.why, *row.damage))) or None,
     }

@@ -11,6 +11,7 @@ from antiphon.config import Config
 from antiphon.dashboard.read.cache import Cached
 from antiphon.runs import best, lines
 from antiphon.runs.checkpoints import Checkpoint, Checkpoints
+from antiphon.tasks.summary import main_column
 
 _MODEL_FILES = ("config.json", "adapter_config.json", "adapter/adapter_config.json")
 
@@ -42,7 +43,7 @@ def list_checkpoints(run: Path, config: Config | None, summaries: Sequence[Mappi
     worse, kept = _guard(run / "guard.jsonl"), []
     for one in reversed(found):
         is_best = one.step == best_step
-        why = _why(one.step in newest, is_best, config, measure or best.main_measure(summaries))
+        why = _why(one.step in newest, is_best, config, measure or main_column(*summaries).title)
         size, time, whole = _facts(one.path)
         kept.append(Kept(one.step, one.path, size, time, whole, is_best, why, worse.get(one.step, 0)))
     return kept
@@ -54,7 +55,7 @@ def _why(is_new: bool, is_best: bool, config: Config | None, measure: str) -> st
     count = config.train.keep_checkpoints
     reasons = [f"one of the newest {count}" if count > 1 else "the newest"] if is_new else []
     if is_best and config.train.keep_best:
-        reasons.append(f"best by {measure.replace('wer', 'WER')}")
+        reasons.append(f"best by {measure}")
     return ", ".join(reasons) or "until the next one is saved"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from antiphon.dashboard.read.evaluations import Evaluated, list_evaluations
 from antiphon.dashboard.read.tables import Table, number, read_table
+from antiphon.tasks.columns import Column
 
 POINTS = 600
 """Most points of the curves of one chart together, as far as each has `LEAST`: charts are some 300 pixels wide."""
@@ -55,9 +56,9 @@ class Curves:
         return [key for key in self.metrics.columns if key.startswith("reward/")]
 
     @cached_property
-    def measures(self) -> list[tuple[str, str]]:
-        """(set, measure) of all evaluations: "wer", "accuracy" of whole answers, or a user's "score"."""
-        return sorted({(one.set, one.measure) for one in self.evaluations})
+    def measures(self) -> dict[tuple[str, str], Column]:
+        """The main figure of all evaluations by their set and its key."""
+        return {(one.set, one.column.key): one.column for one in self.evaluations}
 
     def has(self, axis: Axis) -> bool:
         table, key = {"time": (self.timings, "step_seconds"), "samples": (self.metrics, "samples")}.get(
@@ -77,7 +78,7 @@ class Curves:
         return places[np.isfinite(places)].tolist()
 
     def measured(self, set_name: str, measure: str, axis: Axis) -> Measured:
-        same = [one for one in self.evaluations if (one.set, one.measure) == (set_name, measure)]
+        same = [one for one in self.evaluations if (one.set, one.column.key) == (set_name, measure)]
         places = self._place(np.array([one.step for one in same], float), axis)
         rows = [(x, number(one.value), interval(one)) for x, one in zip(places.tolist(), same, strict=True)]
         kept = [(x, y, *(ends or (y, y))) for x, y, ends in rows if np.isfinite([x, y]).all()]
@@ -109,7 +110,7 @@ class Curves:
 
 def interval(evaluation: Evaluated) -> tuple[float, float] | None:
     """The 95% interval of its value, where it has one."""
-    ends = evaluation.summary.get("ci")
+    ends = evaluation.interval
     if not isinstance(ends, list) or len(ends) != 2 or not np.isfinite([number(end) for end in ends]).all():
         return None
     return ends[0], ends[1]

@@ -18,11 +18,16 @@ from pydantic import BaseModel, Field, ValidationError
 from antiphon.dashboard.read.cache import Cached
 from antiphon.dashboard.read.reasons import clean, reason
 from antiphon.errors import RunError
+from antiphon.tasks.columns import Column
+from antiphon.tasks.summary import columns_of, interval, main_column
+from antiphon.tasks.task import row_errors
 
 Row = dict[str, Any]
+SCORE = Column("score", "mean score", form="{:.3f}", lower_is_better=False)
+"""Of a user's function."""
 
 _TEXTS, _COUNTS = {"id", "ref_clean", "pred_clean", "task"}, {"wer_errors", "cer_errors", "ref_words"}
-_NUMBERS = {"row", "score", "seconds"}
+_NUMBERS = {"row", "score", "seconds", "errors", "units"}
 _OPTIONAL_TEXTS = {"speaker", "group", "audio", "id", "error", "prompt", "response", "reference", "metrics"}
 
 
@@ -68,12 +73,17 @@ class Evaluated:
         return f"{str(self.summary.get('time'))[:16].replace('T', ' ')} {self.summary.get('served_model_name')}"
 
     @property
-    def measure(self) -> str:
-        return "score" if self.kind == "scored" else "wer" if "wer" in self.summary else "accuracy"
+    def column(self) -> Column:
+        """What it is measured by first of all."""
+        return SCORE if self.kind == "scored" else main_column(self.summary)
 
     @property
     def value(self) -> float | None:
-        return self.summary.get(self.measure)
+        return self.summary.get(self.column.key)
+
+    @property
+    def interval(self) -> Sequence[float] | None:
+        return self.summary.get("ci") if self.kind == "scored" else interval(self.summary, self.column)
 
 
 def list_evaluations(home: Path) -> tuple[list[Evaluated], list[str]]:
@@ -131,6 +141,9 @@ def _checked(one: Evaluated) -> Evaluated:
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"its {'.'.join(map(str, first['loc']))} is {str(first['input'])[:40]!r}") from error
+    for column in columns_of(one.summary):
+        if not isinstance(value := one.summary[column.key], int | float | None):
+            raise ValueError(f"its {column.key} is {str(value)[:40]!r}")
     return one
 
 
@@ -147,6 +160,8 @@ def _read_rows(path: Path) -> list[Row]:
 def _require_columns(table: pa.Table) -> None:
     """Raises `ValueError` for a column that a page cannot do without, or of another type than pages know."""
     needed = {"row", "score"} if "score" in table.column_names else _TEXTS | _COUNTS | {"seconds"}
+    if "errors" in table.column_names:
+        needed = {"id", "task", "ref_text", "pred_text", "errors", "units", "seconds"}
     for name in sorted(needed - set(table.column_names)):
         raise ValueError(f"it has no column {name!r}")
     for field in table.schema:
@@ -169,9 +184,9 @@ class Pair:
     after: Row
 
     @property
-    def change(self) -> int:
+    def change(self) -> float:
         """Errors after less errors before: negative where it got better."""
-        return self.after["wer_errors"] - self.before["wer_errors"]
+        return row_errors(self.after) - row_errors(self.before)
 
 
 def paired(before: Sequence[Row], after: Sequence[Row]) -> list[Pair]:

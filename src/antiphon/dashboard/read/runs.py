@@ -23,6 +23,8 @@ from antiphon.dashboard.read.tables import number
 from antiphon.errors import AntiphonError, RunError
 from antiphon.runs import best
 from antiphon.runs.status import State, Status
+from antiphon.tasks.columns import Column
+from antiphon.tasks.summary import main_column
 
 STALE_AFTER = 900.0
 """Seconds without a sign of life after which a run that says it trains is called stale."""
@@ -47,7 +49,7 @@ class Row:
     started: str | None = None
     updated: str | None = None
     host: str | None = None
-    measure: str | None = None
+    measure: Column | None = None
     """What `best` and `last` are of: "wer" or "accuracy", as means over the sets of a step."""
     best: float | None = None
     last: float | None = None
@@ -108,11 +110,11 @@ def read_row(path: Path) -> Row:
     except RunError as error:
         damage.append(str(error))
     evaluations, damaged = list_evaluations(path)
-    recognised = [{"step": one.step, one.measure: one.value} for one in evaluations if one.kind == "recognised"]
-    measure = best.main_measure(recognised)
-    rates = best.mean_by_step(recognised, measure)
+    recognised = [one.summary for one in evaluations if one.kind == "recognised"]
+    column = main_column(*recognised)
+    rates = best.mean_by_step(recognised, column.key)
     reward = number(last.get("reward_mean"))
-    of_best = min if measure in best.LOWER_IS_BETTER else max
+    of_best = min if column.lower_is_better else max
     return Row(
         id=path.name,
         state=_state(path, status),
@@ -123,7 +125,7 @@ def read_row(path: Path) -> Row:
         started=status.started if status else None,
         updated=status.updated if status else None,
         host=clean(status.host) if status else None,
-        measure=measure if rates else None,
+        measure=column if rates else None,
         best=of_best(rates.values(), default=None),
         last=rates[max(rates)] if rates else None,
         reward=None if np.isnan(reward) else reward,

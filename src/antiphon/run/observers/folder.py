@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from antiphon.distributed.device import memory_gb
-from antiphon.evaluate.metrics import main_measure
 from antiphon.models.pieces import Pieces
 from antiphon.rollout.gate import GateReport
 from antiphon.run.loop import Step
@@ -16,6 +15,7 @@ from antiphon.run.observers.observer import Observer
 from antiphon.runs.folder import RunFolder
 from antiphon.runs.rollouts import RolloutRow
 from antiphon.runs.status import State
+from antiphon.tasks.summary import interval, main_column
 from antiphon.types import Clip, Prompt
 
 
@@ -42,8 +42,9 @@ class FolderWriter(Observer):
         self, step: int, set_name: str, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
     ) -> None:
         self.run.save_eval(set_name, step, summary, rows)
-        measure = main_measure(summary)
-        self.run.log(f"step {step}: {set_name}: {measure} {summary[measure]}, interval {summary['ci']}")
+        column = main_column(summary)
+        ends = interval(summary, column)
+        self.run.log(f"step {step}: {set_name}: {column.key} {summary[column.key]}, interval {ends}")
 
     def gated(self, step: int, report: GateReport) -> None:
         self.run.log_gate(step, report.to_dict())
@@ -70,7 +71,7 @@ def _rows(run: RunFolder, step: Step, pieces: Pieces | None) -> list[RolloutRow]
         source = clip.name if clip else None
         copy = run.save_clip(clip.name, _loader(group.prompt, clip), group.prompt.rate) if clip and heard else None
         for sample, (completion, answer, reward) in enumerate(
-            zip(group.completions, group.answers, group.rewards or [None] * len(group.completions), strict=True)
+            zip(group.completions, group.texts, group.rewards or [None] * len(group.completions), strict=True)
         ):
             rows.append(
                 RolloutRow(

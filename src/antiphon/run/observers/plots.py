@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from antiphon.evaluate.metrics import main_measure
 from antiphon.run.observers.observer import Observer
 from antiphon.runs.folder import RunFolder
 from antiphon.runs.status import State
+from antiphon.tasks.summary import interval, main_column
 
 SMOOTHING = 10
 """Steps in the running mean of what is learnt."""
@@ -50,15 +50,16 @@ def plot_run(run: RunFolder) -> Path | None:
     step_axes.legend(loc="best")
 
     by_set: dict[str, list[dict]] = {}
-    measure = "wer"
-    for summary in run.evals():
-        measure = main_measure(summary)
-        if summary[measure] is not None:
+    evaluations = run.evals()
+    column = main_column(*evaluations)
+    for summary in evaluations:
+        if summary.get(column.key) is not None:
             by_set.setdefault(summary["set"], []).append(summary)
     for name, summaries in by_set.items():
-        rates = [100 * one[measure] for one in summaries]
-        intervals = [one["ci"] or [one[measure]] * 2 for one in summaries]
-        errors = np.array([[r - 100 * low, 100 * high - r] for r, (low, high) in zip(rates, intervals, strict=True)])
+        rates = [column.scale * one[column.key] for one in summaries]
+        ends = [interval(one, column) or [one[column.key]] * 2 for one in summaries]
+        arms = [[r - column.scale * low, column.scale * high - r] for r, (low, high) in zip(rates, ends, strict=True)]
+        errors = np.array(arms)
         at = [one["step"] for one in summaries]
         eval_axes.errorbar(at, rates, yerr=np.maximum(errors.T, 0), marker="o", capsize=4, label=name)
     alarms = [line["step"] for line in run.guard() if line["worse"]]
@@ -66,8 +67,9 @@ def plot_run(run: RunFolder) -> Path | None:
         eval_axes.axvline(step, color="tab:red", linestyle=":", label=None if number else "a group is worse (guard)")
     if by_set:
         eval_axes.legend()
-    label = "WER" if measure == "wer" else measure
-    eval_axes.set(xlabel="step", ylabel=f"{label} (%), 95% interval", title="evaluation sets", ylim=(0, None))
+    eval_axes.set(xlabel="step", ylabel=f"{column.axis}, 95% interval", title="evaluation sets")
+    if column.is_percent:
+        eval_axes.set(ylim=(0, None))
     for axes in (step_axes, eval_axes):
         axes.grid(alpha=0.3)
     path = run.plots / "training.png"

@@ -58,12 +58,12 @@ class TextTeacher:
         targets = [
             self._target(group.prompt, answer, language)
             for group, language in zip(groups, languages, strict=True)
-            for answer in group.answers
+            for answer in group.texts
         ]
         spoken: list[ScoredAnswer | None] = [None] * len(targets)
         if any(target is not None for target in targets):
             logprobs = self._logprobs(heard, targets)
-            answers = [answer for group in groups for answer in group.answers]
+            answers = [answer for group in groups for answer in group.texts]
             for row, (target, answer) in enumerate(zip(targets, answers, strict=True)):
                 if target is not None:
                     spoken[row] = self._spoken(logprobs[row], target, answer)
@@ -82,7 +82,7 @@ class TextTeacher:
                 prefix = self.policy.encode([part.prompts[i] for i in portion])
                 answers = self.policy.sample(prefix, 1, Sampling(0.0, LANGUAGE_TOKENS), None)
                 for i, (begun,) in zip(portion, answers, strict=True):
-                    languages[unknown[i]] = self.policy.named_language(begun.text)
+                    languages[unknown[i]] = self.policy.render(begun).language
         return languages
 
     def _target(self, prompt: Prompt, answer: str, language: str | None) -> list[int] | None:
@@ -112,7 +112,7 @@ def compare(groups: Sequence[Group], batch: Batch, spoken: Sequence[ScoredAnswer
     old = batch.old_logprobs
     logprobs, aligned = old.clone(), torch.zeros_like(batch.mask)
     judged = expected = 0
-    completions = [(one, answer) for g in groups for one, answer in zip(g.completions, g.answers, strict=True)]
+    completions = [(one, answer) for g in groups for one, answer in zip(g.completions, g.texts, strict=True)]
     for row, (completion, answer) in enumerate(completions):
         said, own, actions = spoken[row], None, len(completion.logprobs)
         if emits_tokens(student):

@@ -55,6 +55,6 @@ def same_tokens(student: Policy, teacher: Policy) -> bool:
 def short_answer(policy: Policy, language: str | None) -> list[int] | None:
     """What a short answer is for this model, None if it may not say it."""
     try:
-        return policy.target(Prompt("", "asr", None, policy.rate), "a", language)
+        return policy.target(Prompt("", None, policy.rate), "a", language)
     except ModelError:
         return None

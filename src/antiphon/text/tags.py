@@ -9,11 +9,13 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
+REASONING, ANSWER = "reasoning", "answer"
+"""The tags that tasks know."""
 TagName = Annotated[str, StringConstraints(pattern=r"^\w[\w-]*$")]
 """Without its brackets."""
 
 
-def last_answer(text: str, reasoning: str, answer: str) -> str | None:
+def last_answer(text: str, reasoning: str = REASONING, answer: str = ANSWER) -> str | None:
     """What stands in the last `<answer>` outside of the reasoning, stripped; None where there is none.
 
     A reasoning that is not closed goes on to the end, so an answer after it is part of it.
@@ -21,6 +23,12 @@ def last_answer(text: str, reasoning: str, answer: str) -> str | None:
     spoken = re.sub(rf"<{reasoning}>.*?(?:</{reasoning}>|\Z)", "", text, flags=re.DOTALL)
     answers = re.findall(rf"<{answer}>((?:(?!<{answer}>).)*?)</{answer}>", spoken, flags=re.DOTALL)
     return answers[-1].strip() if answers else None
+
+
+def may_open_tags(text: str) -> bool:
+    """Whether a text in the making begins with a tag of `REASONING` or `ANSWER`, or may turn out to."""
+    begun = text.lstrip()
+    return any(begun.startswith(tag) or (begun and tag.startswith(begun)) for tag in (f"<{REASONING}>", f"<{ANSWER}>"))
 
 
 def tag_counts(text: str, tags: Sequence[str]) -> list[int]:

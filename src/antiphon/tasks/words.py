@@ -1,0 +1,41 @@
+"""Answers in words counted against their references: in words and characters, or right or wrong as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from antiphon.tasks.task import Answered, Clean, Row, Task, words_of
+from antiphon.text.alignment import characters, count_errors
+
+
+def count_words(task: Task, answered: Answered, clean: Clean) -> Row:
+    """The word and character errors of one answer; a task that compares whole texts has one word, right or wrong.
+
+    Edits and lengths are counts after normalization. `ref_words` counts the units of `antiphon.text.alignment.units`:
+    characters in scripts without spaces. `sub`, `del` and `ins` are word errors and add up to `wer_errors`.
+    """
+    cleaned = clean(answered.language)
+    ref, pred = cleaned(answered.example.text), cleaned(words_of(answered.content))
+    words = count_errors(task.words(ref), task.words(pred))
+    chars = count_errors(characters(ref), characters(pred))
+    return {
+        "ref_clean": ref,
+        "pred_clean": pred,
+        "wer_errors": words.edits,
+        "cer_errors": chars.edits,
+        "ref_words": words.ref_len,
+        "ref_chars": chars.ref_len,
+        "sub": words.substitutions,
+        "del": words.deletions,
+        "ins": words.insertions,
+    }
+
+
+def total(rows: Sequence[Mapping[str, Any]], key: str) -> int:
+    return sum(row[key] for row in rows)
+
+
+def rate(count: int, length: int) -> float | None:
+    """None over nothing."""
+    return count / length if length else None
