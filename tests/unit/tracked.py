@@ -19,7 +19,7 @@ from antiphon.rollout.gate import Check
 from antiphon.run.loop import Step
 from antiphon.run.observers import Observer
 from antiphon.runs.folder import RunFolder
-from antiphon.types import Completion, Example, Group, Prompt, Reward
+from antiphon.types import Completion, Example, Group, Prompt, Reward, Text
 
 TONE = np.sin(np.arange(1600) / 5).astype(np.float32) * 0.25
 SUMMARY = {"wer": 0.25, "cer": 0.125, "ci": [0.125, 0.5], "n": 2, "groups": {"a": {"wer": 0.5, "ci": None, "n": 1}}}
@@ -44,8 +44,9 @@ def make_step(number: int, reward: float = 0.5) -> Step:
     groups = [
         Group(
             Example(f"row{place}", "asr", None, "hello world"),
-            Prompt(f"row{place}", "asr", TONE / (1 + place), 16000),
+            Prompt(f"row{place}", TONE / (1 + place), 16000),
             [Completion((1, 2), (-0.5, -0.5), "hello", "stop")] * 2,
+            [Text("hello"), Text("world")],
             ["hello", "world"],
             [Reward(reward), None],
         )

@@ -57,9 +57,7 @@ class AudioCTC:
         self._policy: HasAudioStates = policy
         self._states: list[Tensor] = []
         said = {
-            example.id: policy.transcript_ids(
-                Prompt(example.id, example.task, None, policy.rate), example.text, example.language
-            )
+            example.id: policy.transcript_ids(Prompt(example.id, None, policy.rate), example.text, example.language)
             for example in examples
         }
         tokens = sorted({token for ids in said.values() for token in ids})

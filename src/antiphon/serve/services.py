@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def accepted(policy: Policy) -> list[str]:
     """What the model can be given, tried on a second of silence: "audio", "language", "prompt", "messages"."""
     if policy.rate == 0:
         return ["messages"]
-    silence = np.zeros(policy.rate, np.float32)
+    silent = Prompt("silence", np.zeros(policy.rate, np.float32), policy.rate, INSTRUCTION, transcribe=True)
     given: dict[str, dict[str, Any]] = {"language": {"language": "en"}, "prompt": {"context": "Names."}}
     found = ["audio"]
     for name, more in given.items() if policy.token_level else ():

@@ -15,8 +15,8 @@ import soundfile
 
 from antiphon.config import Config
 from antiphon.distributed.device import memory_gb
-from antiphon.evaluate.metrics import main_measure
-from antiphon.types import Hertz
+from antiphon.tasks.summary import columns_of
+from antiphon.types import Audio, Group, Hertz
 
 if TYPE_CHECKING:
     from antiphon.run.loop import Step
@@ -73,7 +73,7 @@ def _numbers(above: str, figures: Mapping[str, Any]) -> Iterator[tuple[str, floa
         if isinstance(value, int | float):
             yield f"{above}/{name}", float(value)
         elif (name == "ci" or name.endswith("_ci")) and value is not None:
-            measure = main_measure(figures) if name == "ci" else name.removesuffix("_ci")
+            measure = columns_of(figures)[0].key if name == "ci" else name.removesuffix("_ci")
             yield from zip((f"{above}/{measure}_low", f"{above}/{measure}_high"), map(float, value), strict=True)
 
 
@@ -83,12 +83,20 @@ def step_samples(step: Step, limit: int) -> list[Sample]:
         Sample(
             id=group.example.id,
             reference=group.example.text,
-            answer=group.answers[0],
+            answer=group.texts[0],
             reward=group.rewards[0].value if group.rewards and group.rewards[0] else None,
-            audio=None if group.prompt.waveform is None else Sound(group.prompt.waveform, group.prompt.rate),
+            audio=_heard(group),
         )
         for group in step.groups[:limit]
     ]
+
+
+def _heard(group: Group) -> Sound | None:
+    """The first answer where it is audio, else the audio of the prompt."""
+    answer, prompt = group.answers[0], group.prompt
+    if isinstance(answer, Audio):
+        return Sound(answer.waveform, answer.rate)
+    return None if prompt.waveform is None else Sound(prompt.waveform, prompt.rate)
 
 
 def eval_samples(rows: Sequence[Mapping[str, Any]], folder: Path, limit: int) -> list[Sample]:
