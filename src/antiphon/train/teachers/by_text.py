@@ -26,7 +26,7 @@ from antiphon.train.teachers.resample import ClipResampler
 from antiphon.train.teachers.same_tokens import short_answer
 from antiphon.train.teachers.spans import Reading, align, prefixes, read
 from antiphon.train.teachers.teacher import Judgment
-from antiphon.types import Completion, Group, Prompt
+from antiphon.types import Completion, Group, Prompt, Text
 
 LANGUAGE_TOKENS = 8
 """Most tokens in which a model names a language."""
@@ -82,7 +82,8 @@ class TextTeacher:
                 prefix = self.policy.encode([part.prompts[i] for i in portion])
                 answers = self.policy.sample(prefix, 1, Sampling(0.0, LANGUAGE_TOKENS), None)
                 for i, (begun,) in zip(portion, answers, strict=True):
-                    languages[unknown[i]] = self.policy.render(begun).language
+                    answer = self.policy.render(begun)
+                    languages[unknown[i]] = answer.language if isinstance(answer, Text) else None
         return languages
 
     def _target(self, prompt: Prompt, answer: str, language: str | None) -> list[int] | None:
