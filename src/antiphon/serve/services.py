@@ -12,6 +12,8 @@ from fastapi import HTTPException
 
 from antiphon.models.policy import Policy
 from antiphon.serve.service import Service
+from antiphon.tasks.asr import INSTRUCTION
+from antiphon.types import Prompt
 
 
 class Services:
