@@ -7,10 +7,13 @@ CHECKPOINTS := src/antiphon/builtin/checkpoints
 JOBS ?= 2
 # A file's tests share fixtures, so they stay in one process. The long files come first, and the short ones fill up.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+COMMA := ,
+OLDEST := build/oldest
+EXTRAS := synth,lora,serve,hub,dashboard
 LANES := tests/e2e tests/contract tests/parity tests/unit
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo browser screenshots docs docs-serve test test-fast lint format recognisers clean
+.PHONY: help install demo browser screenshots docs docs-serve test test-fast test-oldest lint format recognisers clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -44,6 +47,19 @@ test: $(STAMP)  ## run the test suite, in JOBS processes (2) of one thread each
 
 test-fast: $(STAMP)  ## run the tests that train nothing to speak of: tests/unit and tests/contract
 	$(PYTEST) tests/unit tests/contract
+
+# pip cannot resolve to the lowest versions, and uv does not find a torch without CUDA: so uv says which, and pip installs.
+$(OLDEST)/.installed: pyproject.toml
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet uv
+	$(OLDEST)/bin/uv pip compile --quiet --no-header --resolution lowest-direct $(addprefix --extra ,$(subst $(COMMA), ,$(EXTRAS))) pyproject.toml \
+	  --output-file $(OLDEST)/lowest.txt
+	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/lowest.txt \
+	  --editable '.[$(EXTRAS)]' pytest pytest-timeout pytest-xdist
+	@touch $@
+
+test-oldest: $(OLDEST)/.installed  ## run the fast tests with the lowest versions that pyproject.toml allows
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n $(JOBS) --dist loadfile tests/unit tests/contract
 
 lint: $(STAMP)  ## check style, types and the direction of imports
 	$(BIN)/ruff check
