@@ -1,11 +1,14 @@
 """Dynamic sampling: rolled out again until enough groups have spread, never the same prompt twice, and not forever."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rank_threads import on_ranks
 
 from antiphon.algorithms.inputs import Needs
+from antiphon.distributed.world import World
 from antiphon.models.policy import Sampling
 from antiphon.rollout.collect import Collector
 from antiphon.tasks.load import find_task
@@ -17,15 +20,16 @@ class Stream:
 
     per_step = 2
 
-    def __init__(self, *attempts: str) -> None:
-        self.attempts, self.asked = attempts, 0
+    def __init__(self, *attempts: str, world: World | None = None) -> None:
+        self.attempts, self.asked, self.world = attempts, 0, world or World()
 
     def examples(self, step: int, attempt: int = 0, without=()) -> list[Example]:
         self.asked = max(self.asked, attempt + 1)
         return [Example(one, "asr", None, "one") for one in self.attempts[attempt] if one not in without]
 
     def prompts(self, step: int, attempt: int = 0, without=()) -> list[Prompt]:
-        return [Prompt(one.id, None, 16000) for one in self.examples(step, attempt, without)]
+        mine = self.world.share(self.examples(step, attempt, without))
+        return [Prompt(one.id, None, 16000) for one in mine]
 
 
 class Engine:
@@ -77,3 +81,18 @@ def test_the_greedy_answer_is_scored_beside_the_samples():
     groups, _, _ = collector(Stream("Ab"), greedy=True).collect(0)
     assert [group.greedy_reward for group in groups] == [Reward(9.0), Reward(0.0)]
     assert [[reward and reward.value for reward in group.rewards] for group in groups] == [[0, 1], [0, 0]]
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+@pytest.mark.parametrize("attempts", [["AB", "CD"], ["Ab", "cD", "EF"], ["ab", "cd", "Ef"], ["Ab", "AC"]])
+def test_ranks_choose_together_what_one_process_chooses(attempts, ranks):
+    (expected,) = on_ranks(1, lambda world: collector(Stream(*attempts), dynamic_sampling=2).collect(0))
+
+    def work(world):
+        stream = Stream(*attempts, world=world)
+        return replace(collector(stream, dynamic_sampling=2), world=world).collect(0)
+
+    found = on_ranks(ranks, work)
+    placed = sorted((group.place, group.example.id) for groups, _, _ in found for group in groups)
+    assert placed == [(place, group.example.id) for place, group in enumerate(expected[0])]
+    assert all(metrics == expected[1] for _, metrics, _ in found)
