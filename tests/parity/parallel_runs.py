@@ -62,10 +62,10 @@ def fails_on_rank_1(sample: Any) -> float:
 
 
 def killed_on_rank_1(sample: Any) -> float:
-    """A reward that ends its process in the sixth step of four completions on rank 1, as a failing machine would."""
+    """A reward that ends its process in the fifth step of four completions on rank 1, as a failing machine would."""
     global _asked
     _asked += 1
-    if os.environ.get("RANK") == "1" and _asked == 22:
+    if os.environ.get("RANK") == "1" and _asked == 18:
         os.kill(os.getpid(), signal.SIGKILL)
     return -float(abs(len(sample.response) - len(sample.label)))
 

@@ -15,14 +15,20 @@ from antiphon.config import load_config
 from antiphon.run.train import train
 from antiphon.runs.folder import RunFolder
 
-ROUNDING = ("engine_difference_max",)
-"""Metrics that are nothing but rounding."""
-
 
 def torchrun(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
+
+
+def assert_same_figures(row: dict[str, float], expected: dict[str, float]) -> None:
+    """To 1e-5, but for what is rounding alone: log-probabilities of batches of other shapes differ by 1e-6 nats, and
+    a loss is the small difference of large terms."""
+    assert row.keys() == expected.keys()
+    for name in row.keys() - {"engine_difference_max"}:
+        tolerance = 1e-5 if name.endswith("loss") else 1e-6
+        assert row[name] == pytest.approx(expected[name], rel=1e-5, abs=tolerance), (name, row["step"])
 
 
 def run_in(folder: Path) -> RunFolder:
@@ -65,10 +71,7 @@ def test_metrics_are_those_of_one_process(pair):
     rows = list(zip(alone.metrics(), together.metrics(), strict=True))
     assert len(rows) == alone.config.train.steps
     for expected, row in rows:
-        figures = {name: value for name, value in expected.items() if name not in ROUNDING}
-        # Log-probabilities of other batches differ by rounding, in nats: figures near 0 are held to that.
-        assert {name: row[name] for name in figures} == pytest.approx(figures, rel=1e-5, abs=1e-6)
-        assert row.keys() == expected.keys()
+        assert_same_figures(row, expected)
     assert any(row["grad_norm"] > 0 for _, row in rows)
 
 
@@ -98,7 +101,7 @@ def test_rollout_files_hold_the_completions_of_all_ranks(pair):
         expected, rows = (pq.read_table(run.path / "rollouts" / path.name).to_pylist() for run in pair)
         assert len(rows) == len(expected) > 0
         for row, other in zip(rows, expected, strict=True):
-            for name in ("logprobs", "advantages", "reward"):
+            for name in ("logprobs", "advantages"):
                 assert row.pop(name) == pytest.approx(other.pop(name), rel=1e-4, abs=1e-5)
             assert row == other
     assert [path.name for path in sorted((together.path / "audio").iterdir())] == [
@@ -107,17 +110,17 @@ def test_rollout_files_hold_the_completions_of_all_ranks(pair):
 
 
 def test_a_killed_job_resumes_on_two_ranks_to_where_it_would_have_come(tmp_path):
-    settings = parallel_runs.SHARED | {"train.steps": 8, "train.save_every": 4, "data.eval": [], "output": "killed"}
+    settings = parallel_runs.SHARED | {"train.steps": 6, "train.save_every": 3, "data.eval": [], "output": "killed"}
+    settings["gate.enabled"] = False
     settings["reward"] = f"{parallel_runs.__file__}:killed_on_rank_1"
     arguments = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
     killed = torchrun("-m", "antiphon", "train", *arguments, cwd=tmp_path)
     assert killed.returncode != 0
     run = run_in(tmp_path / "killed")
-    assert [one.step for one in run.checkpoints.list()] == [4], killed.stderr
+    assert [one.step for one in run.checkpoints.list()] == [3], killed.stderr
     resumed = torchrun("-m", "antiphon", "train", "--resume", "latest", "--output", "killed", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stdout.count("8 steps in") == 1, "one rank speaks"
+    assert resumed.stdout.count("6 steps in") == 1, "one rank speaks"
     train(load_config(None, settings | {"output": str(tmp_path / "whole")}, {}))
     for row, expected in zip(run.metrics(), run_in(tmp_path / "whole").metrics(), strict=True):
-        expected.pop("engine_difference_max")
-        assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-5, abs=1e-6)
+        assert_same_figures(row, expected)
