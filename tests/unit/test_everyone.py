@@ -24,7 +24,7 @@ def group(place: int, length: int = 1) -> Group:
     completions = [Completion((1,) * length, (-0.5,) * length, "a", "stop")] * 2
     example, prompt = (
         Example(str(place), "asr", None, f"text {place}"),
-        Prompt(str(place), "asr", torch.zeros(8000).numpy(), 16000),
+        Prompt(str(place), torch.zeros(8000).numpy(), 16000),
     )
     return Group(example, prompt, completions, place=place)
 

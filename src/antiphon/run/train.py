@@ -144,6 +144,7 @@ def _followed(schedule: Schedule, everyone: Observers) -> tuple[int, Stop | None
         if not world.part() and not isinstance(error, RankError):
             # Rank 0 is busy, and will be ended before it hears of this.
             run.update("failed", error=f"rank {world.rank}: {reason}")
+            run.log(f"failed: rank {world.rank}: {reason}")
         raise
 
 
