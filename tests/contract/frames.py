@@ -15,7 +15,7 @@ from antiphon.errors import ModelError
 from antiphon.models.ctc import frame_uniforms
 from antiphon.models.draw import inverse_cdf_sample
 from antiphon.models.policy import Chat, Sampling
-from antiphon.types import Completion, FinishReason, Prompt
+from antiphon.types import Audio, Completion, FinishReason, Prompt
 
 BANDS = 8
 
@@ -96,11 +96,12 @@ class FramePolicy:
     def target(self, prompt: Prompt, text: str, language: str | None) -> list[int]:
         raise ModelError(f"prompt {prompt.id!r}: this model says no texts")
 
-    def answer(self, text: str) -> str:
-        return text
+    def render(self, completion: Completion) -> Audio:
+        """The ids one after the other as samples; what they sound like does not matter here."""
+        return Audio(np.array(completion.token_ids, np.float32) / 8, 8000)
 
-    def named_language(self, text: str) -> str | None:
-        return None
+    def render_begun(self, text: str, prompt: Prompt | None) -> str:
+        return text
 
     def save(self, folder: Path) -> None:
         save_file(self.model.state_dict(), folder / "frames.safetensors")

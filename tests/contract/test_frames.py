@@ -20,6 +20,7 @@ from antiphon.rollout.metrics import rollout_metrics
 from antiphon.run.loop import Step
 from antiphon.run.observers.folder import FolderWriter
 from antiphon.runs import RunFolder
+from antiphon.tasks.task import Task
 from antiphon.train.batch import make_batch
 from antiphon.train.checkpoint import load_checkpoint, save_checkpoint
 from antiphon.train.objectives import load_objectives
@@ -36,7 +37,7 @@ class Stream:
     per_step = len(PROMPTS)
 
     def examples(self, step, attempt=0, without=()):
-        return [Example(one.id, one.task, None, "") for one in PROMPTS]
+        return [Example(one.id, "asr", None, "") for one in PROMPTS]
 
     def prompts(self, step, attempt=0, without=()):
         return PROMPTS
@@ -63,6 +64,7 @@ def config(*overrides: str):
 def collector(policy: Policy, group_size: int) -> Collector:
     engine: Any = InProcessEngine(policy)
     parts: Any = {"stream": Stream(), "policy": policy, "engine": engine, "source": engine, "reward": HighIds()}
+    parts["task"] = Task()
     return Collector(**parts, group_size=group_size, sampling=SAMPLING, seed=0, needs=Needs())
 
 
