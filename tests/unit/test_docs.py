@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from antiphon.algorithms.policy_gradient import PolicyGradientSettings
 from antiphon.cli.main import app
 from antiphon.config import Config, yaml
-from antiphon.config.schema import Labels, Lora
+from antiphon.config.data import Labels
 from antiphon.config.teacher import TeacherConfig
+from antiphon.config.training import Lora
 from antiphon.data.corpora.sets import CONDITIONS, CORPORA
 from antiphon.rewards import exact, format, hallucination, keywords, language, omni, wer
 from antiphon.train.objectives import ALGORITHM

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
-from antiphon.config.schema import Optimizer
+from antiphon.config.training import Optimizer
 from antiphon.train.optimizer import MasterAdamW, schedule_factor
 
 BETAS = (0.9, 0.95)

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from antiphon.config.schema import RewardLimits
+from antiphon.config.rollout import RewardLimits
 from antiphon.errors import RewardError
 from antiphon.rewards import Sample, calling, load_reward, score_all
 from antiphon.types import Reward

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from antiphon.config.schema import Labels
+from antiphon.config.data import Labels
 from antiphon.data.rows import ReadOptions
 from antiphon.data.source import read_set
 from antiphon.errors import DataError

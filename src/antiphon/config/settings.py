@@ -13,6 +13,12 @@ from antiphon.errors import ConfigError, did_you_mean
 
 Path = tuple[str | int, ...]
 Name = Annotated[str, Field(min_length=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def listed(value: Any) -> Any:
+    """One name as a list of it, nothing as an empty one."""
+    return [] if value is None else [value] if isinstance(value, str) else value
 
 
 class Settings(BaseModel):

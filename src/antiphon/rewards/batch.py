@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from antiphon.config.schema import RewardLimits
+from antiphon.config.rollout import RewardLimits
 from antiphon.errors import RewardError
 from antiphon.rewards.calling import call, failed, to_reward
 from antiphon.rewards.sample import Sample, Scored

@@ -10,7 +10,7 @@ import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from antiphon.config.schema import RewardLimits
+from antiphon.config.rollout import RewardLimits
 from antiphon.errors import RewardError, describe
 from antiphon.rewards.sample import Failure, Sample
 from antiphon.types import Reward

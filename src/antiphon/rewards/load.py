@@ -9,7 +9,7 @@ from typing import Any
 
 from antiphon.config import validate_settings
 from antiphon.config.plugins import Kind, name_of
-from antiphon.config.schema import RewardLimits
+from antiphon.config.rollout import RewardLimits
 from antiphon.errors import ConfigError
 from antiphon.rewards.sample import RewardFunction
 from antiphon.rewards.user import as_reward

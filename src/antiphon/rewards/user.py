@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from types import SimpleNamespace
 from typing import Any
 
-from antiphon.config.schema import RewardLimits
+from antiphon.config.rollout import RewardLimits
 from antiphon.errors import ConfigError, RewardError
 from antiphon.rewards.batch import BatchReward
 from antiphon.rewards.calling import call, failed, to_reward

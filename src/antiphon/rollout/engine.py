@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from antiphon.config import validate_settings
 from antiphon.config.plugins import Kind
-from antiphon.config.schema import Rollout
+from antiphon.config.rollout import Rollout
 from antiphon.errors import ConfigError
 from antiphon.models.policy import Policy, Sampling
 from antiphon.types import Completion, Prompt

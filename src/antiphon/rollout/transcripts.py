@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from antiphon.config import Config
-from antiphon.config.schema import Labels
+from antiphon.config.data import Labels
 from antiphon.distributed.device import resolve_dtype
 from antiphon.errors import DataError
 from antiphon.models.load import load_policy

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from antiphon.config import Config
-from antiphon.config.schema import Labels, Rollout
+from antiphon.config.data import Labels
+from antiphon.config.rollout import Rollout
 from antiphon.data.source import load_set, mixed, named_sets
 from antiphon.data.stream import PromptStream
 from antiphon.distributed.device import resolve_device, resolve_dtype

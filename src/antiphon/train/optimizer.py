@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from antiphon.config.schema import Optimizer
+from antiphon.config.training import Optimizer
 from antiphon.errors import ModelError
 
 

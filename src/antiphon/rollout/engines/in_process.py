@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, PositiveInt
 
 from antiphon.config import Settings as StrictSettings
-from antiphon.config.schema import Rollout
+from antiphon.config.rollout import Rollout
 from antiphon.models.decoding import DecodesTokens, Decoding, Row
 from antiphon.models.policy import Policy, Sampling, uniforms_for
 from antiphon.models.prefix import Prefix, join
