@@ -59,7 +59,11 @@ def _prepared(dataset: MultimodalDataset, root: Path, with_eval: bool) -> Path:
         place = _place(dataset, root, f"{known}{with_eval}" if known else "".join(texts))
         if not place.is_dir():
             with atomic.naming(place):
-                built.rename(place)
+                try:
+                    built.rename(place)
+                except OSError:
+                    if not place.is_dir():  # Else another rank was faster, with the same rows.
+                        raise
     return place
 
 
