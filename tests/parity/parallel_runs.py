@@ -23,22 +23,30 @@ SHARED: dict[str, Any] = {
     "train.steps": STEPS,
     "train.log_rollouts_every": 5,
     "optimizer.lr": 1e-4,
+    "eval.before": False,
+    "eval.after": False,
+    "gate.enabled": False,
     "threads": 1,
     "device": "cpu",
 }
 RECIPES: dict[str, dict[str, Any]] = {
-    "student": {"algorithm": "grpo", "train.minibatches": 2, "eval.every": 5, "eval.patience": 3},
-    "whisper": {"model": "builtin:whisper", "algorithm": {"name": "grpo", "beta": 0.05}, "eval.before": False},
-    "opd": {"algorithm": {"name": "opd", "loss": "reverse_kl"}, "teacher": "builtin:teacher", "eval.after": False},
+    "student": {
+        "algorithm": "grpo",
+        "train.minibatches": 2,
+        "eval.every": 5,
+        "eval.patience": 3,
+        "eval.before": True,
+        "gate.enabled": True,
+    },
+    "whisper": {"model": "builtin:whisper", "algorithm": {"name": "grpo", "beta": 0.05}, "eval.after": True},
+    "opd": {"algorithm": {"name": "opd", "loss": "reverse_kl"}, "teacher": "builtin:teacher"},
     "sum": {
         "algorithm": [{"name": "grpo"}, {"name": "opd", "weight": 0.5}],
         "teacher": "builtin:teacher",
-        "eval.after": False,
     },
     "batch": {  # Statistics of the whole batch, prompts drawn again, and a KL that is charged in the reward.
         "model": "builtin:wav2vec2",
         "algorithm": {"name": "reinforce_pp", "beta": 0.05, "dynamic_sampling": 2},
-        "eval.after": False,
         "train.steps": 5,
         # Adam moves a weight by the learning rate at first, even if its gradient is rounding. With 1e-4, two ways of
         # dividing this recipe into micro-batches differ by 2e-5 in one process, too.
@@ -48,7 +56,6 @@ RECIPES: dict[str, dict[str, Any]] = {
         "algorithm": {"name": "sft", "ctc_weight": 0.5},
         "rollout.prompts_per_step": 1,
         "train.minibatches": 1,
-        "eval.after": False,
         "train.steps": 2,
     },
 }
