@@ -13,7 +13,7 @@ EXTRAS := synth,lora,serve,hub,dashboard
 LANES := tests/e2e tests/contract tests/parity tests/unit
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo browser screenshots docs docs-serve test test-fast test-oldest lint format recognisers clean
+.PHONY: help install demo browser screenshots docs docs-serve test test-fast test-oldest lint format recognizers clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(STAMP)  ## reinforcement learning on the built-in recogniser, about a minute
+demo: $(STAMP)  ## reinforcement learning on the built-in recognizer, about a minute
 	$(BIN)/antiphon demo
 
 browser:  ## install Chromium for the browser tests, which are skipped without it (Debian and Ubuntu, as root)
@@ -71,7 +71,7 @@ format: $(STAMP)  ## rewrite the sources in the project's style
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-recognisers: $(STAMP)  ## train the built-in recognisers anew and write their model cards (about an hour and a half)
+recognizers: $(STAMP)  ## train the built-in recognizers anew and write their model cards (about an hour and a half)
 	$(BIN)/python -m antiphon.builtin.pretrain student --out $(CHECKPOINTS)/student
 	$(BIN)/python -m antiphon.builtin.pretrain teacher --out build/teacher
 	$(BIN)/python -m antiphon.builtin.pretrain teacher-refined --start build/teacher --out $(CHECKPOINTS)/teacher

@@ -29,7 +29,7 @@ def say(record: Record) -> str:
     return f"{record['row']}, seed {record['seed']}: {rates}"
 
 
-def summarise(records: Sequence[Record]) -> dict[str, Any]:
+def summarize(records: Sequence[Record]) -> dict[str, Any]:
     """`rows`, in the order of `ROWS` after the student, and `verdicts`, sentences."""
     runs: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -161,15 +161,15 @@ def plot(rows: dict[str, Any], path: Path) -> None:
 
     figure = Figure(figsize=(13, 5.5), layout="constrained")
     curves, finals = figure.subplots(1, 2)
-    colours = dict(zip(ROWS, colormaps["tab20"].colors, strict=False))  # type: ignore[attr-defined]
+    colors = dict(zip(ROWS, colormaps["tab20"].colors, strict=False))  # type: ignore[attr-defined]
     initial = None
     for name in (name for name in rows if rows[name]["curve"]):
         start, *later = rows[name]["curve"]
         initial = initial or 100 * start["wer"]
         samples = [at["samples"] for at in later]
-        curves.plot(samples, [100 * at["wer"] for at in later], color=colours[name], label=name, marker=".")
+        curves.plot(samples, [100 * at["wer"] for at in later], color=colors[name], label=name, marker=".")
         low, high = ([100 * at[key] for at in later] for key in ("low", "high"))
-        curves.fill_between(samples, low, high, color=colours[name], alpha=0.12, linewidth=0)
+        curves.fill_between(samples, low, high, color=colors[name], alpha=0.12, linewidth=0)
     if initial is not None:
         curves.axhline(initial, color="black", linewidth=0.8)
         curves.axhline(initial / 2, color="black", linewidth=0.8, linestyle=":", label="half of the initial rate")
@@ -183,8 +183,8 @@ def plot(rows: dict[str, Any], path: Path) -> None:
             rate, (low, high) = rows[row][name]["wer"], rows[row][name]["ci"] or [rows[row][name]["wer"]] * 2
             spread = [[100 * max(rate - low, 0)], [100 * max(high - rate, 0)]]
             label = name if height == 0 else None
-            colour = colours.get(row, "black")
-            finals.errorbar(100 * rate, height + shift, xerr=spread, fmt=marker, color=colour, capsize=3, label=label)
+            color = colors.get(row, "black")
+            finals.errorbar(100 * rate, height + shift, xerr=spread, fmt=marker, color=color, capsize=3, label=label)
     finals.set_yticks(range(len(order)), order)
     finals.set(xlim=(0, None), xlabel="WER (%), 95% interval", title="after training")
     finals.legend()

@@ -18,7 +18,7 @@ from antiphon.config import Config, load_config
 from antiphon.data.corpora.sets import SYNTHESIS_RATE, builtin_set
 from antiphon.data.source import load_set
 from antiphon.evaluate.decode import decoder
-from antiphon.evaluate.recognise import evaluate
+from antiphon.evaluate.recognize import evaluate
 from antiphon.models.load import load_policy
 from antiphon.run.train import train
 from antiphon.runs.folder import RunFolder

@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from algorithm_report import say, summarise, write_report
+from algorithm_report import say, summarize, write_report
 from algorithm_runs import QUICK, ROWS, STUDENT, Record, Work, made_by, run_row, run_student, speak
 from transformers.utils.logging import disable_progress_bar
 
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             with results.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
             print(f"{time.perf_counter() - began:6.0f} s  {say(record)}", flush=True)
-    summary = summarise(records)
+    summary = summarize(records)
     document = arguments.report or (arguments.out / "report.md" if arguments.quick else DOCUMENT)
     write_report(summary, document)
     print("\n".join(["", *summary["verdicts"], f"\nwritten to {document}"]))

@@ -1,7 +1,7 @@
 """How often `antiphon compare` calls chance a difference, sees a real one, and how often its interval holds the truth.
 
-Two recognisers are simulated: each word goes wrong with a chance of its speaker's own, 20% on average, shared by both
-recognisers; the second makes a share fewer of the errors. Prints a table, in seconds:
+Two recognizers are simulated: each word goes wrong with a chance of its speaker's own, 20% on average, shared by both
+recognizers; the second makes a share fewer of the errors. Prints a table, in seconds:
 
     python benchmarks/compare_errors.py
 """

@@ -27,12 +27,12 @@ import numpy as np
 
 from antiphon.client.port import free_port
 from antiphon.config import load_config
-from antiphon.evaluate.metrics import measure, summarise
+from antiphon.evaluate.metrics import measure, summarize
 from antiphon.runs import RolloutRow, RunFolder
 from antiphon.runs.atomic import write_json
 from antiphon.tasks.load import find_task
 from antiphon.tasks.task import Answered, worst_first
-from antiphon.text.normalise import normaliser
+from antiphon.text.normalize import normalizer
 from antiphon.types import Example
 
 STEPS = 1000
@@ -84,7 +84,7 @@ def make_run(folder: Path) -> RunFolder:
     for evaluation in range(EVALUATIONS):
         rows = worst_first([utterance(number, rng) for number in range(UTTERANCES)])
         step = evaluation * STEPS // (EVALUATIONS - 1)
-        run.save_eval("commands-noisy", step, summarise(rows, find_task("asr")), rows)
+        run.save_eval("commands-noisy", step, summarize(rows, find_task("asr")), rows)
     with run.checkpoints.save(STEPS) as checkpoint:
         (checkpoint / "model.safetensors").write_bytes(bytes(1 << 10))
     for step in range(STEPS):
@@ -119,7 +119,7 @@ def utterance(number: int, rng: np.random.Generator):
     words = SENTENCE.split()
     heard = [word for word in words if rng.random() > 0.1]
     example = Example(f"utterance-{number:04d}", "asr", None, SENTENCE, speaker=f"speaker-{number % 20}")
-    return measure(find_task("asr"), Answered(example, " ".join(heard), 3.0), normaliser)
+    return measure(find_task("asr"), Answered(example, " ".join(heard), 3.0), normalizer)
 
 
 def write_metrics(run: Path, rng: np.random.Generator) -> None:

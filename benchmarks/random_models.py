@@ -1,4 +1,4 @@
-"""Recognisers with random weights for the benchmarks, in transformers' Qwen3-ASR classes."""
+"""Recognizers with random weights for the benchmarks, in transformers' Qwen3-ASR classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QWEN = "qwen3-asr-1.7b"
 RATE = 16000
 
 
-def recogniser(size: str, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
+def recognizer(size: str, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
     """Model and processor of a named size; the same weights at each call."""
     torch.manual_seed(0)
     processor = build_processor()

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from random_models import QWEN, noise, policy_that_never_stops, recogniser
+from random_models import QWEN, noise, policy_that_never_stops, recognizer
 from side_by_side import OURS, STANDARD, Seconds, alternate, conclude, parse, peak_mb, report_peak, timed
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -68,7 +68,7 @@ class Ours:
 
     def __init__(self, work: Work, arguments: argparse.Namespace) -> None:
         self.work, self.device = work, arguments.device
-        self.policy = policy_that_never_stops(*recogniser(work.size, arguments.device, arguments.dtype))
+        self.policy = policy_that_never_stops(*recognizer(work.size, arguments.device, arguments.dtype))
         self.prompts = work.clips()
         config = Config.model_validate(
             {
@@ -107,7 +107,7 @@ class Standard:
     def __init__(self, work: Work, arguments: argparse.Namespace) -> None:
         self.work, self.device = work, arguments.device
         self.rows = arguments.rows or work.prompts * work.group
-        self.model, processor = recogniser(work.size, arguments.device, arguments.dtype)
+        self.model, processor = recognizer(work.size, arguments.device, arguments.dtype)
         self.model.eval()
         self.audio_token = self.model.config.audio_token_id
         clips = [prompt.waveform for prompt in work.clips()]

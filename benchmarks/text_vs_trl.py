@@ -3,7 +3,7 @@
     pip install 'antiphon[bench]'
 
 Both sides start from the same random Qwen3, draw from the same prompts, give the same reward, and take the same
-optimiser settings, with β = 0 and the clipped loss averaged over tokens. Neither logs, evaluates or saves.
+optimizer settings, with β = 0 and the clipped loss averaged over tokens. Neither logs, evaluates or saves.
 
 Ours is a step of the library's loop: `Collector.collect` (prompts, rollout, reward), then `Trainer.step`.
 

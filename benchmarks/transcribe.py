@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from random_models import QWEN, RATE, noise, policy_that_never_stops, recogniser
+from random_models import QWEN, RATE, noise, policy_that_never_stops, recognizer
 from side_by_side import OURS, STANDARD, Seconds, alternate, conclude, parse, peak_mb, report_peak, timed
 
 from antiphon.data.corpora.sets import builtin_set
@@ -46,7 +46,7 @@ class Work:
 
     def load(self, device: torch.device, dtype: torch.dtype) -> AudioPrefixLM:
         if not self.speech:
-            return policy_that_never_stops(*recogniser(self.model, device, dtype))
+            return policy_that_never_stops(*recognizer(self.model, device, dtype))
         policy = load_policy(self.model, device, dtype, block_tokens=[])
         assert isinstance(policy, AudioPrefixLM)
         return policy

@@ -1,13 +1,13 @@
-"""GRPO on a speech recogniser, from recordings to a served and evaluated checkpoint.
+"""GRPO on a speech recognizer, from recordings to a served and evaluated checkpoint.
 
-A recogniser that was trained on transcripts knows one right answer for each clip. Here it learns in another way: it
-transcribes each clip several times, a function of ours says how good each attempt is, and its weights move towards
+A recognizer that was trained on transcripts knows one right answer for each clip. Here it learns in another way: it
+transcribes each clip several times, a function of ours says how good each attempt is, and its weights move toward
 the better ones. That function can be anything that can be computed; here it is minus the word error rate.
 
     pip install 'antiphon[synth,serve]'
     python examples/asr_grpo.py
 
-As it stands this needs no download and no GPU: the model is a recogniser of 1.4 million parameters that ships with
+As it stands this needs no download and no GPU: the model is a recognizer of 1.4 million parameters that ships with
 the library, and the recordings are synthetic speech in loud noise, which it has never heard. For Qwen3-ASR on
 LibriSpeech, change MODEL and the two data sets' names; nothing else knows which model it is.
 """
@@ -50,7 +50,7 @@ class UnseenVoices(NoisyCommands):
 #
 # It is called once for each attempt. `response` is what the model wrote and `label` what was said. Error rates have no
 # upper bound, as a model can write more words than were spoken; one runaway answer would outweigh a whole group, so
-# the reward stops at −1. (The built-in reward "wer" does this too, after normalising both texts.)
+# the reward stops at −1. (The built-in reward "wer" does this too, after normalizing both texts.)
 
 
 def minus_wer(sample):

@@ -1,4 +1,4 @@
-"""On-policy distillation in one process: a small recogniser learns from a better one, without transcripts.
+"""On-policy distillation in one process: a small recognizer learns from a better one, without transcripts.
 
 A transcript says what was said. A teacher says more: for each token of the student's own answer, how probable it finds
 every token that could have stood there. The student learns from that at each place of answers that it gives itself, so
@@ -16,7 +16,7 @@ from antiphon.config import load_config
 from antiphon.data.source import load_set
 from antiphon.distributed.device import resolve_device, resolve_dtype
 from antiphon.evaluate.decode import decoder
-from antiphon.evaluate.recognise import evaluate
+from antiphon.evaluate.recognize import evaluate
 from antiphon.models.load import load_policy
 from antiphon.tasks.load import prompter
 

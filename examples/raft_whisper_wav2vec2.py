@@ -46,7 +46,7 @@ for model in MODELS:
 
     # ## What each cycle did
     #
-    # `learnt_share` is the share of attempts that were kept: at most a quarter, as one of four can be. It should rise,
+    # `learned_share` is the share of attempts that were kept: at most a quarter, as one of four can be. It should rise,
     # for clips on which no attempt was good enough come within reach. The error rate is measured after each cycle.
 
     wer = {one["step"]: one["wer"] for one in run.run.evals()}
@@ -54,7 +54,7 @@ for model in MODELS:
     print(f"{'start':>5}{'':41}{wer[0]:.1%}")
     for cycle in run.run.metrics():
         print(
-            f"{cycle['step']:5}  {cycle['reward_mean']:11.3f}  {cycle['learnt_share']:.3f}  {cycle['nll']:.3f}"
+            f"{cycle['step']:5}  {cycle['reward_mean']:11.3f}  {cycle['learned_share']:.3f}  {cycle['nll']:.3f}"
             f"  {cycle['lr']:13.2e}  {wer[cycle['step']]:.1%}"
         )
 

@@ -1,4 +1,4 @@
-"""Measures the built-in recognisers on every built-in test set and writes their model cards (README.md)."""
+"""Measures the built-in recognizers on every built-in test set and writes their model cards (README.md)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from antiphon.config import load_config
 from antiphon.data.corpora.sets import CORPORA, TEST_SETS, builtin_set
 from antiphon.distributed.device import prepare_cpu
-from antiphon.evaluate.recognise import evaluate
+from antiphon.evaluate.recognize import evaluate
 from antiphon.models.load import load_policy
 from antiphon.rollout.engine import InProcessEngine
 from antiphon.tasks.load import prompter
@@ -25,8 +25,8 @@ pipeline_tag: automatic-speech-recognition
 
 # antiphon {name}
 
-A small English recogniser in transformers' {family} classes ({parameters:.2f} M parameters, 16 kHz input), trained
-from nothing on synthesised speech. It ships with antiphon as `builtin:{name}` and exists so that post-training can be
+A small English recognizer in transformers' {family} classes ({parameters:.2f} M parameters, 16 kHz input), trained
+from nothing on synthesized speech. It ships with antiphon as `builtin:{name}` and exists so that post-training can be
 tried, tested and taught without a download. It knows {vocabulary} words: spoken digits and commands to an assistant.
 
 {training}
@@ -44,7 +44,7 @@ Caribbean and Lancashire voices, accents that training never heard. `reverb`: ro
 
 ## Rebuild
 
-    make recognisers
+    make recognizers
 
 runs `python -m antiphon.builtin.pretrain` (seed 0, two threads; a second time for the teacher, to refine it) and
 measures the result with `python scripts/model_cards.py`. Weights are stored in half precision. About three quarters of

@@ -13,7 +13,7 @@ never heard. The rows:
     Base+TD+OPD   OPD after TD: twice the steps of the other rows
     Teacher       what can be hoped for
 
-Each training makes the same number of steps over the same clips in the same order, with the same optimiser. The five
+Each training makes the same number of steps over the same clips in the same order, with the same optimizer. The five
 test sets are other voices: clean, noisy, fast, unseen accents, reverberant. The text of the clips is not in the file
 that OPD and TD read. WERs are means over the seeds. Their 95% intervals resample the speakers of a test set, each
 with its errors under all seeds: they are about other speakers, and the spread over seeds is given beside them.
@@ -41,7 +41,7 @@ from antiphon.data.source import load_set
 from antiphon.distributed.device import prepare_cpu, resolve_device, resolve_dtype
 from antiphon.evaluate.bootstrap import bootstrap_ci, paired_bootstrap
 from antiphon.evaluate.decode import decoder
-from antiphon.evaluate.recognise import evaluate
+from antiphon.evaluate.recognize import evaluate
 from antiphon.models.load import load_policy
 from antiphon.run.train import train
 from antiphon.runs import atomic, evals

@@ -25,7 +25,7 @@ FinishReason = Literal["stop", "length"]
 
 @runtime_checkable
 class Clip(Protocol):
-    """Audio that can be read when it is needed: a file segment, or speech synthesised from a recipe."""
+    """Audio that can be read when it is needed: a file segment, or speech synthesized from a recipe."""
 
     @property
     def name(self) -> str:
@@ -62,7 +62,7 @@ class Prompt:
     """Mono float32 [samples] at `rate`."""
     rate: Hertz
     instruction: str = ""
-    """The request in words; recognisers that take no instruction leave it out."""
+    """The request in words; recognizers that take no instruction leave it out."""
     context: str = ""
     """System prompt: hot words, domain, style."""
     language: str | None = None
@@ -85,7 +85,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Completion:
-    """One answer, exactly as sampled: nothing is decoded and tokenised again on the way to the loss."""
+    """One answer, exactly as sampled: nothing is decoded and tokenized again on the way to the loss."""
 
     token_ids: tuple[int, ...]
     """[T], stop token included when `finish_reason` is "stop"; [T·K], position by position, where `width` K > 1."""
@@ -93,13 +93,13 @@ class Completion:
     """[T], fp32, of the distribution sampled from: log-softmax(logits / temperature), blocked tokens masked.
 
     One number for all ids of a position together, and one alone where the whole sequence is one action: a CTC
-    labelling, a class label.
+    labeling, a class label.
     """
     text: str
     """Decoded without special tokens, before the task parses it."""
     finish_reason: FinishReason
     version: int = 0
-    """Steps of the loop that the weights had learnt from when this was sampled."""
+    """Steps of the loop that the weights had learned from when this was sampled."""
     width: int = 1
     """K, the ids that make one position: 1 for text, the codebooks of a frame for audio."""
 

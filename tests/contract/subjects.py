@@ -251,7 +251,7 @@ class Clip(Subject):
         return model(**inputs, output_hidden_states=True).hidden_states[-1].shape[1]
 
 
-class Labelling(Clip):
+class Labeling(Clip):
     """CTC: the completion is a label sequence, of which all paths together have one log-probability."""
 
     def __init__(self, model: Any, processor: Any) -> None:
@@ -265,7 +265,7 @@ class Labelling(Clip):
         return [label for label, _ in groupby(path.tolist()) if label != self.policy.blank]
 
     def completions(self, group: int, length: int = 3) -> tuple[Tensor, Tensor]:
-        """Of 0 to 3 labels, some with equal neighbours."""
+        """Of 0 to 3 labels, some with equal neighbors."""
         generator = torch.Generator().manual_seed(1)
         allowed = ~self.policy.blocked
         allowed[self.policy.blank] = False
@@ -330,7 +330,7 @@ SUBJECTS: dict[str, Callable[[Path], Subject]] = {
     **{build.__name__: lambda _, build=build: AudioPrefix(*build()) for build in AUDIO_PREFIX},
     "voxtral": lambda folder: AudioPrefix(*tiny_audio.voxtral(folder)),
     **{name: lambda _, build=build: Encoded(build) for name, build in tiny_encoder_decoder.BUILDERS.items()},
-    **{f"{build.__name__}-ctc": lambda folder, build=build: Labelling(*build(folder)) for build in tiny_ctc.BUILDERS},
+    **{f"{build.__name__}-ctc": lambda folder, build=build: Labeling(*build(folder)) for build in tiny_ctc.BUILDERS},
     **{f"{build.__name__}-classifier": lambda _, build=build: Label(*build()) for build in tiny_classifier.BUILDERS},
     **{f"{name}-text": lambda _, name=name: Text(name) for name in tiny_text.CONFIGS},
     "remote-code": Remote,

@@ -64,7 +64,7 @@ def scores(settings, algorithm) -> tuple[Scores, torch.Tensor]:
         old_logprobs=old,
         engine_logprobs=old - 0.01 * mask,
         advantages=given,
-        weights=token_weights(mask, settings.normalisation, max_new_tokens=8),
+        weights=token_weights(mask, settings.normalization, max_new_tokens=8),
         group_size=SIZE,
         first=torch.ones(ROWS, dtype=torch.bool),
         reference_logprobs=logprobs() * mask,
@@ -101,7 +101,7 @@ def test_defaults_need_no_argument(algorithm):
     assert algorithm.needs(settings).source in ("samples", "labels", "all")
 
 
-def test_advantages_keep_the_shape_and_never_favour_the_worse_answer(algorithm):
+def test_advantages_keep_the_shape_and_never_favor_the_worse_answer(algorithm):
     given = algorithm.advantages(outcomes(), algorithm.Settings())
     assert given.shape == (GROUPS, SIZE)
     rewards = outcomes().rewards
@@ -152,7 +152,7 @@ def test_shards_with_global_counts_add_up_to_the_whole_batch(algorithm, settings
     whole = gradient(algorithm, settings, given, [given])
     shards = []
     for rows in (slice(0, SIZE), slice(SIZE, None)):
-        weights = token_weights(mask[rows], settings.normalisation, max_new_tokens=8, totals=counts(mask))
+        weights = token_weights(mask[rows], settings.normalization, max_new_tokens=8, totals=counts(mask))
         shards.append(replace(rows_of(given, rows), weights=weights))
     apart = gradient(algorithm, settings, given, shards)
     assert apart[0] == pytest.approx(whole[0], abs=1e-6)

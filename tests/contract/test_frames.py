@@ -86,7 +86,7 @@ def test_lengths_are_in_frames(policy):
     assert max(lengths) <= 5
 
 
-@pytest.mark.parametrize("settings", [{"name": "grpo"}, {"name": "gspo", "normalisation": "sequence"}])
+@pytest.mark.parametrize("settings", [{"name": "grpo"}, {"name": "gspo", "normalization": "sequence"}])
 def test_a_few_steps_raise_the_reward(policy, settings):
     loop, trainer = collector(policy, 16), Trainer(policy, load_objectives(settings), config())
     means = []

@@ -1,4 +1,4 @@
-"""What every policy and engine promises the loop, on the recognisers that ship with the package."""
+"""What every policy and engine promises the loop, on the recognizers that ship with the package."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_every_completion_is_whole(policy, prompts):
         assert not policy.stop_ids & set(completion.token_ids[:-1])
 
 
-def test_a_rollout_does_not_depend_on_its_neighbours_or_their_order(policy, prompts):
+def test_a_rollout_does_not_depend_on_its_neighbors_or_their_order(policy, prompts):
     sampling = Sampling(1.0, 12)
     together = InProcessEngine(policy).rollout(prompts, 3, sampling, seed=1, step=5)
     reversed_ = InProcessEngine(policy).rollout(prompts[::-1], 3, sampling, seed=1, step=5)[::-1]

@@ -65,7 +65,7 @@ def test_a_teacher_on_a_server_says_what_it_says_in_this_process(speech, server,
     shared = (algorithm, f"rollout.temperature={temperature}", *greedy)
     here = calibrate(recipe(speech, *shared, "teacher=builtin:teacher")).metrics
     away = calibrate(recipe(speech, *shared, f"teacher={{url: '{server}', top_k: {VOCABULARY - 1}}}")).metrics
-    if temperature == "0.0":  # greedy answers are tokenised as they were emitted
+    if temperature == "0.0":  # greedy answers are tokenized as they were emitted
         assert away["teacher_aligned_share"] == 1.0
         assert away["divergence"] == pytest.approx(here["divergence"], rel=1e-4, abs=1e-5)
     assert away["teacher_aligned_share"] > 0.8
@@ -127,7 +127,7 @@ def test_calibration_makes_no_step_and_no_run(cli, speech, tmp_path):
     assert expected <= said["metrics"].keys()
     assert {"rollout", "teacher", "train"} <= said["seconds"].keys()
     assert not (tmp_path / "runs").exists()
-    assert "nothing was learnt" in cli(*asked).out
+    assert "nothing was learned" in cli(*asked).out
 
 
 def test_what_cannot_be_compared_is_refused_before_the_run(speech):

@@ -61,7 +61,7 @@ def require_parameters(words: list[str]) -> None:
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch) -> Iterator[Path]:
-    """A working folder whose modules can be imported, and are forgotten afterwards."""
+    """A working folder whose modules can be imported, and are forgotten afterward."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

@@ -69,13 +69,13 @@ def test_a_player_plays_the_clip(page):
     "page", [{"viewport": WIDE}, {"viewport": WIDE, "color_scheme": "dark"}], indirect=True, ids=["light", "dark"]
 )
 def test_errors_stand_out_by_light_and_in_the_dark(page):
-    def colour(selector: str, what: str) -> list[int]:
+    def color(selector: str, what: str) -> list[int]:
         value = page.locator(selector).first.evaluate(f"element => getComputedStyle(element).{what}")
         return [int(part) for part in value.removeprefix("rgb(").removesuffix(")").split(",")]
 
     for selector in ("article del", "article ins", "article .diff", "figure svg text"):
-        ink = colour(selector, "fill" if "svg" in selector else "color")
-        ground = colour(selector if selector[-3:] in ("del", "ins") else ".card", "backgroundColor")
+        ink = color(selector, "fill" if "svg" in selector else "color")
+        ground = color(selector if selector[-3:] in ("del", "ins") else ".card", "backgroundColor")
         assert contrast(ink, ground) >= 4.5, (selector, ink, ground)
 
 
@@ -90,8 +90,8 @@ def test_on_a_telephone_only_the_table_scrolls_sideways(page):
 def contrast(ink: list[int], ground: list[int]) -> float:
     """The ratio of WCAG 2, which asks 4.5 of text."""
 
-    def luminance(colour: list[int]) -> float:
-        linear = [c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
+    def luminance(color: list[int]) -> float:
+        linear = [c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in color]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
     lighter, darker = sorted((luminance(ink), luminance(ground)), reverse=True)

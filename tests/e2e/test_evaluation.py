@@ -21,7 +21,7 @@ from antiphon.cli import options
 from antiphon.config import load_config
 from antiphon.data.corpora.sets import builtin_set
 from antiphon.data.readers import open_asr
-from antiphon.evaluate.normalisers import load_normaliser
+from antiphon.evaluate.normalizers import load_normalizer
 from antiphon.evaluate.sets import evaluate_sets
 from antiphon.evaluate.subject import LocalModel
 
@@ -71,7 +71,7 @@ def test_presets_are_the_test_files_of_a_folder(results):
     assert summary["model"] == "builtin:student"
     noisy = summary["sets"]["test_noisy"]
     assert (noisy["n"], noisy["concurrency"], noisy["precision"], noisy["ci_unit"]) == (24, 8, "float32", "utterance")
-    assert noisy["normaliser"].startswith("default 2 (")
+    assert noisy["normalizer"].startswith("default 2 (")
     rows = pq.read_table(results["student"] / "test_noisy.parquet").to_pylist()
     assert [row["wer_errors"] for row in rows] == sorted((row["wer_errors"] for row in rows), reverse=True)
 
@@ -94,9 +94,9 @@ def test_the_leaderboards_sets_are_measured_by_one_option(cli, tmp_path, monkeyp
     figures = cli(*arguments, "--limit", 1, "--json").json
     assert list(figures) == list(open_asr.SETS)
     assert {one["wer"] for one in figures.values()} == {0.0}
-    assert all(one["normaliser"].startswith("whisper (") for one in figures.values())
+    assert all(one["normalizer"].startswith("whisper (") for one in figures.values())
     other = cli(*arguments, "--limit", 1, "--normalizer", "none", "--json").json
-    assert {one["normaliser"] for one in other.values()} == {"none"}
+    assert {one["normalizer"] for one in other.values()} == {"none"}
     assert "--preset and --presets are two ways" in cli(*arguments, "--presets", "clean").err
     assert "nothing to measure on; name a set with --data" in cli("eval", "builtin:student").err
 
@@ -153,7 +153,7 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(student, sets, tmp_p
 
     def evaluated(decode, rules="default", output=tmp_path):
         subject, files = replace(student, decode=decode), {"noisy": str(sets / "test_noisy.jsonl")}
-        return evaluate_sets(subject, files, load_config(), load_normaliser(rules), Quiet(), 12, output=output)
+        return evaluate_sets(subject, files, load_config(), load_normalizer(rules), Quiet(), 12, output=output)
 
     with pytest.raises(KeyboardInterrupt):
         evaluated(until_killed)
@@ -181,12 +181,12 @@ def test_words_made_up_in_silence_are_a_rate_of_their_own(cli, sets, tmp_path):
     assert silence["hallucination_rate"] == sum(map(bool, heard)) / 2
 
 
-def test_a_normaliser_of_the_users_own(cli, sets, tmp_path):
+def test_a_normalizer_of_the_users_own(cli, sets, tmp_path):
     (tmp_path / "rules.py").write_text("def blank(text):\n    return 'x' if text else ''\n")
     rules = ("--normalizer", f"{tmp_path}/rules.py:blank")
     figures = cli("eval", "builtin:student", "--data", sets / "test_clean.jsonl", *rules, "--json").json["test_clean"]
     assert (figures["wer"], figures["ref_words"]) == (0.0, 4)
-    assert figures["normaliser"].startswith(f"{tmp_path}/rules.py:blank (sha256 ")
+    assert figures["normalizer"].startswith(f"{tmp_path}/rules.py:blank (sha256 ")
 
 
 def test_an_evaluation_killed_in_the_middle_is_taken_up_by_the_same_command(cli, tmp_path):
@@ -208,7 +208,7 @@ def test_an_evaluation_killed_in_the_middle_is_taken_up_by_the_same_command(cli,
     resumed = cli(*command, "--json").json["digits-noisy"]
     after = kept.read_bytes().split(b"\n")
     assert after[: len(before)] == before, "what was there is there, and a line half written is not"
-    assert sum(len(json.loads(line)["rows"]) for line in after[1:-1]) == 40, "nothing is recognised twice"
+    assert sum(len(json.loads(line)["rows"]) for line in after[1:-1]) == 40, "nothing is recognized twice"
     whole = cli("eval", "builtin:student", *rows, "--json").json["digits-noisy"]
     speed = {"rtfx", "concurrency"}
     assert {key: resumed[key] for key in resumed.keys() - speed} == {key: whole[key] for key in whole.keys() - speed}

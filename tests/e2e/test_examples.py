@@ -53,7 +53,7 @@ def rates(pattern: str, text: str) -> dict[str, float]:
     return {name.strip(): float(rate) for name, rate in re.findall(pattern, text, flags=re.MULTILINE)}
 
 
-def test_grpo_on_a_recogniser(running):
+def test_grpo_on_a_recognizer(running):
     tutorial = running["asr_grpo.py"]
     text = tutorial.printed()
     wer = rates(r"^(before|after) .* WER ([\d.]+)$", text)

@@ -65,12 +65,12 @@ def whole(recipe, tmp_path_factory) -> RunFolder:
     return train(load_config(None, [*recipe, *ADAPTED, output, "name=whole", "lora.save=merged"])).run
 
 
-def test_a_checkpoint_is_the_adapter_and_the_optimiser_knows_nothing_else(adapted):
+def test_a_checkpoint_is_the_adapter_and_the_optimizer_knows_nothing_else(adapted):
     checkpoint = step(adapted, 4)
     assert not (checkpoint / "model.safetensors").exists()
     assert all("lora_" in name for name in load_file(checkpoint / "adapter_model.safetensors"))
     assert all("lora_" in name for name in load_file(checkpoint / "optimizer.safetensors"))
-    assert (scores(load(checkpoint)) - scores(load("builtin:student"))).abs().max() > 0.01, "it has learnt"
+    assert (scores(load(checkpoint)) - scores(load("builtin:student"))).abs().max() > 0.01, "it has learned"
 
 
 def test_the_reference_is_the_model_without_its_adapters(adapted):
@@ -172,7 +172,7 @@ def test_export_overwrites_nothing_and_leaves_nothing_behind(cli, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
 
 
-def test_a_frozen_encoder_stays_as_it_was_and_has_no_optimiser_state(small):
+def test_a_frozen_encoder_stays_as_it_was_and_has_no_optimizer_state(small):
     run = train(small(*QUICK, "train.steps=1", "freeze=audio_encoder", "optimizer.lr=1e-2")).run
     before, after = (load(spec).model for spec in ("builtin:student", step(run, 1)))
     (encoder,) = parts(before)["audio_encoder"]

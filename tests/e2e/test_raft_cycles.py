@@ -17,7 +17,7 @@ def test_every_cycle_leaves_its_statistics_and_a_checkpoint(cli, speech, tmp_pat
     assert [one["step"] for one in run.metrics()] == [1, 2]
     for cycle in run.metrics():
         assert 0 <= cycle["reward_mean"] <= 1, "accuracy, not errors"
-        assert 0 < cycle["learnt_share"] <= 1 / 4, "at most the best of four candidates"
+        assert 0 < cycle["learned_share"] <= 1 / 4, "at most the best of four candidates"
         assert cycle["nll"] > 0
     first, second = (one["lr"] for one in run.metrics())
     assert second == pytest.approx(0.85 * first)

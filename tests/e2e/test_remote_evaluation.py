@@ -20,7 +20,7 @@ from antiphon.client.http import Client
 from antiphon.config import load_config
 from antiphon.data.corpora.sets import builtin_set
 from antiphon.errors import ConfigError, ModelError
-from antiphon.evaluate.normalisers import load_normaliser
+from antiphon.evaluate.normalizers import load_normalizer
 from antiphon.evaluate.remote import RemoteModel
 from antiphon.evaluate.sets import evaluate_sets
 from antiphon.models.load import load_policy
@@ -43,7 +43,7 @@ def test_a_model_behind_a_url_gets_the_figures_it_gets_here(cli, dev, url, tmp_p
     how = ("--data", dev, "--normalizer", "none", "--json")
     here = cli("eval", "builtin:student", *how).json["dev"]
     there = cli("eval", url, *how, "--concurrency", 3, "--output", tmp_path).json["dev"]
-    same = ("wer", "cer", "edits", "n", "ci", "seconds", "empty_share", "normaliser")
+    same = ("wer", "cer", "edits", "n", "ci", "seconds", "empty_share", "normalizer")
     assert {key: there[key] for key in same} == {key: here[key] for key in same}
     assert (there["concurrency"], there["precision"], there["device"]) == (3, "unknown", "http")
     assert there["rtfx"] > 0
@@ -72,7 +72,7 @@ def test_a_text_lm_behind_a_url_answers_questions_in_a_chat(tmp_path):
     questions = write_rows(tmp_path / "sums.jsonl", [{"task": "text", "prompt": "2 + 2?", "text": "4"}])
     config = load_config(flags={"task": "text", "context": "Be brief."})
     model = RemoteModel(scripted(answer), "m", 1, chat=True, max_new_tokens=9)
-    figures = evaluate_sets(model, {"sums": str(questions)}, config, load_normaliser(), Quiet()).sets["sums"]
+    figures = evaluate_sets(model, {"sums": str(questions)}, config, load_normalizer(), Quiet()).sets["sums"]
     assert figures["accuracy"] == 1.0
     (request,) = asked
     assert [one["role"] for one in request["messages"]] == ["system", "user"]
@@ -132,7 +132,7 @@ class Scripted:
     def evaluated(self, output: Path | None = None, limit: int = CLIPS) -> dict[str, Any]:
         subject = RemoteModel(scripted(self), "m", 1)
         sets = {"dev": "builtin:digits-clean"}
-        return evaluate_sets(subject, sets, load_config(), load_normaliser(), Quiet(), limit, output=output).sets["dev"]
+        return evaluate_sets(subject, sets, load_config(), load_normalizer(), Quiet(), limit, output=output).sets["dev"]
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ SCHEDULED = ("optimizer.schedule=cosine", "optimizer.warmup_steps=2", "eval.ever
 
 
 def assert_same(one: RunFolder, other: RunFolder) -> None:
-    """Byte for byte where bytes are promised: metrics, weights, optimiser; value for value in the tables."""
+    """Byte for byte where bytes are promised: metrics, weights, optimizer; value for value in the tables."""
     assert (one.path / "metrics.jsonl").read_bytes() == (other.path / "metrics.jsonl").read_bytes()
     kept = [run.checkpoints.latest() for run in (one, other)]
     contents = [{file.name: file.read_bytes() for file in of.path.glob("*.safetensors")} for of in kept if of]
@@ -152,7 +152,7 @@ def test_features_remembered_of_a_frozen_encoder_outlive_a_kill_unchanged(small)
     "overrides",
     [
         ("train.minibatches=2", "train.epochs=2", "train.max_tokens_per_batch=100"),
-        ("algorithm={name: grpo, beta: 0.1, std_normalisation: true, normalisation: sequence}",),
+        ("algorithm={name: grpo, beta: 0.1, std_normalization: true, normalization: sequence}",),
     ],
     ids=["minibatches and epochs", "KL to a reference"],
 )

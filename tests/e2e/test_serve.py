@@ -65,7 +65,7 @@ def running(cli, model: object, name: str, *options: str) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="module")
-def recogniser(cli, state) -> Iterator[Running]:
+def recognizer(cli, state) -> Iterator[Running]:
     yield from running(cli, "builtin:student", "student")
 
 
@@ -108,9 +108,9 @@ def encoded(waveform: np.ndarray, container: str, codec: str) -> bytes:
     return file.getvalue()
 
 
-def test_a_transcript_is_what_the_model_makes_of_the_clip(recogniser, clips):
+def test_a_transcript_is_what_the_model_makes_of_the_clip(recognizer, clips):
     waveform, text = clips[0]
-    transcriptions = recogniser.openai.audio.transcriptions
+    transcriptions = recognizer.openai.audio.transcriptions
     file = ("clip.wav", audio(waveform))
     assert transcriptions.create(model="student", file=file).text == text
     assert transcriptions.create(model="student", file=file, response_format="text") == f"{text}\n"
@@ -120,14 +120,14 @@ def test_a_transcript_is_what_the_model_makes_of_the_clip(recogniser, clips):
     (segment,) = verbose.segments
     assert (segment.start, segment.end, segment.text) == (0.0, pytest.approx(verbose.duration), text)
     assert -2 < segment.avg_logprob < 0
-    answer = httpx2.post(f"{recogniser.url}/asr", files={"file": file}, data={"max_new_tokens": "4"})
+    answer = httpx2.post(f"{recognizer.url}/asr", files={"file": file}, data={"max_new_tokens": "4"})
     assert text.startswith(answer.json()["text"])
     assert answer.json()["text"] != text
 
 
-def test_a_streamed_transcript_grows_to_the_same_text(recogniser, clips):
+def test_a_streamed_transcript_grows_to_the_same_text(recognizer, clips):
     waveform, text = clips[0]
-    stream = recogniser.openai.audio.transcriptions.create(
+    stream = recognizer.openai.audio.transcriptions.create(
         model="student", file=("clip.wav", audio(waveform)), stream=True
     )
     *deltas, done = list(stream)
@@ -137,19 +137,19 @@ def test_a_streamed_transcript_grows_to_the_same_text(recogniser, clips):
 
 
 @pytest.mark.parametrize(("container", "codec"), [("webm", "libopus"), ("ipod", "aac"), ("adts", "aac")])
-def test_what_browsers_and_telephones_record_is_heard(recogniser, clips, container, codec):
+def test_what_browsers_and_telephones_record_is_heard(recognizer, clips, container, codec):
     waveform, text = clips[1]
-    answer = httpx2.post(f"{recogniser.url}/asr", files={"file": encoded(waveform, container, codec)})
+    answer = httpx2.post(f"{recognizer.url}/asr", files={"file": encoded(waveform, container, codec)})
     assert answer.status_code == 200, answer.text
     assert answer.json()["audio_seconds"] == pytest.approx(len(waveform) / RATE, abs=0.1)
     shared = set(answer.json()["text"].split()) & set(text.split())
     assert len(shared) >= len(set(text.split())) - 1
 
 
-def test_a_long_recording_is_put_together_from_its_pieces(recogniser, clips):
+def test_a_long_recording_is_put_together_from_its_pieces(recognizer, clips):
     pause = np.zeros(RATE * 2, np.float32)
     whole = np.concatenate([part for waveform, _ in clips for part in (waveform, pause)])
-    verbose = recogniser.openai.audio.transcriptions.create(
+    verbose = recognizer.openai.audio.transcriptions.create(
         model="student", file=("long.wav", audio(whole)), response_format="verbose_json"
     )
     assert len(verbose.segments) == len(clips)
@@ -163,11 +163,11 @@ def test_a_long_recording_is_put_together_from_its_pieces(recogniser, clips):
     assert len(set(words) & set(verbose.text.split())) >= 0.8 * len(set(words))
 
 
-def test_a_conversation_about_a_clip(recogniser, clips):
+def test_a_conversation_about_a_clip(recognizer, clips):
     waveform, text = clips[0]
     clip = {"type": "input_audio", "input_audio": {"data": base64.b64encode(audio(waveform)).decode(), "format": "wav"}}
     messages = [{"role": "user", "content": [clip]}]
-    chat = recogniser.openai.chat.completions
+    chat = recognizer.openai.chat.completions
     answer = chat.create(model="student", messages=messages, temperature=0, logprobs=True, top_logprobs=2)
     (choice,) = answer.choices
     assert choice.message.content == f"language English<asr_text>{text}"
@@ -196,12 +196,12 @@ def test_a_conversation_in_writing(reader):
     assert chunks[-1].usage.completion_tokens == len(first.token_ids)
 
 
-def test_the_server_is_a_teacher(recogniser, clips, student):
+def test_the_server_is_a_teacher(recognizer, clips, student):
     """Its log-probabilities of an answer, by vLLM's way of telling them, are the model's."""
     waveform, text = clips[0]
     prompt = Prompt("a", waveform, RATE)
     said = f"language English<asr_text>{text}"
-    server = Server(TeacherConfig(url=f"{recogniser.url}/v1", top_k=5))
+    server = Server(TeacherConfig(url=f"{recognizer.url}/v1", top_k=5))
     (places,) = server.ask([Question(prompt, said, True)])
     target = [*student.target(prompt, text, "English")[:-1], student.tokenizer.eos_token_id]
     assert [one.token for one in places] == target
@@ -231,34 +231,34 @@ def test_the_expected_tokens_of_a_text_are_those_of_the_whole_forward_pass(reade
         assert [told[str(i)]["rank"] for i in best] == [1, 2, 3]
 
 
-def test_what_a_model_cannot_do_is_refused_in_words(recogniser, reader, clips):
+def test_what_a_model_cannot_do_is_refused_in_words(recognizer, reader, clips):
     file = ("clip.wav", audio(clips[0][0]))
     with pytest.raises(openai.NotFoundError, match="'gpt' is not served here; ask for 'student'"):
-        recogniser.openai.audio.transcriptions.create(model="gpt", file=file)
+        recognizer.openai.audio.transcriptions.create(model="gpt", file=file)
     with pytest.raises(openai.BadRequestError, match="a text model and takes no audio"):
         reader.openai.audio.transcriptions.create(model="reader", file=file)
     with pytest.raises(openai.BadRequestError, match="0 input_audio parts"):
-        recogniser.openai.chat.completions.create(model="student", messages=[{"role": "user", "content": "Hi"}])
+        recognizer.openai.chat.completions.create(model="student", messages=[{"role": "user", "content": "Hi"}])
     with pytest.raises(openai.BadRequestError, match="presence_penalty: Extra inputs are not permitted"):
         reader.openai.chat.completions.create(
             model="reader", messages=[{"role": "user", "content": "Hi"}], presence_penalty=1.0
         )
 
 
-def test_what_operators_see(cli, recogniser):
+def test_what_operators_see(cli, recognizer):
     get = httpx2.get
-    assert get(f"{recogniser.url}/health").json()["status"] == "ok"
-    assert [one.id for one in recogniser.openai.models.list()] == ["student"]
-    mask = get(f"{recogniser.url}/token-mask").json()
+    assert get(f"{recognizer.url}/health").json()["status"] == "ok"
+    assert [one.id for one in recognizer.openai.models.list()] == ["student"]
+    mask = get(f"{recognizer.url}/token-mask").json()
     assert {"<|audio_start|>", "<|audio_end|>", "<|im_start|>"} <= {one["token"] for one in mask["blocked"]}
     assert {"<|im_end|>"} <= {one["token"] for one in mask["stop"]}
-    metrics = get(f"{recogniser.url}/metrics").text
+    metrics = get(f"{recognizer.url}/metrics").text
     assert 'antiphon_engine_up{model="student"} 1' in metrics
-    assert "/v1/chat/completions" in get(f"{recogniser.url}/openapi.json").json()["paths"]
-    assert recogniser.port in [one["port"] for one in cli("serve", "status", "--json").json["servers"]]
-    assert "Uvicorn running" in recogniser.log.read_text()
-    assert "taken" not in cli("serve", "builtin:student", "--port", recogniser.port).out
-    assert "choose another --port" in cli("serve", "builtin:student", "--port", recogniser.port).err
+    assert "/v1/chat/completions" in get(f"{recognizer.url}/openapi.json").json()["paths"]
+    assert recognizer.port in [one["port"] for one in cli("serve", "status", "--json").json["servers"]]
+    assert "Uvicorn running" in recognizer.log.read_text()
+    assert "taken" not in cli("serve", "builtin:student", "--port", recognizer.port).out
+    assert "choose another --port" in cli("serve", "builtin:student", "--port", recognizer.port).err
 
 
 def test_sampling_at_temperature_zero_is_what_the_engine_does(reader, tmp_path):

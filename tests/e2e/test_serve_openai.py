@@ -60,7 +60,7 @@ def student() -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def spoken() -> tuple[np.ndarray, str]:
-    """A clip that every built-in recogniser gets right, and what is said in it."""
+    """A clip that every built-in recognizer gets right, and what is said in it."""
     example = builtin_set("digits-clean")[1]
     assert example.clip is not None
     return example.clip.load(RATE), example.text
@@ -202,7 +202,7 @@ def test_an_answer_ends_before_a_stop(reader):
     body = say("Tell me all.", max_tokens=120, return_token_ids=True)
     (free,) = post(reader, CHAT, json=body).json()["choices"]
     text = free["message"]["content"]
-    # Two neighbours somewhere in the middle, so that a stop spans tokens: the tokenizer's are bytes.
+    # Two neighbors somewhere in the middle, so that a stop spans tokens: the tokenizer's are bytes.
     stop = next(pair for pair in re.findall(r"(?=([ -~]{2}))", text[20:]) if text.index(pair) > 10)
     wanted = text[: text.index(stop)]
     for stops in (stop, ["never said", stop], [stop, "!" * 9]):
@@ -233,7 +233,7 @@ def test_what_a_chat_cannot_have_is_refused(reader, body, message):
 
 
 @pytest.mark.parametrize("name", ["whisper", "wav2vec2"])
-def test_other_recognisers_transcribe(name, spoken):
+def test_other_recognizers_transcribe(name, spoken):
     with served(builtin(name)) as server:
         file = {"file": ("clip.wav", wav(spoken[0]))}
         assert post(server, TRANSCRIBE, files=file).json()["text"].lower() == spoken[1]

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 from conftest import write_rows
-from measured import measured, summarised
+from measured import measured, summarized
 
 from antiphon.audio.decode import read_audio
 from antiphon.cli import output
@@ -40,7 +40,7 @@ def recordings(tmp_path_factory) -> Path:
     return folder
 
 
-def test_files_of_every_format_and_rate_are_recognised(cli, recordings):
+def test_files_of_every_format_and_rate_are_recognized(cli, recordings):
     files = sorted(recordings.glob("clip?.*"))
     payload = cli("transcribe", "builtin:student", *files, "--json").json
     assert payload["model"] == "builtin:student"
@@ -49,7 +49,7 @@ def test_files_of_every_format_and_rate_are_recognised(cli, recordings):
         measured(str(number), builtin_set("digits-clean")[number].text, row["pred_text"])
         for number, row in enumerate(payload["results"])
     ]
-    assert summarised(scored)["wer"] < 0.25, scored
+    assert summarized(scored)["wer"] < 0.25, scored
     for number, row in enumerate(payload["results"]):
         whole = len(read_audio(files[number], 16000)) / 16000
         assert row["seconds"] == pytest.approx(whole)
@@ -165,7 +165,7 @@ def test_eval_shows_people_a_table_and_the_worst_rows(cli, speech, monkeypatch):
         "worst of train:",
         "said",
         "heard",
-        "side by side, float32 on cpu; normaliser default",
+        "side by side, float32 on cpu; normalizer default",
     ):
         assert heading in shown.out
     assert shown.err == ""

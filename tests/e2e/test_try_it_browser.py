@@ -1,4 +1,4 @@
-"""The page to try models on, in a browser: two recognisers of `antiphon serve`, a file, a microphone, a reference."""
+"""The page to try models on, in a browser: two recognizers of `antiphon serve`, a file, a microphone, a reference."""
 
 from __future__ import annotations
 

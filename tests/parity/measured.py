@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from antiphon.evaluate.metrics import measure, summarise
+from antiphon.evaluate.metrics import measure, summarize
 from antiphon.tasks.load import find_task, task_of_row
 from antiphon.tasks.task import Answered, Row
-from antiphon.text.normalise import normaliser
+from antiphon.text.normalize import normalizer
 from antiphon.types import Example
 
 
@@ -25,9 +25,9 @@ def measured(
 ) -> Row:
     """The row of one prediction."""
     example = Example(id, task, None, reference, language, speaker)
-    return measure(find_task(task), Answered(example, prediction, seconds, language, truncated), normaliser)
+    return measure(find_task(task), Answered(example, prediction, seconds, language, truncated), normalizer)
 
 
-def summarised(rows: Sequence[Row]) -> dict[str, Any]:
+def summarized(rows: Sequence[Row]) -> dict[str, Any]:
     """The summary of rows, all of one task."""
-    return summarise(rows, task_of_row(rows[0]) if rows else find_task("asr"))
+    return summarize(rows, task_of_row(rows[0]) if rows else find_task("asr"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from antiphon.models.ctc import labelling_logprobs
+from antiphon.models.ctc import labeling_logprobs
 from antiphon.models.ctc_beam import prefix_beam_search
 
 
@@ -46,7 +46,7 @@ def test_the_marginal_and_its_gradient_equal_enumeration(frames, blank):
         labels, mask = padded(sequences * 2)
         scores = torch.nn.utils.rnn.pad_sequence([clip.log_softmax(-1) for clip in clips], batch_first=True)
         lengths = torch.tensor([len(clip) for clip in clips])
-        ours = labelling_logprobs(scores, lengths, labels, mask, blank, blocked).view(2, -1)
+        ours = labeling_logprobs(scores, lengths, labels, mask, blank, blocked).view(2, -1)
         assert torch.allclose(ours.exp().sum(-1), torch.ones(2))
 
         weights = torch.randn(len(sequences), generator=torch.Generator().manual_seed(2))
@@ -65,7 +65,7 @@ def test_the_gradient_is_right_for_frame_probabilities_themselves():
     scores = random_logits(4, 3).log_softmax(-1).requires_grad_()
     sequence = (1, 2)
     labels, mask = padded([sequence])
-    value = labelling_logprobs(scores[None], torch.tensor([4]), labels, mask, 0, torch.zeros(3, dtype=torch.bool))
+    value = labeling_logprobs(scores[None], torch.tensor([4]), labels, mask, 0, torch.zeros(3, dtype=torch.bool))
     (found,) = torch.autograd.grad(value.sum(), scores)
     (expected,) = torch.autograd.grad(enumerated(scores, 0)[sequence], scores)
     assert torch.allclose(found, expected, atol=1e-6)
@@ -77,7 +77,7 @@ def test_blocked_and_impossible_sequences_have_no_probability_and_no_gradient():
     scores = logits.masked_fill(blocked, -torch.inf).log_softmax(-1)[None]
     possible, impossible = [(1,), (1, 1), (1, 2, 1)], [(3,), (1, 1, 2), (1, 2, 1, 2), (0,)]
     labels, mask = padded(possible + impossible)
-    values = labelling_logprobs(scores, torch.tensor([3]), labels, mask, 0, blocked)
+    values = labeling_logprobs(scores, torch.tensor([3]), labels, mask, 0, blocked)
     table = enumerated(logits[:, :3].log_softmax(-1), 0)
     theirs = torch.stack([table[sequence] for sequence in possible])
     assert torch.allclose(values[:3].double(), theirs, atol=1e-6)

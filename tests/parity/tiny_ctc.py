@@ -1,4 +1,4 @@
-"""Tiny random CTC recognisers, with processors built offline from their own classes."""
+"""Tiny random CTC recognizers, with processors built offline from their own classes."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def double(values: Any) -> Tensor:
     return torch.as_tensor(values, dtype=torch.float64)
 
 
-def learnt(algorithm: Any, settings: Any, given: Scores) -> tuple[float, Tensor, dict[str, float]]:
+def learned(algorithm: Any, settings: Any, given: Scores) -> tuple[float, Tensor, dict[str, float]]:
     """Loss, its gradient in the log-probabilities, and metrics."""
     loss, metrics = algorithm.loss(given, settings)
     (gradient,) = torch.autograd.grad(loss, given.logprobs)

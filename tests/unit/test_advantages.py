@@ -57,8 +57,8 @@ def test_dapo_compares_rewards_after_that():
 # The means of the others are (0+2+1)/3, (1+2+1)/3, (1+0+1)/3 and (1+0+2)/3.
 def test_rloo_subtracts_the_mean_of_the_others():
     close(rloo.advantages(outcomes([[1.0, 0.0, 2.0, 1.0]]), rloo.Settings()), [[0, -4 / 3, 4 / 3, 0]])
-    centred = grpo.advantages(outcomes([[1.0, 0.0, 2.0, 1.0]]), grpo.Settings())
-    close(centred * 4 / 3, [[0, -4 / 3, 4 / 3, 0]])
+    centered = grpo.advantages(outcomes([[1.0, 0.0, 2.0, 1.0]]), grpo.Settings())
+    close(centered * 4 / 3, [[0, -4 / 3, 4 / 3, 0]])
 
 
 def test_rloo_counts_only_the_others_that_are_valid():
@@ -69,7 +69,7 @@ def test_rloo_counts_only_the_others_that_are_valid():
 
 
 # Group means 1 and 7 leave −1, 1, −3, 3: mean 0, variance (1 + 1 + 9 + 9) / 4 = 5.
-def test_reinforce_pp_normalises_over_all_groups():
+def test_reinforce_pp_normalizes_over_all_groups():
     given = outcomes([[0.0, 2.0], [4.0, 10.0]])
     expected = [[-1 / sqrt(5), 1 / sqrt(5)], [-3 / sqrt(5), 3 / sqrt(5)]]
     close(reinforce_pp.advantages(given, reinforce_pp.Settings()), expected)

@@ -32,21 +32,21 @@ def record(row, seed, errors, curve=()):
 def test_rates_are_of_all_seeds_and_half_is_the_first_evaluation_that_finds_it():
     report = importlib.import_module("algorithm_report")
     runs = [record("grpo", 0, [4] * 10, [80, 60, 40, 20]), record("grpo", 1, [2] * 10, [80, 40, 50, 20])]
-    row = report.summarise(runs)["rows"]["grpo"]
+    row = report.summarize(runs)["rows"]["grpo"]
     assert row["both"]["wer"] == pytest.approx(0.3)
     assert row["seeds"] == [0.4, 0.2]
     assert row["half"] == {"reached": 2, "of": 2, "samples": 150, "seconds": 3.0}
     assert row["curve"][1] == {"step": 10, "samples": 100, "seconds": 2.0, "wer": 0.5, "low": 0.4, "high": 0.6}
-    never = report.summarise([record("grpo", 0, [4] * 10, [80, 41])])["rows"]["grpo"]["half"]
+    never = report.summarize([record("grpo", 0, [4] * 10, [80, 41])])["rows"]["grpo"]["half"]
     assert never == {"reached": 0, "of": 1, "samples": None, "seconds": None}
 
 
 def test_verdicts_fall_either_way_or_neither():
-    summarise = importlib.import_module("algorithm_report").summarise
+    summarize = importlib.import_module("algorithm_report").summarize
     worse, better = [5, 4, 5, 6, 5, 4, 5, 6, 5, 4], [1, 2, 1, 2, 1, 2, 1, 2, 1, 2]
     one, other = ("grpo", "grpo, alignment credit")
     said = {
-        verdict: summarise([record(one, 0, first), record(other, 0, second)])["verdicts"][0]
+        verdict: summarize([record(one, 0, first), record(other, 0, second)])["verdicts"][0]
         for verdict, first, second in (
             ("is better", worse, better),
             ("is worse", better, worse),
@@ -55,7 +55,7 @@ def test_verdicts_fall_either_way_or_neither():
     }
     assert all(f"Alignment credit {verdict}" in sentence for verdict, sentence in said.items())
     assert "-34.0 points [" in said["is better"]
-    sft = summarise([record("grpo", 0, worse), record("mwer", 0, better), record("sft", 0, [3] * 10)])["verdicts"]
+    sft = summarize([record("grpo", 0, worse), record("mwer", 0, better), record("sft", 0, [3] * 10)])["verdicts"]
     assert any("is better than grpo (" in sentence for sentence in sft)
     assert any("is worse than mwer (" in sentence for sentence in sft)
 
@@ -64,7 +64,7 @@ def test_a_report_stands_between_its_marks(tmp_path):
     report = importlib.import_module("algorithm_report")
     document = tmp_path / "page.md"
     document.write_text(f"# Before\n\n{report.BEGIN}\nold\n{report.END}\n\nAfter.\n")
-    report.write_report(report.summarise([record("grpo", 0, [4] * 10, [80, 30])]), document)
+    report.write_report(report.summarize([record("grpo", 0, [4] * 10, [80, 30])]), document)
     text = document.read_text()
     assert text.startswith("# Before\n\n")
     assert text.endswith(f"{report.END}\n\nAfter.\n")

@@ -48,7 +48,7 @@ def heard(policy, prompt):
 
 
 def own_tokens(policy, text):
-    """A transcript is tokenised as it would be in the answer: Whisper opens it with a space."""
+    """A transcript is tokenized as it would be in the answer: Whisper opens it with a space."""
     text = f" {text}" if policy.model.config.model_type == "whisper" else text
     return policy.tokenizer(text, add_special_tokens=False)["input_ids"]
 

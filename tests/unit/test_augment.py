@@ -1,10 +1,10 @@
-"""Noise at its ratio and colour, babble, rooms and telephone lines, against what they claim of themselves."""
+"""Noise at its ratio and color, babble, rooms and telephone lines, against what they claim of themselves."""
 
 import numpy as np
 import pytest
 
-from antiphon.audio.augment import add_noise, coloured_noise, mix_babble, reverberate, telephone
-from antiphon.audio.synth import synthesise
+from antiphon.audio.augment import add_noise, colored_noise, mix_babble, reverberate, telephone
+from antiphon.audio.synth import synthesize
 
 RATE = 16000
 
@@ -17,12 +17,12 @@ def decibels(ratio: float) -> float:
     return 10 * float(np.log10(ratio))
 
 
-@pytest.mark.parametrize("colour", ["white", "pink", "brown"])
+@pytest.mark.parametrize("color", ["white", "pink", "brown"])
 @pytest.mark.parametrize("snr_db", [-5.0, 0.0, 12.0])
-def test_noise_is_added_at_the_ratio_asked_for(colour: str, snr_db: float):
+def test_noise_is_added_at_the_ratio_asked_for(color: str, snr_db: float):
     rng = np.random.default_rng(0)
-    speech = synthesise("open the garage door", "gmw/en-US+f3", RATE)
-    noisy = add_noise(speech, 7 * coloured_noise(len(speech), colour, rng), snr_db)
+    speech = synthesize("open the garage door", "gmw/en-US+f3", RATE)
+    noisy = add_noise(speech, 7 * colored_noise(len(speech), color, rng), snr_db)
     added = noisy.astype(np.float64) - speech
     assert decibels(power(speech) / power(added)) == pytest.approx(snr_db, abs=1e-3)
     assert noisy.dtype == np.float32
@@ -32,9 +32,9 @@ def test_noise_over_silence_stays_silent():
     assert not add_noise(np.zeros(100, np.float32), np.ones(100, np.float32), 5.0).any()
 
 
-@pytest.mark.parametrize(("colour", "slope"), [("white", 0.0), ("pink", -1.0), ("brown", -2.0)])
-def test_coloured_noise_falls_by_its_power_of_the_frequency(colour: str, slope: float):
-    noise = coloured_noise(1 << 16, colour, np.random.default_rng(0))
+@pytest.mark.parametrize(("color", "slope"), [("white", 0.0), ("pink", -1.0), ("brown", -2.0)])
+def test_colored_noise_falls_by_its_power_of_the_frequency(color: str, slope: float):
+    noise = colored_noise(1 << 16, color, np.random.default_rng(0))
     assert power(noise) == pytest.approx(1.0, rel=1e-4)
     spectrum = np.abs(np.fft.rfft(noise)) ** 2
     octaves = [(1 << k, 1 << (k + 1)) for k in range(6, 14)]
@@ -57,7 +57,7 @@ def test_babble_gives_every_talker_the_same_level_and_loops_short_ones():
 
 @pytest.mark.parametrize("rt60", [0.2, 0.9])
 def test_a_room_keeps_length_and_power_and_rings_for_its_time(rt60: float):
-    speech = synthesise("open the garage door", "gmw/en-US+f3", RATE)
+    speech = synthesize("open the garage door", "gmw/en-US+f3", RATE)
     wet = reverberate(speech, RATE, rt60, np.random.default_rng(0))
     assert len(wet) == len(speech)
     assert wet.dtype == np.float32

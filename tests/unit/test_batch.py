@@ -92,26 +92,26 @@ def test_trimming_drops_the_columns_that_are_all_padding(batch: Batch):
 
 
 @pytest.fixture
-def labellings() -> Batch:
+def labelings() -> Batch:
     """One prompt answered by two label sequences, of three labels and of none, each with one log-probability."""
     made = [Completion((7, 5, 2), (-1.5,), "", "stop"), Completion((), (-0.5,), "", "stop")]
     one = Group(Example("a", "asr", None, ""), Prompt("a", None, 16000), made)
     return replace(make_batch([one], CPU), old_logprobs=torch.zeros(2, 1))
 
 
-def test_a_whole_sequence_may_be_one_action(labellings: Batch):
-    assert labellings.tokens.tolist() == [[7, 5, 2], [0, 0, 0]]
-    assert labellings.token_mask.tolist() == [[1, 1, 1], [0, 0, 0]]
-    assert labellings.mask.tolist() == [[1], [1]]
-    assert labellings.engine_logprobs.tolist() == [[-1.5], [-0.5]]
+def test_a_whole_sequence_may_be_one_action(labelings: Batch):
+    assert labelings.tokens.tolist() == [[7, 5, 2], [0, 0, 0]]
+    assert labelings.token_mask.tolist() == [[1, 1, 1], [0, 0, 0]]
+    assert labelings.mask.tolist() == [[1], [1]]
+    assert labelings.engine_logprobs.tolist() == [[-1.5], [-0.5]]
 
 
-def test_trimming_keeps_tokens_and_actions_apart(labellings: Batch):
+def test_trimming_keeps_tokens_and_actions_apart(labelings: Batch):
     wide = replace(
-        labellings, **{name: torch.nn.functional.pad(getattr(labellings, name), (0, 2)) for name in FIELDS}
+        labelings, **{name: torch.nn.functional.pad(getattr(labelings, name), (0, 2)) for name in FIELDS}
     ).trimmed()
     for name in FIELDS:
-        assert torch.equal(getattr(wide, name), getattr(labellings, name)), name
+        assert torch.equal(getattr(wide, name), getattr(labelings, name)), name
 
 
 def frames(*rows: tuple[int, ...]) -> Group:

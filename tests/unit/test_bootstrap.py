@@ -100,7 +100,7 @@ def test_no_interval_where_none_exists(errors: list[int], lengths: list[int]) ->
     assert paired_bootstrap(errors, errors, lengths) is None
 
 
-def test_a_large_corpus_fits_in_memory_and_is_centred() -> None:
+def test_a_large_corpus_fits_in_memory_and_is_centered() -> None:
     draw = np.random.default_rng(2)
     lengths = draw.integers(3, 12, size=5000)
     low, high = interval(draw.binomial(lengths, 0.1), lengths, resamples=500)

@@ -77,7 +77,7 @@ def test_an_interrupt_has_its_own_exit_status(failing):
     assert run_main() == 130
 
 
-def test_a_misspelt_command_is_a_usage_error(capsys):
+def test_a_misspelled_command_is_a_usage_error(capsys):
     assert run_main("rnus") == 2
     assert "runs" in capsys.readouterr().err
 

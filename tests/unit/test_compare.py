@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from measured import measured, summarised
+from measured import measured, summarized
 
 from antiphon.errors import DataError
 from antiphon.evaluate.bootstrap import paired_bootstrap
@@ -12,7 +12,7 @@ from antiphon.evaluate.compare import compare
 from antiphon.evaluate.mapsswe import matched_pairs
 from antiphon.evaluate.results import Evaluation
 
-WORDS = ["red", "green", "blue", "black", "white", "pink", "grey", "brown"]
+WORDS = ["red", "green", "blue", "black", "white", "pink", "gray", "brown"]
 
 
 def evaluation(wrong: dict[str, list[int]], n: int = 40) -> Evaluation:
@@ -24,7 +24,7 @@ def evaluation(wrong: dict[str, list[int]], n: int = 40) -> Evaluation:
             for i in range(n)
         ]
         rows[name] = utterances
-        sets[name] = summarised(utterances) | {"normaliser": "default 2"}
+        sets[name] = summarized(utterances) | {"normalizer": "default 2"}
     return Evaluation("model", "digest", sets, rows)
 
 
@@ -84,8 +84,8 @@ def other_references(one: Evaluation) -> Evaluation:
         (evaluation({"noisy": [1]}, n=39), "different rows of noisy: 1 are in one alone, such as '39'; evaluate both"),
         (other_references(evaluation({"noisy": [1]})), r"different references in 1 row\(s\) of noisy, such as '0'"),
         (
-            replace(evaluation({"noisy": [1]}), sets={"noisy": {"normaliser": "none"}}),
-            "noisy is normalised by default 2 in A and by none in B; evaluate both with the same --normalizer",
+            replace(evaluation({"noisy": [1]}), sets={"noisy": {"normalizer": "none"}}),
+            "noisy is normalized by default 2 in A and by none in B; evaluate both with the same --normalizer",
         ),
     ],
 )

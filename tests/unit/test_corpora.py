@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from antiphon.audio.cache import ClipCache
-from antiphon.audio.synth import synthesise
+from antiphon.audio.synth import synthesize
 from antiphon.audio.voices import TRAIN_ACCENTS, UNSEEN_ACCENTS, VOICES, voices_of
 from antiphon.data.corpora import commands, digits
 from antiphon.data.corpora.sets import CONDITIONS, TEST_SETS, SynthClip, builtin_set, set_names
@@ -112,7 +112,7 @@ def test_every_voice_and_every_accent_sounds_different():
     """The engine speaks a variant that it does not know as the plain accent, without a word."""
     accents = {**TRAIN_ACCENTS, **UNSEEN_ACCENTS}.values()
     names = [*(voice.espeak for voice in VOICES), *accents]
-    spoken = {synthesise("turn left after the river", name, RATE).tobytes() for name in names}
+    spoken = {synthesize("turn left after the river", name, RATE).tobytes() for name in names}
     assert len(spoken) == len(names)
 
 
@@ -174,7 +174,7 @@ def test_a_clip_sounds_the_same_whatever_was_spoken_in_between():
         first = clip.load(RATE)
         for other in range(1, 4):
             clip_of("commands-noisy", other).load(RATE)
-        synthesise("and now for something else", "gmw/en-US+f3", RATE, 300, 80)
+        synthesize("and now for something else", "gmw/en-US+f3", RATE, 300, 80)
         assert np.array_equal(clip.load(RATE), first)
 
 
@@ -187,21 +187,21 @@ def test_clips_made_in_several_threads_are_the_same():
 
 
 def test_a_voice_that_does_not_exist_is_refused_and_does_no_harm():
-    before = synthesise("turn left", "gmw/en-US+f3", RATE)
+    before = synthesize("turn left", "gmw/en-US+f3", RATE)
     with pytest.raises(AudioError, match="no voice 'gmw/martian'"):
-        synthesise("turn left", "gmw/martian", RATE)
-    assert np.array_equal(synthesise("turn left", "gmw/en-US+f3", RATE), before)
+        synthesize("turn left", "gmw/martian", RATE)
+    assert np.array_equal(synthesize("turn left", "gmw/en-US+f3", RATE), before)
 
 
 def test_a_variant_that_does_not_exist_is_refused():
     with pytest.raises(AudioError, match="martian"):
-        synthesise("turn left", "gmw/en-US+martian", RATE)
+        synthesize("turn left", "gmw/en-US+martian", RATE)
 
 
 @pytest.mark.parametrize("text", ["", "..."])
 def test_a_text_with_nothing_to_say_is_refused(text: str):
     with pytest.raises(AudioError, match="made no sound"):
-        synthesise(text, "gmw/en-US+f3", RATE)
+        synthesize(text, "gmw/en-US+f3", RATE)
 
 
 def test_clips_are_mono_float32_and_heard_at_the_rate_asked_for():
@@ -223,9 +223,9 @@ def test_levels_vary_within_bounds_and_nothing_clips():
 
 
 def test_faster_speech_is_shorter_and_pitch_is_heard():
-    slow, fast = (synthesise("open the garage door", "gmw/en-US+f3", RATE, wpm) for wpm in (140, 280))
+    slow, fast = (synthesize("open the garage door", "gmw/en-US+f3", RATE, wpm) for wpm in (140, 280))
     assert len(fast) < 0.7 * len(slow)
-    high = synthesise("open the garage door", "gmw/en-US+f3", RATE, 140, pitch=80)
+    high = synthesize("open the garage door", "gmw/en-US+f3", RATE, 140, pitch=80)
     assert not np.array_equal(high, slow)
 
 

@@ -68,20 +68,20 @@ def test_framing_is_neutral():
     assert values == pytest.approx([0, 0, -2 / 3, 1 / 3, 1 / 3])
 
 
-def test_punctuation_that_the_normaliser_drops_is_neutral():
+def test_punctuation_that_the_normalizer_drops_is_neutral():
     values = credit(("turn", ",", " right", ".", None), "turn left")
     assert values[1] == values[3] == 0
     assert values[2] == pytest.approx(-2 / 3)
 
 
 def test_a_contraction_is_several_words_of_one_stretch():
-    # "can't" is "can not" once normalised: two units over the tokens "can" and "'t".
+    # "can't" is "can not" once normalized: two units over the tokens "can" and "'t".
     values = credit(("I", " can", "'t", " go", None), "I can not stay")
     assert values[3] == min(values)
     assert values[:3] == pytest.approx([values[0]] * 3)
 
 
-def test_words_that_the_normaliser_joins_are_one():
+def test_words_that_the_normalizer_joins_are_one():
     # "it 's" is "it is" and "1,000" is "1000": c = (−1/3, −1/3, −1/3, 0, 0), mean −1/5.
     assert credit(("it", " 's", " cold", None), "it's cold") == [0, 0, 0, 0]
     values = credit(("1", ",", "000", " men", None), "2000 men")
@@ -99,7 +99,7 @@ def test_chinese_counts_characters_one_by_one():
     assert credit(("打", "关灯", None), "打开门", "zh") == pytest.approx([2 / 3, -4 / 3, 2 / 3])
 
 
-def test_spans_of_the_built_in_recogniser_cover_the_answer_and_nothing_else():
+def test_spans_of_the_built_in_recognizer_cover_the_answer_and_nothing_else():
     tokenizer = build_processor().tokenizer
     ids = tokenizer("language English<asr_text>turn left at the library")["input_ids"]
     ids = (*ids, tokenizer.convert_tokens_to_ids("<|im_end|>"))

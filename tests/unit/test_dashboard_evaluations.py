@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from dashboard_runs import WRONG, make_run, spoilt, well_formed
-from measured import measured, summarised
+from measured import measured, summarized
 
 from antiphon.dashboard import utterances
 from antiphon.dashboard.comparing import judge
@@ -33,13 +33,13 @@ def run(tmp_path, monkeypatch) -> RunFolder:
     return make_run(tmp_path, monkeypatch)
 
 
-def evaluate(run: RunFolder, step: int, recognised: list[str]) -> None:
+def evaluate(run: RunFolder, step: int, recognized: list[str]) -> None:
     said = ["one two three", "four five six", "seven eight nine", "one one one", "two two two", "three three three"]
     found = [
-        measured(f"u{place}", a, b, seconds=1.0) for place, (a, b) in enumerate(zip(said, recognised, strict=True))
+        measured(f"u{place}", a, b, seconds=1.0) for place, (a, b) in enumerate(zip(said, recognized, strict=True))
     ]
     rows = [one | {"audio": None} for one in found]
-    run.save_eval("dev", step, summarised(found) | {"normaliser": "default"}, rows)
+    run.save_eval("dev", step, summarized(found) | {"normalizer": "default"}, rows)
 
 
 def write_evaluations(run: RunFolder) -> list[evaluations.Evaluated]:
@@ -62,7 +62,7 @@ def test_evaluations_are_listed_compared_and_paired(run):
     assert "before training" in table.text
     for pair in pairs:
         well_formed(utterances.compared(run.id, after.folder, pair, "step 0", "step 4"))
-        well_formed(utterances.recognised(run.id, after.folder, pair.after))
+        well_formed(utterances.recognized(run.id, after.folder, pair.after))
     assert utterances.figures(after)["WER"].startswith("5.6%")
 
 
@@ -117,7 +117,7 @@ def test_columns_of_another_kind_are_shown_or_named(run, wrong):
         pq.write_table(table, path)
         try:
             for one in evaluations.read_rows(run.path, evaluated.folder):
-                utterances.recognised(run.id, evaluated.folder, one)
+                utterances.recognized(run.id, evaluated.folder, one)
         except RunError:
             refused.add(name)
     assert REFUSED[wrong] <= refused

@@ -171,7 +171,7 @@ def test_samples_that_are_the_same_are_shown_once(run):
     assert "samples 0, 1, 2" in shown
 
 
-def test_tokens_are_coloured_by_advantage_or_by_probability(run):
+def test_tokens_are_colored_by_advantage_or_by_probability(run):
     write_groups(run)
     sample = rollouts.read_group(rollouts.read_step(run.path, 1), 0).samples[0]
     assert tokens.by_token([sample])

@@ -1,4 +1,4 @@
-"""The exact-answer reward by hand: normalising, aliases, similarity."""
+"""The exact-answer reward by hand: normalizing, aliases, similarity."""
 
 import pytest
 
@@ -26,12 +26,12 @@ def reward_of(label: str, response: str, language: str | None = "en", **settings
         ("stop", "", 0.0),
     ],
 )
-def test_equal_after_normalising(label: str, response: str, value: float) -> None:
+def test_equal_after_normalizing(label: str, response: str, value: float) -> None:
     assert reward_of(label, response) == Reward(value)
 
 
-def test_normaliser_is_a_setting_and_language_decides() -> None:
-    assert reward_of("stop", "Stop", normaliser="none").value == 0.0
+def test_normalizer_is_a_setting_and_language_decides() -> None:
+    assert reward_of("stop", "Stop", normalizer="none").value == 0.0
     assert reward_of("ısı", "ISI", language="tr").value == 1.0
     assert reward_of("ısı", "ISI", language="en").value == 0.0
 

@@ -164,27 +164,27 @@ def test_expected_gradient_of_each_estimator(kl, gradient: list[float]):
     torch.testing.assert_close(logits.grad, torch.tensor(gradient, dtype=torch.float32), atol=1e-7, rtol=1e-5)
 
 
-def test_advantages_are_centred_on_their_own_group():
+def test_advantages_are_centered_on_their_own_group():
     rewards = torch.tensor([[0.0, -1.0, -0.5, -0.5], [4.0, 0.0, 0.0, 0.0]])
     expected = torch.tensor([[0.5, -0.5, 0.0, 0.0], [3.0, -1.0, -1.0, -1.0]])
     assert torch.equal(advantages_of(rewards, Settings()), expected)
 
 
-def test_std_normalisation_divides_by_the_population_deviation():
+def test_std_normalization_divides_by_the_population_deviation():
     # Deviations: sqrt(0.5 / 4) = 1 / sqrt 8, and sqrt((9 + 3) / 4) = sqrt 3.
     rewards = torch.tensor([[0.0, -1.0, -0.5, -0.5], [4.0, 0.0, 0.0, 0.0]])
     expected = torch.tensor([[2**0.5, -(2**0.5), 0.0, 0.0], [3**0.5, -(3**-0.5), -(3**-0.5), -(3**-0.5)]])
-    torch.testing.assert_close(advantages_of(rewards, Settings(std_normalisation=True)), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(advantages_of(rewards, Settings(std_normalization=True)), expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("std_normalisation", [False, True])
-def test_a_group_of_equal_rewards_has_no_advantage(std_normalisation: bool):
-    settings = Settings(std_normalisation=std_normalisation)
+@pytest.mark.parametrize("std_normalization", [False, True])
+def test_a_group_of_equal_rewards_has_no_advantage(std_normalization: bool):
+    settings = Settings(std_normalization=std_normalization)
     assert torch.equal(advantages_of(torch.tensor([[-0.5] * 8, [0.0] * 8]), settings), torch.zeros(2, 8))
 
 
 def test_equal_rewards_that_binary_cannot_hold_have_no_advantage_either():
-    advantages = advantages_of(torch.full((1, 8), -0.7), Settings(std_normalisation=True))
+    advantages = advantages_of(torch.full((1, 8), -0.7), Settings(std_normalization=True))
     assert advantages.abs().max() < 1e-6
 
 
@@ -202,16 +202,16 @@ ADVANTAGES = torch.tensor([[0.5], [-0.5]]).expand(2, 3) * MASK
 
 
 @pytest.mark.parametrize(
-    ("normalisation", "weights", "loss"),
+    ("normalization", "weights", "loss"),
     [
         ("token", [[1 / 4, 1 / 4, 1 / 4], [1 / 4, 0, 0]], -1 / 4),
         ("sequence", [[1 / 6, 1 / 6, 1 / 6], [1 / 2, 0, 0]], 0.0),
         ("constant", [[1 / 10, 1 / 10, 1 / 10], [1 / 10, 0, 0]], -1 / 10),
     ],
 )
-def test_normalisation_in_value_and_gradient(normalisation, weights: list[list[float]], loss: float):
+def test_normalization_in_value_and_gradient(normalization, weights: list[list[float]], loss: float):
     expected = torch.tensor(weights)
-    made = token_weights(MASK, normalisation, max_new_tokens=5)
+    made = token_weights(MASK, normalization, max_new_tokens=5)
     torch.testing.assert_close(made, expected)
     logprobs = torch.full((2, 3), -1.0, requires_grad=True)
     value, _ = grpo.loss(scores(logprobs, logprobs.detach(), ADVANTAGES, made), Settings())
@@ -220,9 +220,9 @@ def test_normalisation_in_value_and_gradient(normalisation, weights: list[list[f
     torch.testing.assert_close(logprobs.grad, -expected * ADVANTAGES)
 
 
-@pytest.mark.parametrize("normalisation", ["token", "sequence", "constant"])
-def test_a_batch_without_tokens_weighs_nothing(normalisation):
-    assert torch.equal(token_weights(torch.zeros(2, 3), normalisation, 5), torch.zeros(2, 3))
+@pytest.mark.parametrize("normalization", ["token", "sequence", "constant"])
+def test_a_batch_without_tokens_weighs_nothing(normalization):
+    assert torch.equal(token_weights(torch.zeros(2, 3), normalization, 5), torch.zeros(2, 3))
 
 
 def whole_batch() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:

@@ -36,7 +36,7 @@ def seen(before, after, **overrides):
     return look({"dev": before}, {"dev": after}, **settings)
 
 
-def test_the_randomisation_is_that_of_every_exchange():
+def test_the_randomization_is_that_of_every_exchange():
     growth = np.array([2, 1, 1, 0, -1, 3])
     signs = np.array(list(itertools.product([-1, 1], repeat=6)))
     exact = (signs @ growth >= growth.sum()).mean()

@@ -5,7 +5,7 @@ import torch
 
 from antiphon.errors import RunError
 from antiphon.evaluate.kept import KeptTranscripts, clip_names, weights_digest
-from antiphon.evaluate.recognise import Portion, Transcript
+from antiphon.evaluate.recognize import Portion, Transcript
 from antiphon.types import Example, Text
 
 SETUP = {"weights": "abc", "beam": None}
@@ -28,7 +28,7 @@ def test_what_was_kept_is_there_again(tmp_path):
     assert again.of(asked("b")) == {"b": found["b"]}
 
 
-def test_an_id_that_names_another_clip_is_recognised_again(tmp_path):
+def test_an_id_that_names_another_clip_is_recognized_again(tmp_path):
     kept = KeptTranscripts(tmp_path / "dev.jsonl", SETUP)
     kept.add(heard("a"), clip_names(asked("a")), batch_size=4)
     assert kept.of(asked("a", prompt="who?")) == {}

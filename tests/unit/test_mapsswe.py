@@ -34,7 +34,7 @@ def test_the_ends_of_an_utterance_part_segments():
     assert segments([], ["uh"], []) == [(1, 0)]
 
 
-def test_a_word_put_between_good_ones_is_a_segment_and_joins_its_neighbours_errors():
+def test_a_word_put_between_good_ones_is_a_segment_and_joins_its_neighbors_errors():
     assert segments(*words("a b c d", "a b x c d", "a b c d")) == [(1, 0)]
     # b before and after the gap is good, but never two words in a row are without error
     assert segments(*words("a b c d", "x b y c d", "a b c z")) == [(2, 1)]

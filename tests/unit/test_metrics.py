@@ -4,7 +4,7 @@ import random
 
 import jiwer
 import pytest
-from measured import measured, summarised
+from measured import measured, summarized
 
 from antiphon.errors import DataError
 from antiphon.evaluate.bootstrap import bootstrap_ci
@@ -133,7 +133,7 @@ def test_a_row_holds_both_texts_and_their_counts() -> None:
 
 def test_rates_of_a_corpus_are_sums_over_sums() -> None:
     # 10 reference words: 1 substitution, 1 deletion, 1 insertion
-    summary = summarised(corpus())
+    summary = summarized(corpus())
     assert (summary["n"], summary["ref_words"], summary["edits"], summary["insertions"]) == (4, 10, 3, 1)
     assert (summary["wer"], summary["sub"], summary["del"], summary["ins"]) == (0.3, 0.1, 0.1, 0.1)
     # characters: "five six" against "nine" costs 6, " e" costs 2; 18 + 8 + 7 in the references
@@ -147,7 +147,7 @@ def test_rates_of_a_corpus_are_sums_over_sums() -> None:
 
 def test_an_empty_output_is_counted_only_where_something_was_said() -> None:
     rows = [measured("a", "hello", "..."), measured("b", "", ""), measured("c", "hello", "hello")]
-    assert summarised(rows)["empty_outputs"] == 1
+    assert summarized(rows)["empty_outputs"] == 1
 
 
 def test_what_is_missing_or_made_up_has_its_share() -> None:
@@ -155,40 +155,40 @@ def test_what_is_missing_or_made_up_has_its_share() -> None:
         measured("cut", "one two three", "one two", truncated=True),
         measured("empty", "hello", "..."),
         measured("silent", "", ""),
-        measured("dreamt", "...", "thank you"),
-        measured("also dreamt", "", "bye"),
+        measured("dreamed", "...", "thank you"),
+        measured("also dreamed", "", "bye"),
     ]
-    summary = summarised(rows)
+    summary = summarized(rows)
     assert (summary["empty_outputs"], summary["empty_share"]) == (1, 1 / 2)
     assert (summary["truncated_outputs"], summary["truncated_share"]) == (1, 1 / 5)
     assert (summary["non_speech"], summary["hallucination_rate"]) == (3, pytest.approx(2 / 3))
-    spoken = summarised(rows[:2])
+    spoken = summarized(rows[:2])
     assert (spoken["non_speech"], spoken["hallucination_rate"]) == (0, None)
-    assert summarised(rows[2:])["empty_share"] is None
+    assert summarized(rows[2:])["empty_share"] is None
 
 
 def test_speakers_are_resampled_once_there_are_ten() -> None:
     def of(speakers: int) -> dict:
-        return summarised([measured(str(i), "a b", "a", speaker=str(i % speakers)) for i in range(30)])
+        return summarized([measured(str(i), "a b", "a", speaker=str(i % speakers)) for i in range(30)])
 
     assert of(9)["ci_unit"] == "utterance"
     assert of(10)["ci_unit"] == "speaker"
 
 
 def test_without_reference_words_there_is_no_rate_but_insertions_show() -> None:
-    summary = summarised([measured("a", "", "hello there"), measured("b", "", "")])
+    summary = summarized([measured("a", "", "hello there"), measured("b", "", "")])
     assert [summary[rate] for rate in ("wer", "cer", "sub", "del", "ins", "ci")] == [None] * 6
     assert (summary["insertions"], summary["n"], summary["ref_words"]) == (2, 2, 0)
 
 
 def test_one_utterance_has_no_interval() -> None:
-    summary = summarised([measured("a", "x y", "x")])
+    summary = summarized([measured("a", "x y", "x")])
     assert (summary["wer"], summary["ci"]) == (0.5, None)
 
 
 def test_no_utterances_is_an_error() -> None:
     with pytest.raises(DataError, match="there are no utterances to score: the evaluation set is empty"):
-        summarised([])
+        summarized([])
 
 
 def test_rows_come_worst_first() -> None:
@@ -205,7 +205,7 @@ def classified(pairs: str) -> list[Row]:
 
 
 def test_classification_has_an_accuracy_an_f1_and_a_confusion_by_hand():
-    summary = summarised(classified("yes>Yes yes>no yes>yes no>no up>yes up>maybe"))
+    summary = summarized(classified("yes>Yes yes>no yes>yes no>no up>yes up>maybe"))
     assert summary["accuracy"] == pytest.approx(3 / 6)
     # yes: TP 2, FP 1, FN 1; no: TP 1, FP 1, FN 0; up: TP 0, FP 0, FN 2
     assert summary["macro_f1"] == pytest.approx((4 / 6 + 2 / 3 + 0) / 3)
@@ -218,7 +218,7 @@ def test_classification_has_an_accuracy_an_f1_and_a_confusion_by_hand():
 
 def test_the_interval_of_an_accuracy_is_that_of_its_errors():
     rows = classified("yes>yes " * 30 + "no>yes " * 10)
-    low, high = summarised(rows)["ci"]
+    low, high = summarized(rows)["ci"]
     errors_low, errors_high = bootstrap_ci([row["wer_errors"] for row in rows], [1] * 40)
     assert (low, high) == pytest.approx((1 - errors_high, 1 - errors_low))
     assert low < 0.75 < high
@@ -230,5 +230,5 @@ def test_an_answer_of_several_words_is_right_or_wrong_as_a_whole():
         measured("b", "4 apples", "4 apples.", task="text"),
     ]
     assert [(row["wer_errors"], row["ref_words"]) for row in rows] == [(1, 1), (0, 1)]
-    assert summarised(rows[1:])["accuracy"] == 1.0
-    assert "macro_f1" not in summarised(rows[1:])
+    assert summarized(rows[1:])["accuracy"] == 1.0
+    assert "macro_f1" not in summarized(rows[1:])

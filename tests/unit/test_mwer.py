@@ -1,10 +1,10 @@
-"""MWER by hand and against the paper's formula: renormalised posterior, merged duplicates, dropped completions."""
+"""MWER by hand and against the paper's formula: renormalized posterior, merged duplicates, dropped completions."""
 
 from math import log
 
 import pytest
 import torch
-from loss_inputs import double, leaf, learnt, outcomes, scores
+from loss_inputs import double, leaf, learned, outcomes, scores
 from torch import Tensor
 
 from antiphon.algorithms import mwer
@@ -28,7 +28,7 @@ def test_duplicates_are_merged_in_value_and_gradient():
     given = minibatch(
         leaf([[log(0.4)], [log(0.1)], [log(0.4)]]), torch.ones(3, 1), [[-1.0, 0.0, -1.0]], [True, True, False]
     )
-    loss, gradient, metrics = learnt(mwer, SETTINGS, given)
+    loss, gradient, metrics = learned(mwer, SETTINGS, given)
     assert loss == pytest.approx(0.3, abs=1e-6)
     assert gradient.flatten().tolist() == pytest.approx([0.8 * 0.2, -0.2 * 0.8, 0.0], abs=1e-6)
     assert metrics["distinct_share"] == pytest.approx(2 / 3)
@@ -43,8 +43,8 @@ def test_a_dropped_hypothesis_has_no_part_in_the_posterior():
         [True, True, True],
         [[True, True, False]],
     )
-    without, gradient, _ = learnt(mwer, SETTINGS, two)
-    loss, slopes, _ = learnt(mwer, SETTINGS, three)
+    without, gradient, _ = learned(mwer, SETTINGS, two)
+    loss, slopes, _ = learned(mwer, SETTINGS, three)
     assert loss == pytest.approx(without, abs=1e-6)
     assert slopes.flatten().tolist() == pytest.approx([*gradient.flatten().tolist(), 0.0], abs=1e-6)
 
@@ -62,7 +62,7 @@ def test_it_is_the_papers_formula():
     (slope,) = torch.autograd.grad(expected, own)
 
     given = minibatch(leaf(values), mask, (-edits).tolist(), [True] * 6)
-    loss, gradient, _ = learnt(mwer, SETTINGS, given)
+    loss, gradient, _ = learned(mwer, SETTINGS, given)
     assert loss == pytest.approx(expected.item(), abs=1e-6)
     torch.testing.assert_close(gradient, slope, atol=1e-6, rtol=1e-5)
 
@@ -83,6 +83,6 @@ def test_over_every_label_it_is_the_expected_reward():
 
 def test_a_group_of_which_nothing_counts_is_finite_and_silent():
     given = minibatch(leaf([[-1.0], [-2.0]]), torch.ones(2, 1), [[-1.0, 0.0]], [True, True], [[False, False]])
-    loss, gradient, _ = learnt(mwer, SETTINGS, given)
+    loss, gradient, _ = learned(mwer, SETTINGS, given)
     assert loss == 0
     assert not gradient.any()

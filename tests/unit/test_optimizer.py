@@ -1,4 +1,4 @@
-"""The optimiser by hand: the schedule, AdamW's first steps, fp32 masters of bf16 weights, clipping, resuming."""
+"""The optimizer by hand: the schedule, AdamW's first steps, fp32 masters of bf16 weights, clipping, resuming."""
 
 import pytest
 import torch
@@ -123,7 +123,7 @@ def test_fp32_weights_are_their_own_masters():
 
 
 def test_gradients_of_bf16_weights_are_summed_in_fp32():
-    # 1 + 2⁻⁹ is not a bf16 number (its neighbours are 1 and 1 + 2⁻⁷), so a bf16 sum would stay at 1.
+    # 1 + 2⁻⁹ is not a bf16 number (its neighbors are 1 and 1 + 2⁻⁷), so a bf16 sum would stay at 1.
     weight = parameter(1.0, dtype=torch.bfloat16)
     adam = optimizer(w=weight)
     for gradient in (1.0, 2**-9, 2**-9):
@@ -191,7 +191,7 @@ def train(adam: MasterAdamW, steps: range) -> None:
 
 
 def resumed(adam: MasterAdamW, keep: str) -> MasterAdamW:
-    """A new optimiser from the weights and, of the state, the tensors whose name starts with one of `keep`."""
+    """A new optimizer from the weights and, of the state, the tensors whose name starts with one of `keep`."""
     state = load(save(adam.state_tensors()))
     weights = {name: nn.Parameter(weight.detach().clone()) for name, weight in adam.parameters.items()}
     other = MasterAdamW(weights.items(), 0.01, BETAS, weight_decay=0.1)
@@ -200,7 +200,7 @@ def resumed(adam: MasterAdamW, keep: str) -> MasterAdamW:
     return other
 
 
-def test_a_resumed_optimiser_takes_the_same_steps_bit_for_bit():
+def test_a_resumed_optimizer_takes_the_same_steps_bit_for_bit():
     unbroken = MasterAdamW(mixed_weights(0).items(), 0.01, BETAS, weight_decay=0.1)
     train(unbroken, range(3))
     assert sorted(unbroken.state_tensors()) == [

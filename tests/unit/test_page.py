@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from measured import measured, summarised
+from measured import measured, summarized
 
 from antiphon.errors import AudioError
 from antiphon.evaluate import page
@@ -41,9 +41,9 @@ def evaluation() -> Evaluation:
         measured("cut", "left right", "left", seconds=1.0, truncated=True),
         measured("good", "stop", "stop", seconds=1.0),
     ]
-    how = {"normaliser": "default 2", "rtfx": 12.3, "concurrency": 8, "precision": "float32", "device": "cpu"}
-    groups = {"groups": {"north & west": summarised(rows[:2])}}
-    sets = {"dev": summarised(rows) | how | groups}
+    how = {"normalizer": "default 2", "rtfx": 12.3, "concurrency": 8, "precision": "float32", "device": "cpu"}
+    groups = {"groups": {"north & west": summarized(rows[:2])}}
+    sets = {"dev": summarized(rows) | how | groups}
     return Evaluation("my <model>", "0123456789abcdef", sets, {"dev": worst_first(rows)})
 
 

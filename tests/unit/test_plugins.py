@@ -7,7 +7,7 @@ import pytest
 
 from antiphon.config.plugins import Kind
 from antiphon.errors import ConfigError
-from antiphon.evaluate.normalisers import load_normaliser
+from antiphon.evaluate.normalizers import load_normalizer
 from antiphon.rewards import Sample, load_reward, score_all
 from antiphon.train.objectives import ALGORITHM, load_objectives
 
@@ -64,8 +64,8 @@ def test_an_algorithm_in_each_form(folder: Path):
 
 def test_a_normalizer_in_each_form(folder: Path):
     for place in forms(folder):
-        assert load_normaliser(f"{place}:shout").clean(None)("one") == "ONE"
-    assert load_normaliser("none").clean(None)("one") == "one"
+        assert load_normalizer(f"{place}:shout").clean(None)("one") == "ONE"
+    assert load_normalizer("none").clean(None)("one") == "one"
 
 
 def test_a_part_under_its_attribute(folder: Path):
@@ -111,4 +111,4 @@ def test_a_dot_in_place_of_the_colon_is_explained(folder: Path):
 
 def test_a_module_in_place_of_a_function_is_explained():
     with pytest.raises(ConfigError, match=r"^the normalizer 'mine\.py' names a module; name a function of it"):
-        load_normaliser("mine.py")
+        load_normalizer("mine.py")

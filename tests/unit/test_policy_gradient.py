@@ -4,7 +4,7 @@ from math import exp, log, sqrt
 
 import pytest
 import torch
-from loss_inputs import double, leaf, learnt, scores
+from loss_inputs import double, leaf, learned, scores
 
 from antiphon.algorithms import cispo, dr_grpo, grpo, gspo
 from antiphon.algorithms.terms import token_weights
@@ -26,18 +26,18 @@ def near(expected, absolute: float = 1e-9):
 def test_gspo_has_one_ratio_a_completion():
     s = sqrt(1.08)
     given = ratios([1.2, 0.9], advantages=double([[2.0, 2.0]]))
-    loss, gradient, _ = learnt(gspo, gspo.Settings(clip_high=0.5), given)
+    loss, gradient, _ = learned(gspo, gspo.Settings(clip_high=0.5), given)
     assert loss == near(-2 * s)
     assert gradient.flatten().tolist() == near([-s, -s])
 
 
 # 1.0392 is beyond 1.0004: an advantage above 0 loses its gradient at the bound, one below 0 keeps it.
 def test_gspo_clips_completions_as_a_whole():
-    loss, gradient, metrics = learnt(gspo, gspo.Settings(), ratios([1.2, 0.9], advantages=double([[2.0, 2.0]])))
+    loss, gradient, metrics = learned(gspo, gspo.Settings(), ratios([1.2, 0.9], advantages=double([[2.0, 2.0]])))
     assert loss == near(-2 * 1.0004)
     assert not gradient.any()
     assert (metrics["clip_high_share"], metrics["clip_low_share"]) == (1, 0)
-    loss, gradient, metrics = learnt(gspo, gspo.Settings(), ratios([1.2, 0.9], advantages=double([[-2.0, -2.0]])))
+    loss, gradient, metrics = learned(gspo, gspo.Settings(), ratios([1.2, 0.9], advantages=double([[-2.0, -2.0]])))
     assert loss == near(2 * sqrt(1.08))
     assert gradient.flatten().tolist() == near([sqrt(1.08)] * 2)
     assert metrics["clip_high_share"] == 0
@@ -60,14 +60,14 @@ def test_gspo_is_the_papers_formula_where_a_completion_has_one_advantage():
 
     weights = token_weights(mask, "sequence", 4).double()
     given = scores(leaf(moved), old_logprobs=old, advantages=advantages * mask, weights=weights)
-    loss, gradient, _ = learnt(gspo, settings, given)
+    loss, gradient, _ = learned(gspo, settings, given)
     assert loss == near(expected.item(), 1e-6)
     torch.testing.assert_close(gradient, slope, atol=1e-6, rtol=1e-6)
 
 
 # Eq. 14: where tokens have advantages of their own, each answers for its own. On policy, −w A = −1/2 and +1/2.
 def test_gspo_keeps_the_credit_of_single_tokens():
-    loss, gradient, _ = learnt(gspo, gspo.Settings(), ratios([1.0, 1.0], advantages=double([[1.0, -1.0]])))
+    loss, gradient, _ = learned(gspo, gspo.Settings(), ratios([1.0, 1.0], advantages=double([[1.0, -1.0]])))
     assert loss == near(0)
     assert gradient.flatten().tolist() == near([-0.5, 0.5])
 
@@ -76,7 +76,7 @@ def test_gspo_keeps_the_credit_of_single_tokens():
 def test_cispo_clips_the_weight_and_keeps_the_gradient():
     weights = double([[0.25, 0.25, 0.5]])
     given = ratios([1.5, 0.5, 3.0], advantages=double([[1.0, 1.0, -1.0]]), weights=weights)
-    loss, gradient, metrics = learnt(cispo, cispo.Settings(), given)
+    loss, gradient, metrics = learned(cispo, cispo.Settings(), given)
     assert loss == near(0.375 + 0.125 - 1.0)
     assert gradient.flatten().tolist() == near([-0.375, -0.125, 1.0])
     assert (metrics["clip_low_share"], metrics["clip_high_share"]) == (0, 0.5)
@@ -84,7 +84,7 @@ def test_cispo_clips_the_weight_and_keeps_the_gradient():
 
 def test_cispo_may_have_a_lower_bound():
     given = ratios([1.5, 0.5], advantages=double([[1.0, 1.0]]))
-    _, gradient, metrics = learnt(cispo, cispo.Settings(clip_low=0.2, clip_high=0.28), given)
+    _, gradient, metrics = learned(cispo, cispo.Settings(clip_low=0.2, clip_high=0.28), given)
     assert gradient.flatten().tolist() == near([-0.5 * 1.28, -0.5 * 0.8])
     assert (metrics["clip_low_share"], metrics["clip_high_share"]) == (0.5, 0.5)
 
@@ -93,9 +93,9 @@ def test_cispo_may_have_a_lower_bound():
 def test_dr_grpo_divides_by_a_constant():
     settings = dr_grpo.Settings()
     mask = double([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
-    weights = token_weights(mask, settings.normalisation, 5).double()
+    weights = token_weights(mask, settings.normalization, 5).double()
     given = scores(leaf(torch.zeros(2, 3)), advantages=double([[0.5], [-0.5]]) * mask, weights=weights)
-    loss, gradient, _ = learnt(dr_grpo, settings, given)
+    loss, gradient, _ = learned(dr_grpo, settings, given)
     assert loss == near(-(3 * 0.5 - 0.5) / 10, 1e-7)
     torch.testing.assert_close(gradient, double([[-0.05, -0.05, -0.05], [0.05, 0, 0]]), atol=1e-7, rtol=0)
     assert settings.clip_high == 0.2
@@ -133,7 +133,7 @@ def test_correction_of_what_the_engine_scored_differently(correction, level, mis
     given = scores(
         leaf([[-1.0] * 3]), engine_logprobs=-1.0 - double([mismatch]).log(), advantages=double([[1.0, 1.0, 1.0]])
     )
-    loss, gradient, metrics = learnt(grpo, settings, given)
+    loss, gradient, metrics = learned(grpo, settings, given)
     assert loss == near(-sum(expected) / 3)
     assert gradient.flatten().tolist() == near([-one / 3 for one in expected])
     assert metrics.get("correction_mean", 1.0) == near(sum(expected) / 3)
@@ -149,7 +149,7 @@ def test_the_correction_of_a_sequence_stays_off_its_padding():
         weights=double([[1.0, 0.0]]),
     )
     settings = grpo.Settings(correction="truncate", correction_level="sequence")
-    loss, gradient, _ = learnt(grpo, settings, given)
+    loss, gradient, _ = learned(grpo, settings, given)
     assert loss == near(-1.5)
     assert gradient.flatten().tolist() == near([-1.5, 0.0])
 
@@ -162,20 +162,20 @@ def test_the_teacher_adds_to_the_advantage_of_each_token():
     given = scores(
         given.logprobs, old_logprobs=given.old_logprobs, advantages=given.advantages, teacher_logprobs=teacher
     )
-    loss, gradient, metrics = learnt(grpo, settings, given)
+    loss, gradient, metrics = learned(grpo, settings, given)
     assert loss == near(-(1.2 + 1.1 * 0.7) / 2)
     assert gradient.flatten().tolist() == near([-0.6, -0.385])
     assert metrics["teacher_advantage"] == near((0.4 - 0.6) / 2)
-    assert learnt(grpo, grpo.Settings(), given)[0] == near(-(1 + 1.1) / 2)
+    assert learned(grpo, grpo.Settings(), given)[0] == near(-(1 + 1.1) / 2)
 
 
 def test_a_kl_in_the_reward_is_measured_and_not_in_the_loss():
     given = scores(leaf([[-1.0]]), reference_logprobs=double([[-1.0 - LN2]]), advantages=double([[1.0]]))
     settings = {"beta": 0.1, "kl": "k1"}
-    loss, gradient, metrics = learnt(grpo, grpo.Settings(kl_in="reward", **settings), given)
+    loss, gradient, metrics = learned(grpo, grpo.Settings(kl_in="reward", **settings), given)
     assert (loss, gradient.item()) == (near(-1), near(-1))
     assert metrics["kl_reference"] == near(LN2)
-    loss, gradient, _ = learnt(grpo, grpo.Settings(kl_in="loss", **settings), given)
+    loss, gradient, _ = learned(grpo, grpo.Settings(kl_in="loss", **settings), given)
     assert (loss, gradient.item()) == (near(-1 + 0.1 * LN2), near(-0.9))
 
 
@@ -189,7 +189,7 @@ def test_kl_and_correction_are_alike_in_all_of_them(algorithm):
         advantages=double([[2.0]]),
     )
     settings = algorithm.Settings(beta=0.5, kl="k2", correction="truncate")
-    _, gradient, metrics = learnt(algorithm, settings, given)
+    _, gradient, metrics = learned(algorithm, settings, given)
     assert gradient.item() == near(-1.5 * 2 + 0.5 * 0.2)
     assert metrics["correction_mean"] == near(1.5)
     assert exp(metrics["kl_old"]) == near(1)

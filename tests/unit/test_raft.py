@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from loss_inputs import double, leaf, learnt, outcomes, scores
+from loss_inputs import double, leaf, learned, outcomes, scores
 
 from antiphon.algorithms import raft, sft
 from antiphon.config import load_config
@@ -47,7 +47,7 @@ def test_the_loss_is_the_likelihood_of_what_was_kept():
         advantages=double([[1.0, 1.0], [0.0, 0.0]]),
         weights=double([[0.5, 0.5], [0.5, 0.0]]),
     )
-    loss, gradient, metrics = learnt(raft, raft.Settings(), given)
+    loss, gradient, metrics = learned(raft, raft.Settings(), given)
     assert loss == metrics["nll"] == 1.5
     assert gradient.tolist() == [[-0.5, -0.5], [0, 0]]
     assert raft.needs(raft.Settings()).mean_over == "rows"
@@ -55,7 +55,7 @@ def test_the_loss_is_the_likelihood_of_what_was_kept():
 
 def test_sft_is_the_likelihood_of_the_references():
     given = scores(leaf([[-1.0, -2.0], [-4.0, 0.0]]), weights=double([[0.25, 0.25], [0.5, 0.0]]))
-    loss, gradient, metrics = learnt(sft, sft.Settings(), given)
+    loss, gradient, metrics = learned(sft, sft.Settings(), given)
     assert loss == metrics["nll"] == 0.25 + 0.5 + 2
     assert gradient.tolist() == [[-0.25, -0.25], [-0.5, 0]]
     assert (sft.needs(sft.Settings()).source, sft.needs(sft.Settings()).rewards) == ("labels", False)

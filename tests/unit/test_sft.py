@@ -68,7 +68,7 @@ def test_a_reference_is_worded_and_ended_as_the_model_itself_does_it(student, cl
         assert references[i].logprobs == (0.0,) * len(reference)
 
 
-def test_a_reference_that_cannot_be_said_is_named_before_anything_is_learnt(student, clear):
+def test_a_reference_that_cannot_be_said_is_named_before_anything_is_learned(student, clear):
     special = student.tokenizer.audio_bos_token
     with pytest.raises(ModelError, match=rf"{clear[1].id}.*is blocked; correct the text"):
         References(student, [clear[0], replace(clear[1], text=f"one {special} two")])

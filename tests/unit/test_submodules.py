@@ -65,7 +65,7 @@ def test_every_parameter_is_of_a_part(build, names):
     assert all(name.startswith(places) for name, _ in model.named_parameters())
 
 
-def test_freezing_leaves_the_rest_and_gives_no_optimiser_state():
+def test_freezing_leaves_the_rest_and_gives_no_optimizer_state():
     model = wav2vec2()
     before = trained(model)
     freeze(model, ["feature_encoder", "head"])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from antiphon.errors import ConfigError
-from antiphon.evaluate.normalisers import load_normaliser
-from antiphon.evaluate.recognise import Transcript, score
+from antiphon.evaluate.normalizers import load_normalizer
+from antiphon.evaluate.recognize import Transcript, score
 from antiphon.rewards import score_all
 from antiphon.rewards.load import load_reward
 from antiphon.rewards.sample import Sample
@@ -35,7 +35,7 @@ def test_what_stands_in_answer_tags_is_read(task, text, read):
 def test_evaluation_measures_the_answer_that_is_read_and_not_the_reasoning():
     example = Example("a", "asr", None, "hello world", "en")
     transcript = Transcript(Text(THOUGHT), 1.0, "stop", None)
-    summary, (row,) = score(find_task("asr"), [example], [transcript], load_normaliser())
+    summary, (row,) = score(find_task("asr"), [example], [transcript], load_normalizer())
     assert (summary["wer"], row["pred_text"]) == (0.0, "hello world"), "250% on the raw answer"
 
 

@@ -38,7 +38,7 @@ def test_hallucination_settings() -> None:
     assert reward_of("hallucination", "one two three four", "one two three four five", threshold=0.2).value == -0.25
     assert reward_of("hallucination", "one", "", empty=3.0).value == -3.0
     assert reward_of("hallucination", "one two", "one two nine", insertions=2.0).value == -1.0
-    assert reward_of("hallucination", "one", "One nine", normaliser="none").parts["insertions"] == 1.0
+    assert reward_of("hallucination", "one", "One nine", normalizer="none").parts["insertions"] == 1.0
 
 
 def test_hallucination_ranks_what_wer_holds_equal() -> None:

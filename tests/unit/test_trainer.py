@@ -1,4 +1,4 @@
-"""The trainer on a tiny real recogniser: portions change nothing, constant groups teach nothing, metrics add up."""
+"""The trainer on a tiny real recognizer: portions change nothing, constant groups teach nothing, metrics add up."""
 
 import copy
 
@@ -82,7 +82,7 @@ def weights(trainer: Trainer) -> torch.Tensor:
 
 
 def first_moments(trainer: Trainer) -> torch.Tensor:
-    """After one optimiser step: a tenth of the clipped gradient."""
+    """After one optimizer step: a tenth of the clipped gradient."""
     tensors = trainer.optimizer.state_tensors()
     return torch.cat([tensors[name].flatten() for name in sorted(tensors) if name.startswith("exp_avg.")])
 
@@ -91,13 +91,13 @@ def optimizer_steps(trainer: Trainer) -> set[float]:
     return {value.item() for name, value in trainer.optimizer.state_tensors().items() if name.startswith("step.")}
 
 
-@pytest.mark.parametrize("normalisation", ["token", "sequence", "constant"])
-def test_micro_batches_add_up_to_the_whole_batch(initial, sampled, normalisation):
+@pytest.mark.parametrize("normalization", ["token", "sequence", "constant"])
+def test_micro_batches_add_up_to_the_whole_batch(initial, sampled, normalization):
     groups = rewarded(sampled, REWARDS)
-    whole = trainer(initial, normalisation=normalisation)
+    whole = trainer(initial, normalization=normalization)
     _, together = whole.step(groups, 0)
     for most in (1, 100):
-        portions = trainer(initial, f"train.max_tokens_per_batch={most}", normalisation=normalisation)
+        portions = trainer(initial, f"train.max_tokens_per_batch={most}", normalization=normalization)
         _, apart = portions.step(groups, 0)
         gradient = first_moments(whole)
         assert (first_moments(portions) - gradient).norm() <= 1e-5 * gradient.norm()
@@ -110,11 +110,11 @@ def test_loss_and_metrics_on_policy_by_hand(initial, sampled):
     """With ratios of one the loss is −Σ A·T / Σ T over completions of T tokens, and nothing is clipped."""
     groups = rewarded(sampled, REWARDS)
     lengths = np.array([[len(c.token_ids) for c in group.completions] for group in groups])
-    centred = np.array(REWARDS) - np.mean(REWARDS, axis=1, keepdims=True)
+    centered = np.array(REWARDS) - np.mean(REWARDS, axis=1, keepdims=True)
     one = trainer(initial, "optimizer.warmup_steps=4")
     advantages, metrics = one.step(groups, 0)
-    np.testing.assert_allclose(advantages[:, 0].view(4, 3).numpy(), centred, atol=1e-6)
-    assert metrics["loss"] == pytest.approx(-(centred * lengths).sum() / lengths.sum(), abs=1e-5)
+    np.testing.assert_allclose(advantages[:, 0].view(4, 3).numpy(), centered, atol=1e-6)
+    assert metrics["loss"] == pytest.approx(-(centered * lengths).sum() / lengths.sum(), abs=1e-5)
     assert abs(metrics["loss"]) > 1e-3
     assert metrics["clip_low_share"] == metrics["clip_high_share"] == metrics["zero_variance_share"] == 0
     assert metrics["engine_difference_max"] < 1e-5
@@ -132,7 +132,7 @@ def test_raft_is_the_mean_over_the_tokens_of_what_it_keeps(initial, sampled):
     kept = [row for row, given in zip(rows, advantages.any(-1).tolist(), strict=True) if given]
     assert len(kept) == 4
     assert metrics["loss"] == pytest.approx(-sum(map(sum, kept)) / sum(map(len, kept)), abs=1e-5)
-    assert metrics["learnt_share"] == pytest.approx(4 / 12)
+    assert metrics["learned_share"] == pytest.approx(4 / 12)
 
 
 def test_better_answers_become_more_probable(initial, sampled):
@@ -252,7 +252,7 @@ def test_the_same_step_twice_is_the_same_bit_for_bit(initial, sampled):
     assert torch.equal(weights(one), weights(other))
 
 
-def test_labellings_that_nothing_cuts_are_not_punished_for_their_length(tmp_path):
+def test_labelings_that_nothing_cuts_are_not_punished_for_their_length(tmp_path):
     """CTC has no longest completion, so that DAPO leaves equal rewards equal, whatever `rollout.max_new_tokens` is."""
     model, processor = tiny_ctc.wav2vec2_layer(tmp_path)
     policy, prompts = CTC(audible(model), processor), noise_prompts((0.6, 0.8))
@@ -266,4 +266,4 @@ def test_labellings_that_nothing_cuts_are_not_punished_for_their_length(tmp_path
     learner = Trainer(policy, [objective], config(f"rollout.max_new_tokens={max(lengths)}"))
     advantages, metrics = learner.step(rewarded(groups, CONSTANT[:2]), 0)
     assert not advantages.any()
-    assert metrics["learnt_share"] == 0
+    assert metrics["learned_share"] == 0

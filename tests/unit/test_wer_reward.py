@@ -66,10 +66,10 @@ def test_parts_show_the_uncapped_rate_and_the_edits() -> None:
     assert reward_of("abcd", "abxd", unit="char").parts == {"cer": 0.25, "edits": 1.0}
 
 
-def test_normaliser_is_a_setting() -> None:
+def test_normalizer_is_a_setting() -> None:
     assert reward_of("one two", "12").value == -1.0
-    assert reward_of("one two", "12", normaliser="whisper").value == 0.0
-    assert reward_of("One two", "one two", normaliser="none").value == -0.5
+    assert reward_of("one two", "12", normalizer="whisper").value == 0.0
+    assert reward_of("One two", "one two", normalizer="none").value == -0.5
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_normaliser_is_a_setting() -> None:
         ({"unit": "words"}, r"'reward\.unit' must be 'word' or 'char', got 'words'"),
         ({"form": "accuracy", "cap": 2}, r"'reward' has form: accuracy, .*; leave out cap and weighting"),
         ({"form": "accuracy", "weighting": "corpus"}, r"leave out cap and weighting"),
-        ({"normaliser": "x"}, r"'reward\.normaliser' must be 'default', 'whisper' or 'none', got 'x'"),
+        ({"normalizer": "x"}, r"'reward\.normalizer' must be 'default', 'whisper' or 'none', got 'x'"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict, message: str) -> None:

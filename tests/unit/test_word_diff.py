@@ -42,7 +42,7 @@ def test_the_counts_are_those_of_an_evaluation(client, reference, hypothesis, la
         assert found["cer"] == wanted["cer_errors"] / wanted["ref_chars"]
     else:
         assert found["wer"] is found["cer"] is None
-    assert found["normaliser"].startswith("default ")
+    assert found["normalizer"].startswith("default ")
 
 
 def test_each_word_of_both_texts_is_in_one_operation(client):

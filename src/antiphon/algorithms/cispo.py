@@ -30,12 +30,12 @@ class Settings(PolicyGradientSettings):
     name: Literal["cispo"] = "cispo"
     clip_low: float = Field(default=1.0, ge=0, le=1, description="the weight's lower bound is 1 − clip_low; 1 for none")
     clip_high: float = Field(default=1.0, ge=0, description="the weight's upper bound is 1 + clip_high")
-    std_normalisation: bool = Field(default=True, description="divide advantages by the group's standard deviation")
+    std_normalization: bool = Field(default=True, description="divide advantages by the group's standard deviation")
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
-    """[P, G]: rewards centred and scaled by their group."""
-    return group_relative(shaped_rewards(outcomes, settings), outcomes.valid, settings.std_normalisation)
+    """[P, G]: rewards centered and scaled by their group."""
+    return group_relative(shaped_rewards(outcomes, settings), outcomes.valid, settings.std_normalization)
 
 
 def loss(scores: Scores, settings: Settings) -> Loss:

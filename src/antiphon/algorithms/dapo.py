@@ -29,15 +29,15 @@ class Settings(PolicyGradientSettings):
     dynamic_sampling: int = Field(
         default=4, ge=0, description="most further rollouts in a step to replace groups without spread"
     )
-    std_normalisation: bool = Field(default=True, description="divide advantages by the group's standard deviation")
+    std_normalization: bool = Field(default=True, description="divide advantages by the group's standard deviation")
     overlong_share: float = Field(default=0.2, gt=0, le=1, description="last share of max_new_tokens that is punished")
     overlong_penalty: float = Field(default=1.0, ge=0, description="what a completion of full length loses; 0 for none")
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
-    """[P, G]: shaped rewards, centred and scaled by their group."""
+    """[P, G]: shaped rewards, centered and scaled by their group."""
     rewards = shaped_rewards(outcomes, settings) - overlong(outcomes, settings)
-    return group_relative(rewards, outcomes.valid, settings.std_normalisation)
+    return group_relative(rewards, outcomes.valid, settings.std_normalization)
 
 
 def overlong(outcomes: Outcomes, settings: Settings) -> Tensor:

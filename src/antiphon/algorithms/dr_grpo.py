@@ -13,7 +13,7 @@ from torch import Tensor
 from antiphon.algorithms.grpo import group_relative, loss
 from antiphon.algorithms.inputs import Outcomes
 from antiphon.algorithms.policy_gradient import PolicyGradientSettings, policy_gradient_needs, shaped_rewards
-from antiphon.algorithms.terms import Normalisation
+from antiphon.algorithms.terms import Normalization
 
 needs = policy_gradient_needs
 __all__ = ["Settings", "advantages", "loss", "needs"]
@@ -24,9 +24,9 @@ class Settings(PolicyGradientSettings):
 
     name: Literal["dr_grpo"] = "dr_grpo"
     clip_high: float = Field(default=0.2, ge=0, description="the ratio's upper bound is 1 + clip_high")
-    normalisation: Normalisation = Field(default="constant", description="what one unit of the mean is")
+    normalization: Normalization = Field(default="constant", description="what one unit of the mean is")
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
-    """[P, G]: rewards centred on the group's mean (eq. 2 of section 3.2)."""
-    return group_relative(shaped_rewards(outcomes, settings), outcomes.valid, std_normalisation=False)
+    """[P, G]: rewards centered on the group's mean (eq. 2 of section 3.2)."""
+    return group_relative(shaped_rewards(outcomes, settings), outcomes.valid, std_normalization=False)

@@ -1,4 +1,4 @@
-"""GRPO: group-relative policy optimisation (Shao et al. 2024, 2402.03300, eq. 3), with the clip range of DAPO.
+"""GRPO: group-relative policy optimization (Shao et al. 2024, 2402.03300, eq. 3), with the clip range of DAPO.
 
 A_i   = r_i − mean(r of its group)                       (÷ std, if asked; Dr.GRPO 2503.20783 advises against)
 ρ_it  = exp(log p(token) − log p_old(token))
@@ -30,21 +30,21 @@ class Settings(PolicyGradientSettings):
     """Options of `algorithm: {name: grpo, …}`."""
 
     name: Literal["grpo"] = "grpo"
-    std_normalisation: bool = Field(default=False, description="divide advantages by the group's standard deviation")
+    std_normalization: bool = Field(default=False, description="divide advantages by the group's standard deviation")
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
-    """[P, G]: rewards centred on the group's mean, exactly 0 in a constant group."""
+    """[P, G]: rewards centered on the group's mean, exactly 0 in a constant group."""
     rewards = shaped_rewards(outcomes, settings)
-    return group_relative(rewards, outcomes.valid, settings.std_normalisation)
+    return group_relative(rewards, outcomes.valid, settings.std_normalization)
 
 
-def group_relative(rewards: Tensor, valid: Tensor, std_normalisation: bool) -> Tensor:
-    """Rewards [P, G] centred on their group's mean, and divided by its standard deviation if asked."""
-    centred = rewards - group_mean(rewards, valid)
-    if std_normalisation:
-        centred = centred / (group_std(rewards, valid) + 1e-6)
-    return only_where_spread(centred, rewards, valid)
+def group_relative(rewards: Tensor, valid: Tensor, std_normalization: bool) -> Tensor:
+    """Rewards [P, G] centered on their group's mean, and divided by its standard deviation if asked."""
+    centered = rewards - group_mean(rewards, valid)
+    if std_normalization:
+        centered = centered / (group_std(rewards, valid) + 1e-6)
+    return only_where_spread(centered, rewards, valid)
 
 
 def loss(scores: Scores, settings: Settings) -> Loss:

@@ -1,4 +1,4 @@
-"""GSPO: group sequence policy optimisation (Zheng et al. 2025, 2507.18071, eqs. 5 to 7, 13 and 14).
+"""GSPO: group sequence policy optimization (Zheng et al. 2025, 2507.18071, eqs. 5 to 7, 13 and 14).
 
 s_i   = exp( (1 / |y_i|) · Σ_t [log p(token) − log p_old(token)] )
 s_it  = sg[s_i] · p(token) / sg[p(token)]
@@ -25,7 +25,7 @@ from antiphon.algorithms.policy_gradient import (
     policy_gradient_needs,
     shaped_rewards,
 )
-from antiphon.algorithms.terms import Normalisation, sequence_sums
+from antiphon.algorithms.terms import Normalization, sequence_sums
 
 needs = policy_gradient_needs
 
@@ -36,13 +36,13 @@ class Settings(PolicyGradientSettings):
     name: Literal["gspo"] = "gspo"
     clip_low: float = Field(default=3e-4, ge=0, lt=1, description="the ratio's lower bound is 1 − clip_low")
     clip_high: float = Field(default=4e-4, ge=0, description="the ratio's upper bound is 1 + clip_high")
-    normalisation: Normalisation = Field(default="sequence", description="what one unit of the mean is")
-    std_normalisation: bool = Field(default=True, description="divide advantages by the group's standard deviation")
+    normalization: Normalization = Field(default="sequence", description="what one unit of the mean is")
+    std_normalization: bool = Field(default=True, description="divide advantages by the group's standard deviation")
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
-    """[P, G]: rewards centred and scaled by their group (eq. 6)."""
-    return group_relative(shaped_rewards(outcomes, settings), outcomes.valid, settings.std_normalisation)
+    """[P, G]: rewards centered and scaled by their group (eq. 6)."""
+    return group_relative(shaped_rewards(outcomes, settings), outcomes.valid, settings.std_normalization)
 
 
 def loss(scores: Scores, settings: Settings) -> Loss:

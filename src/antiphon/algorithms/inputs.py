@@ -71,7 +71,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """A step's rollout, before anything is learnt from it."""
+    """A step's rollout, before anything is learned from it."""
 
     rewards: Tensor
     """[P, G] fp32, 0 where not `valid`."""

@@ -26,7 +26,7 @@ class Settings(StrictSettings):
 
     name: Literal["mwer"] = "mwer"
     weight: float = Field(default=1.0, ge=0, description="factor of this loss where several are summed")
-    normalisation: Literal["sequence"] = Field(default="sequence", description="every prompt counts the same")
+    normalization: Literal["sequence"] = Field(default="sequence", description="every prompt counts the same")
     hypotheses: Literal["samples", "all"] = Field(
         default="samples", description="samples, or all labels of a classifier, which makes the expectation exact"
     )
@@ -40,12 +40,12 @@ def needs(settings: Settings) -> Needs:
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
     """[P, G]: rewards less the mean over the group's distinct hypotheses; 0 for the repeats."""
     distinct = outcomes.valid & outcomes.first
-    centred = outcomes.rewards - group_mean(outcomes.rewards, distinct)
-    return only_where_spread(centred, outcomes.rewards, distinct)
+    centered = outcomes.rewards - group_mean(outcomes.rewards, distinct)
+    return only_where_spread(centered, outcomes.rewards, distinct)
 
 
 def loss(scores: Scores, settings: Settings) -> Loss:
-    """Minus the expected advantage under the renormalised probabilities."""
+    """Minus the expected advantage under the renormalized probabilities."""
     shape = (-1, scores.group_size)
     counted = (scores.first & (scores.weights > 0).any(-1)).view(shape)
     sequences = sequence_sums(scores.logprobs, scores.weights).view(shape)

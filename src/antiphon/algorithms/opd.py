@@ -22,7 +22,7 @@ from torch import Tensor
 
 from antiphon.algorithms.inputs import LEAST, Needs, Outcomes, Scores, asked_for
 from antiphon.algorithms.policy_gradient import Loss
-from antiphon.algorithms.terms import Normalisation
+from antiphon.algorithms.terms import Normalization
 from antiphon.config import Settings as StrictSettings
 
 RECIPE: dict[str, Any] = {"rollout.group_size": 1, "optimizer.schedule": "cosine", "optimizer.warmup_steps": 10}
@@ -34,7 +34,7 @@ class Settings(StrictSettings):
 
     name: Literal["opd"] = "opd"
     weight: float = Field(default=1.0, ge=0, description="factor of this loss where several are summed")
-    normalisation: Normalisation = Field(default="token", description="what one unit of the mean is")
+    normalization: Normalization = Field(default="token", description="what one unit of the mean is")
     loss: Literal["forward_kl", "reverse_kl", "js", "sampled"] = Field(
         default="forward_kl", description="how student and teacher are compared"
     )

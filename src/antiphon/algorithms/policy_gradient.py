@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from antiphon.algorithms.inputs import Needs, Outcomes, Scores
-from antiphon.algorithms.terms import KLEstimator, Normalisation, has_spread, kl_estimate, sequence_sums
+from antiphon.algorithms.terms import KLEstimator, Normalization, has_spread, kl_estimate, sequence_sums
 from antiphon.config import Settings as StrictSettings
 
 Loss = tuple[Tensor, dict[str, Tensor]]
@@ -27,7 +27,7 @@ class PolicyGradientSettings(StrictSettings):
     weight: float = Field(default=1.0, ge=0, description="factor of this loss where several are summed")
     clip_low: float = Field(default=0.2, ge=0, lt=1, description="the ratio's lower bound is 1 − clip_low")
     clip_high: float = Field(default=0.28, ge=0, description="the ratio's upper bound is 1 + clip_high")
-    normalisation: Normalisation = Field(default="token", description="what one unit of the mean is")
+    normalization: Normalization = Field(default="token", description="what one unit of the mean is")
     beta: float = Field(default=0.0, ge=0, description="weight of the KL to the initial model; 0 keeps no reference")
     kl: KLEstimator = Field(default="k3", description="estimator of that KL in the loss; in the reward it is k1")
     kl_in: Literal["loss", "reward"] = Field(default="loss", description="where the KL is charged")
@@ -105,7 +105,7 @@ def clip_shares(
 
 
 def total_loss(scores: Scores, objective: Tensor, settings: PolicyGradientSettings, metrics: dict[str, Tensor]) -> Loss:
-    """The loss of a per-token `objective` [N, A] to be maximised, and the metrics, all as weighted sums."""
+    """The loss of a per-token `objective` [N, A] to be maximized, and the metrics, all as weighted sums."""
     weights = scores.weights
     correction = engine_correction(scores, settings)
     total = -(weights * correction * objective).sum()

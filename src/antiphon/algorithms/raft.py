@@ -14,7 +14,7 @@ from torch import Tensor
 
 from antiphon.algorithms.inputs import Needs, Outcomes, Scores
 from antiphon.algorithms.policy_gradient import Loss
-from antiphon.algorithms.terms import Normalisation
+from antiphon.algorithms.terms import Normalization
 from antiphon.config import Settings as StrictSettings
 
 RECIPE: dict[str, Any] = {
@@ -39,7 +39,7 @@ class Settings(StrictSettings):
 
     name: Literal["raft"] = "raft"
     weight: float = Field(default=1.0, ge=0, description="factor of this loss where several are summed")
-    normalisation: Normalisation = Field(default="token", description="what one unit of the mean is")
+    normalization: Normalization = Field(default="token", description="what one unit of the mean is")
     best: int = Field(default=1, ge=1, description="candidates kept of each prompt, the best ones")
     threshold: float | None = Field(default=None, description="least reward of a kept candidate; null for none")
     top_share: float = Field(default=1.0, gt=0, le=1, description="share kept of all that remain, the best ones")

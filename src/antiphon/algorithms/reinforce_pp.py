@@ -1,4 +1,4 @@
-"""REINFORCE++: advantages normalised over the whole batch (Hu et al. 2025, 2501.03262, eqs. 4 to 7).
+"""REINFORCE++: advantages normalized over the whole batch (Hu et al. 2025, 2501.03262, eqs. 4 to 7).
 
 r_i ← r_i − β Σ_t [log p_old(token) − log p_reference(token)]
 A_i = (a_i − mean(a)) / std(a),   a_i = r_i, or r_i − mean(r of its group) with `group_baseline`
@@ -35,11 +35,11 @@ class Settings(PolicyGradientSettings):
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
-    """[P, G]: normalised over all completions of the step; with the baseline exactly 0 in a constant group."""
+    """[P, G]: normalized over all completions of the step; with the baseline exactly 0 in a constant group."""
     rewards, valid = shaped_rewards(outcomes, settings), outcomes.valid
     values = rewards - group_mean(rewards, valid) if settings.group_baseline else rewards
     counted = values[valid]
     if len(counted) == 0 or float(counted.max() - counted.min()) <= 1e-8:
         return torch.zeros_like(values)
-    normalised = torch.where(valid, (values - counted.mean()) / (counted.std(correction=0) + 1e-6), 0.0)
-    return only_where_spread(normalised, rewards, valid) if settings.group_baseline else normalised
+    normalized = torch.where(valid, (values - counted.mean()) / (counted.std(correction=0) + 1e-6), 0.0)
+    return only_where_spread(normalized, rewards, valid) if settings.group_baseline else normalized

@@ -33,5 +33,5 @@ def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
     """[P, G]: the mean of the others is subtracted, which leaves k/(k−1) times the deviation from the mean of all k."""
     rewards, valid = shaped_rewards(outcomes, settings), outcomes.valid
     size = valid.sum(-1, keepdim=True)
-    centred = (rewards - group_mean(rewards, valid)) * size / (size - 1).clamp(min=1)
-    return only_where_spread(centred, rewards, valid)
+    centered = (rewards - group_mean(rewards, valid)) * size / (size - 1).clamp(min=1)
+    return only_where_spread(centered, rewards, valid)

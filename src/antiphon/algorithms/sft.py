@@ -15,7 +15,7 @@ from torch import Tensor
 
 from antiphon.algorithms.inputs import Needs, Outcomes, Scores
 from antiphon.algorithms.policy_gradient import Loss
-from antiphon.algorithms.terms import Normalisation
+from antiphon.algorithms.terms import Normalization
 from antiphon.config import Settings as StrictSettings
 
 RECIPE: dict[str, Any] = {"rollout.group_size": 1, "optimizer.schedule": "cosine", "optimizer.warmup_steps": 10}
@@ -27,7 +27,7 @@ class Settings(StrictSettings):
 
     name: Literal["sft"] = "sft"
     weight: float = Field(default=1.0, ge=0, description="factor of this loss where several are summed")
-    normalisation: Normalisation = Field(default="token", description="what one unit of the mean is")
+    normalization: Normalization = Field(default="token", description="what one unit of the mean is")
     ctc_weight: float = Field(default=0.0, ge=0, description="factor of an auxiliary CTC loss on the audio states")
 
 

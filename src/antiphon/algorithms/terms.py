@@ -10,12 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Normalisation = Literal["token", "sequence", "constant"]
+Normalization = Literal["token", "sequence", "constant"]
 KLEstimator = Literal["k1", "k2", "k3"]
 
 
 def token_weights(
-    mask: Tensor, normalisation: Normalisation, max_new_tokens: int, totals: tuple[float, float] | None = None
+    mask: Tensor, normalization: Normalization, max_new_tokens: int, totals: tuple[float, float] | None = None
 ) -> Tensor:
     """Weights [N, A] such that a loss is the plain sum of weight × token loss over the whole batch.
 
@@ -28,9 +28,9 @@ def token_weights(
     """
     mask = mask.float()
     tokens, completions = totals or counts(mask)
-    if normalisation == "token":
+    if normalization == "token":
         return mask / max(tokens, 1)
-    if normalisation == "sequence":
+    if normalization == "sequence":
         return mask / (max(completions, 1) * mask.sum(-1, keepdim=True).clamp(min=1))
     return mask / (max(completions, 1) * max_new_tokens)
 
@@ -68,8 +68,8 @@ def group_mean(values: Tensor, valid: Tensor) -> Tensor:
 
 def group_std(values: Tensor, valid: Tensor) -> Tensor:
     """[P, 1] standard deviation of the valid values [P, G] of each group, as of a population."""
-    centred = values - group_mean(values, valid)
-    return group_mean(centred**2, valid).sqrt()
+    centered = values - group_mean(values, valid)
+    return group_mean(centered**2, valid).sqrt()
 
 
 def sequence_sums(values: Tensor, weights: Tensor) -> Tensor:

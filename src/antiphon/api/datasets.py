@@ -47,7 +47,7 @@ class MultimodalDataset:
             defines the class, or one of its attributes, changes. Rows that depend on anything more want this.
         apply_chat_template: Accepted for compatibility. A text model is always asked through its tokenizer's chat
             template, so False is refused for `modality = "text"`; a clip is never part of the text.
-        input_key: Key of the request. A recogniser asks in its own way, and only shows it to rewards.
+        input_key: Key of the request. A recognizer asks in its own way, and only shows it to rewards.
         label_key: Key of the reference.
         media_column: Key of the list of recordings; antiphon's models hear one.
         columns: For a set of the hub: which column is our `audio`, `text`, `id`, `speaker` or `language`, where the
@@ -181,7 +181,7 @@ class NamedDataset:
 
 
 def row_of(example: Example, audio: str | None, input_key: str, media_column: str, label_key: str) -> dict[str, Any]:
-    """An example as a row; one without a prompt of its own is asked what recognisers are asked."""
+    """An example as a row; one without a prompt of its own is asked what recognizers are asked."""
     own = {"id": example.id, "language": example.language, "speaker": example.speaker}
     row = {**{name: value for name, value in own.items() if value is not None}, **example.columns}
     row.setdefault(input_key, f"<audio>\n{INSTRUCTION}")

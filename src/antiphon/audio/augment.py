@@ -10,15 +10,15 @@ from scipy.signal import butter, fftconvolve, sosfilt
 
 from antiphon.types import Hertz, Seconds
 
-COLOURS = {"white": 0.0, "pink": 1.0, "brown": 2.0}
+COLORS = {"white": 0.0, "pink": 1.0, "brown": 2.0}
 
 
-def coloured_noise(samples: int, colour: str, rng: np.random.Generator) -> np.ndarray:
+def colored_noise(samples: int, color: str, rng: np.random.Generator) -> np.ndarray:
     """Gaussian noise whose power falls as 1/f^k (white k=0, pink k=1, brown k=2), unit power."""
     spectrum = np.fft.rfft(rng.standard_normal(samples))
     frequency = np.arange(len(spectrum), dtype=np.float64)
     frequency[0] = 1.0
-    shaped = spectrum / frequency ** (COLOURS[colour] / 2)
+    shaped = spectrum / frequency ** (COLORS[color] / 2)
     shaped[0] = 0.0
     noise = np.fft.irfft(shaped, samples)
     return (noise / max(float(np.sqrt(np.mean(noise**2))), 1e-12)).astype(np.float32)

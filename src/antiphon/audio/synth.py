@@ -34,7 +34,7 @@ def _engine_paths() -> tuple[str, bytes]:
     return espeakng_loader.get_library_path(), espeakng_loader.get_data_path().encode()
 
 
-def synthesise(text: str, voice: str, rate: Hertz, words_per_minute: int = 170, pitch: int = 50) -> np.ndarray:
+def synthesize(text: str, voice: str, rate: Hertz, words_per_minute: int = 170, pitch: int = 50) -> np.ndarray:
     """Speak `text`; returns mono float32 [samples] at `rate` Hz.
 
     `voice` is an eSpeak NG voice file with an optional variant, such as "gmw/en-US+f3"; `pitch` is 0 to 99.
@@ -58,11 +58,11 @@ def synthesise(text: str, voice: str, rate: Hertz, words_per_minute: int = 170, 
         try:
             native_rate = library.espeak_Initialize(_SYNCHRONOUS, 0, data_path, _DO_NOT_EXIT)
             if native_rate <= 0:
-                raise AudioError("the synthesiser does not start; reinstall it: pip install 'antiphon[synth]'")
+                raise AudioError("the synthesizer does not start; reinstall it: pip install 'antiphon[synth]'")
             library.espeak_SetSynthCallback(collect)
             library.espeak_ng_SetRandSeed(ctypes.c_long(1))
             if not _has_variant(data_path, voice) or library.espeak_SetVoiceByName(voice.encode()) != 0:
-                raise AudioError(f"the synthesiser has no voice {voice!r}; see antiphon.audio.voices.VOICES")
+                raise AudioError(f"the synthesizer has no voice {voice!r}; see antiphon.audio.voices.VOICES")
             library.espeak_SetParameter(_RATE, words_per_minute, 0)
             library.espeak_SetParameter(_PITCH, pitch, 0)
             encoded = text.encode()
@@ -72,7 +72,7 @@ def synthesise(text: str, voice: str, rate: Hertz, words_per_minute: int = 170, 
         finally:
             _unload(library)
     if not any(piece.any() for piece in pieces):
-        raise AudioError(f"the synthesiser made no sound for {text!r}; the text must hold something to say")
+        raise AudioError(f"the synthesizer made no sound for {text!r}; the text must hold something to say")
     speech = np.concatenate(pieces).astype(np.float32) / 32768.0
     return soxr.resample(speech, native_rate, rate).astype(np.float32)
 

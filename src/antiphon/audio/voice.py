@@ -23,7 +23,7 @@ Span = tuple[int, int]
 
 
 def split(waveform: np.ndarray, rate: Hertz, longest: Seconds) -> list[Span]:
-    """The parts of `waveform` [samples] to recognise one by one, each `longest` seconds at most, in order.
+    """The parts of `waveform` [samples] to recognize one by one, each `longest` seconds at most, in order.
 
     A recording that is no longer is one part, as it is. Of a longer one, speech is kept with a margin around it and
     as much of it as fits goes together; speech without a pause is cut where it is quietest. A recording in which
@@ -71,7 +71,7 @@ def _cut(levels: np.ndarray, run: Span, most: int) -> list[Span]:
 
 
 def _together(parts: list[Span], most: int) -> list[Span]:
-    """Neighbours joined as long as what they span fits into `most` frames."""
+    """Neighbors joined as long as what they span fits into `most` frames."""
     joined: list[Span] = []
     for begin, end in parts:
         if joined and end - joined[-1][0] <= most:

@@ -51,7 +51,7 @@ CHAT_TEMPLATE = """\
 
 @dataclass(frozen=True)
 class Size:
-    """Widths and depths of one built-in recogniser."""
+    """Widths and depths of one built-in recognizer."""
 
     width: int
     audio_layers: int
@@ -108,7 +108,7 @@ def build_processor() -> Qwen3ASRProcessor:
 
 
 def build_model(size: Size, processor: Qwen3ASRProcessor) -> Qwen3ASRForConditionalGeneration:
-    """An untrained recogniser of the given size for the processor's vocabulary, in fp32."""
+    """An untrained recognizer of the given size for the processor's vocabulary, in fp32."""
     tokenizer = processor.tokenizer
     token = tokenizer.convert_tokens_to_ids
     head_dim = size.width // size.heads

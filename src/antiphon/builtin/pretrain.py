@@ -1,6 +1,6 @@
-"""Trains the built-in recognisers from nothing: `python -m antiphon.builtin.pretrain student --out DIR`.
+"""Trains the built-in recognizers from nothing: `python -m antiphon.builtin.pretrain student --out DIR`.
 
-Supervised training on synthesised `digits` and `commands`: cross-entropy of the transcript, with an auxiliary CTC
+Supervised training on synthesized `digits` and `commands`: cross-entropy of the transcript, with an auxiliary CTC
 loss on the audio states (Graves et al. 2006), which teaches the encoder to align in a few hundred steps; CTC alone
 for wav2vec2. The student, Whisper and wav2vec2 hear training voices in quiet rooms and on the telephone. The teacher
 hears them in loud noise, in reverberation and hurried too, and is then refined on a crowd of further voices.
@@ -31,7 +31,7 @@ TEXT_MLP_WIDTH = 476
 
 @dataclass(frozen=True)
 class Plan:
-    """How one recogniser is trained."""
+    """How one recognizer is trained."""
 
     family: ModuleType
     """Has `build_processor`, `features`, `Collator`, `ctc_head` and `losses`."""
@@ -47,7 +47,7 @@ class Plan:
     """Whether passes compute in bfloat16, with attention written out: on CPUs that have it, about half the time."""
     short_first: bool = False
     refines: bool = False
-    """Whether it goes on from a recogniser, which aligns already and needs no auxiliary CTC."""
+    """Whether it goes on from a recognizer, which aligns already and needs no auxiliary CTC."""
 
 
 _student, _teacher = (partial(architecture.build_model, architecture.SIZES[name]) for name in ("student", "teacher"))
@@ -67,7 +67,7 @@ PLANS = {
 def pretrain(
     name: str, out: Path, start: Path | None = None, seed: int = 0, steps: int | None = None, workers: int = 2
 ) -> None:
-    """Train the recogniser `name` of `PLANS` from nothing, or refine the one in `start`; save it, in half precision,
+    """Train the recognizer `name` of `PLANS` from nothing, or refine the one in `start`; save it, in half precision,
     as transformers does."""
     started = time.perf_counter()
     plan = PLANS[name]

@@ -1,4 +1,4 @@
-"""What the built-in recognisers are trained on: synthesised utterances under conditions drawn for each, in batches."""
+"""What the built-in recognizers are trained on: synthesized utterances under conditions drawn for each, in batches."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ SPEECH: dict[str, list[tuple[float, Condition]]] = {
         (0.15, replace(_PLAIN, rt60=(0.3, 1.0))),
     ],
 }
-"""Shares of the conditions, by the recogniser that first heard them."""
+"""Shares of the conditions, by the recognizer that first heard them."""
 HEARD: dict[str, Any] = {"utterance_seconds": 4.0}
-"""What the recognisers' configurations say of it: but for one in a hundred, the longest. They make little of more."""
+"""What the recognizers' configurations say of it: but for one in a hundred, the longest. They make little of more."""
 DIGITS_SHARE = 0.3
 SHARDS = 64
 BATCH = 32
@@ -55,7 +55,7 @@ class Utterance(NamedTuple):
     """One training example."""
 
     features: np.ndarray
-    """What the recogniser's feature extractor makes of the clip, time first, in float16."""
+    """What the recognizer's feature extractor makes of the clip, time first, in float16."""
     text: str
     seconds: Seconds
 

@@ -49,7 +49,7 @@ def build_processor() -> Wav2Vec2Processor:
 
 
 def build_model(processor: Wav2Vec2Processor) -> Wav2Vec2ForCTC:
-    """An untrained recogniser, in fp32: 50 frames a second, four layers."""
+    """An untrained recognizer, in fp32: 50 frames a second, four layers."""
     model = Wav2Vec2ForCTC(
         Wav2Vec2Config(
             vocab_size=len(VOCABULARY),
@@ -85,15 +85,15 @@ def build_model(processor: Wav2Vec2Processor) -> Wav2Vec2ForCTC:
 def filters() -> Tensor:
     """Band-pass filters [BANDS · PHASES, samples], from 80 to 7500 Hz evenly on the mel scale, under a Hann window."""
     low, high = (hertz_to_mel(edge, mel_scale="htk") for edge in (80.0, 7500.0))
-    centres = np.repeat(mel_to_hertz(np.linspace(low, high, BANDS), mel_scale="htk"), PHASES)
+    centers = np.repeat(mel_to_hertz(np.linspace(low, high, BANDS), mel_scale="htk"), PHASES)
     phases = np.tile(np.arange(PHASES) / PHASES, BANDS)
-    turns = centres[:, None] * np.arange(KERNEL[0]) / SYNTHESIS_RATE + phases[:, None]
+    turns = centers[:, None] * np.arange(KERNEL[0]) / SYNTHESIS_RATE + phases[:, None]
     bank = np.hanning(KERNEL[0]) * np.cos(2 * np.pi * turns)
     return torch.from_numpy(bank / np.linalg.norm(bank, axis=1, keepdims=True)).float()
 
 
 def features(processor: Wav2Vec2Processor, waveform: np.ndarray) -> np.ndarray:
-    """The clip [samples] as the feature extractor normalises it, in float16."""
+    """The clip [samples] as the feature extractor normalizes it, in float16."""
     return processor.feature_extractor(waveform, sampling_rate=SYNTHESIS_RATE)["input_values"][0].astype(np.float16)
 
 

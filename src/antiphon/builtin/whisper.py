@@ -62,7 +62,7 @@ def build_tokenizer() -> WhisperTokenizer:
 
 
 def build_model(processor: WhisperProcessor) -> WhisperForConditionalGeneration:
-    """An untrained recogniser for the processor's vocabulary, in fp32."""
+    """An untrained recognizer for the processor's vocabulary, in fp32."""
     tokenizer: Any = processor.tokenizer
     token = tokenizer.convert_tokens_to_ids
     end, start = token("<|endoftext|>"), token("<|startoftranscript|>")

@@ -40,7 +40,7 @@ def command(
     output: Annotated[
         Path | None, typer.Option("--output", metavar="DIR", help="Keep the evaluations as DIR/a and DIR/b.")
     ] = None,
-    normaliser: options.Normaliser = None,
+    normalizer: options.Normalizer = None,
     task: options.TaskOption = options.TASK,
     columns: options.Columns = None,
     format: options.Format = None,
@@ -75,7 +75,7 @@ def command(
         }
         asked = (side_by_side, None, max_new_tokens, runs)
         means = options.Means(device, dtype, *asked, trust_remote_code=trust_remote_code)
-        pair = _evaluations([a, b], means, data, flags, normaliser or "default", limit, output)
+        pair = _evaluations([a, b], means, data, flags, normalizer or "default", limit, output)
     comparisons = compare(pair[0], pair[1], a, b)
     if as_json:
         print_json({"a": _side(a, pair[0]), "b": _side(b, pair[1]), "sets": [one.to_dict() for one in comparisons]})
@@ -88,18 +88,18 @@ def _evaluations(
     means: options.Means,
     data: list[str],
     flags: dict[str, Any],
-    normaliser: str,
+    normalizer: str,
     limit: int | None,
     output: Path | None,
 ) -> list[Evaluation]:
     """Both models on the same sets, one after the other, so that one is in memory at a time."""
     from antiphon.config import load_config
     from antiphon.data.source import named_sets
-    from antiphon.evaluate.normalisers import load_normaliser
+    from antiphon.evaluate.normalizers import load_normalizer
     from antiphon.evaluate.sets import evaluate_sets
 
     config = load_config(flags=flags)
-    sets, rules = named_sets(data, config.data.format), load_normaliser(normaliser)
+    sets, rules = named_sets(data, config.data.format), load_normalizer(normalizer)
     found = []
     with Terminal() as terminal:
         for model, side in zip(models, "ab", strict=True):

@@ -52,7 +52,7 @@ def command(
     dtype: options.DTypeOption = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """Teach the built-in recogniser to hear through noise, by GRPO on synthetic speech.
+    """Teach the built-in recognizer to hear through noise, by GRPO on synthetic speech.
 
     The student has only heard rather quiet rooms. Here it listens to spoken commands in noise, answers eight times
     each, is told the word error rate of each answer, and learns from that alone. The test speakers are never
@@ -64,7 +64,7 @@ def command(
     flags = {**SETTINGS, "train.steps": steps, "seed": seed, "output": output}
     flags |= {"device": device, "dtype": dtype}
     with Terminal() as terminal:
-        terminal.noted("GRPO on the built-in recogniser: spoken commands in noise, reward −WER")
+        terminal.noted("GRPO on the built-in recognizer: spoken commands in noise, reward −WER")
         result = train(load_config(flags=flags), observers=[terminal], command=["antiphon", "demo"])
     (before,), (after,) = result.before.values(), result.after.values()
     payload = {

@@ -1,4 +1,4 @@
-"""`antiphon eval`: how well a model recognises, and where it fails."""
+"""`antiphon eval`: how well a model recognizes, and where it fails."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ antiphon eval http://127.0.0.1:8000/v1 --served-model Qwen/Qwen2-Audio-7B-Instru
 
 antiphon eval latest --data dev.jsonl --group-by speaker --normalizer my_rules.py:clean
 
-antiphon eval ./my-classifier --data labelled.jsonl --task classify
+antiphon eval ./my-classifier --data labeled.jsonl --task classify
 """
 
 
@@ -62,7 +62,7 @@ def command(
         list[str] | None, typer.Option("--presets", metavar="NAME...", help="Measure on DIR/test_NAME.jsonl of each.")
     ] = None,
     preset: Annotated[
-        Preset | None, typer.Option("--preset", help="The leaderboard's English sets, under Whisper's normaliser.")
+        Preset | None, typer.Option("--preset", help="The leaderboard's English sets, under Whisper's normalizer.")
     ] = None,
     limit: options.Limit = None,
     output: Annotated[
@@ -72,7 +72,7 @@ def command(
     group_by: Annotated[
         str | None, typer.Option("--group-by", metavar="COLUMN", help="Measure by group too: speaker, language, ...")
     ] = None,
-    normaliser: options.Normaliser = None,
+    normalizer: options.Normalizer = None,
     task: options.TaskOption = options.TASK,
     columns: options.Columns = None,
     format: options.Format = None,
@@ -94,7 +94,7 @@ def command(
     """Measure a model: corpus WER and CER of speech recognition, accuracy of other tasks, intervals and speed."""
     from antiphon.config import load_config
     from antiphon.data.source import named_sets
-    from antiphon.evaluate.normalisers import load_normaliser
+    from antiphon.evaluate.normalizers import load_normalizer
     from antiphon.evaluate.sets import evaluate_sets
 
     flags = {
@@ -109,7 +109,7 @@ def command(
     sets = named_sets([*(data or []), *_preset_sets(preset, data_dir, presets or [], context.args)], format)
     if not sets:
         raise ConfigError("nothing to measure on; name a set with --data, or several with --presets or --preset")
-    rules = load_normaliser(normaliser or ("whisper" if preset else "default"))
+    rules = load_normalizer(normalizer or ("whisper" if preset else "default"))
     asked = (side_by_side, beam, max_new_tokens, runs, served_model, timeout, chat)
     means = options.Means(device, dtype, *asked, trust_remote_code)
     with Terminal() as terminal:
@@ -170,7 +170,7 @@ def _show_conditions(results: dict[str, dict[str, Any]]) -> None:
     one = next(iter(results.values()))
     units = sorted({one["ci_unit"] for one in results.values()})
     tables.print(
-        f"\nintervals over {'s or '.join(units)}s; RTFx with {speed_conditions(one)}; normaliser {one['normaliser']}",
+        f"\nintervals over {'s or '.join(units)}s; RTFx with {speed_conditions(one)}; normalizer {one['normalizer']}",
         highlight=False,
         soft_wrap=True,
     )

@@ -15,9 +15,9 @@ from antiphon.types import DType
 EPILOG = """\
 Examples:
 
-antiphon export latest my-recogniser
+antiphon export latest my-recognizer
 
-antiphon export RUN@60 my-recogniser --dtype bfloat16
+antiphon export RUN@60 my-recognizer --dtype bfloat16
 
 antiphon export RUN my-adapter --adapter-only
 """

@@ -22,7 +22,7 @@ _DEBUG = "ANTIPHON_DEBUG"
 
 app = typer.Typer(
     name="antiphon",
-    help="Post-train speech recognisers and audio-language models by reinforcement learning.",
+    help="Post-train speech recognizers and audio-language models by reinforcement learning.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,

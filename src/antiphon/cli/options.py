@@ -42,11 +42,11 @@ TaskOption = Annotated[
     ),
 ]
 TASK = "asr"
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Clips recognised side by side.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Clips recognized side by side.")]
 SideBySide = Annotated[
     int | None,
     typer.Option(
-        "--batch-size", "--concurrency", min=1, help="Clips recognised side by side: 64, or 8 requests to a URL."
+        "--batch-size", "--concurrency", min=1, help="Clips recognized side by side: 64, or 8 requests to a URL."
     ),
 ]
 Beam = Annotated[
@@ -77,7 +77,7 @@ MaxSeconds = Annotated[
     float, typer.Option("--max-seconds", min=0.1, help="Longer clips are bad audio; none is ever cut.")
 ]
 RunsFolder = Annotated[str, typer.Option("--runs", metavar="DIR", help="Folder that holds the run folders.")]
-Normaliser = Annotated[
+Normalizer = Annotated[
     str | None,
     typer.Option(
         "--normalizer",
@@ -100,7 +100,7 @@ OnBadAudioOption = Annotated[
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model ready to recognise."""
+    """A model ready to recognize."""
 
     policy: Policy
     decode: Decode

@@ -24,7 +24,7 @@ Examples:
 
 antiphon serve builtin:student --port 8025
 
-antiphon serve latest --detach --served-model-name my-recogniser
+antiphon serve latest --detach --served-model-name my-recognizer
 
 antiphon serve latest --beside builtin:student
 

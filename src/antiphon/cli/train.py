@@ -144,4 +144,4 @@ def show_calibration(calibration: Calibration) -> None:
         table.add_row(f"{name} (seconds)", f"{value:.2f}")
     tables.print(table)
     often = "1 step" if calibration.steps == 1 else f"{calibration.steps} steps"
-    tables.print(f"calibrated over {often}; nothing was learnt and no run was made", highlight=False)
+    tables.print(f"calibrated over {often}; nothing was learned and no run was made", highlight=False)

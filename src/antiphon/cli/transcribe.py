@@ -15,7 +15,7 @@ from antiphon.cli.progress import Terminal
 from antiphon.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
-    from antiphon.evaluate.recognise import Transcript
+    from antiphon.evaluate.recognize import Transcript
     from antiphon.tasks.task import Task
     from antiphon.types import Example
 
@@ -49,7 +49,7 @@ def command(
 ) -> None:
     """Write down what is said in audio files."""
     from antiphon.config import load_config
-    from antiphon.evaluate.recognise import transcribe
+    from antiphon.evaluate.recognize import transcribe
     from antiphon.runs import atomic
     from antiphon.tasks.load import prompter
 

@@ -10,7 +10,7 @@ from antiphon.config.settings import Fraction, Name, Settings, listed
 
 
 class Data(Settings):
-    """What is learnt from and what is measured."""
+    """What is learned from and what is measured."""
 
     train: Annotated[list[Name], BeforeValidator(listed)] = Field(
         default=[], description="Training sets to mix, one or a list: JSONL files or built-in sets' names."
@@ -45,5 +45,5 @@ class Labels(Settings):
 
     model: Name = Field(description="The model that transcribes the training set, as for the recipe's `model`.")
     min_confidence: Fraction = Field(
-        default=0.0, description="Least mean probability of a transcript's tokens for it to be learnt from."
+        default=0.0, description="Least mean probability of a transcript's tokens for it to be learned from."
     )

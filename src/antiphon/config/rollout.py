@@ -92,5 +92,5 @@ class RewardLimits(Settings):
     )
     retries: NonNegativeInt = Field(default=0, description="Further tries of a call that raises or takes too long.")
     on_failure: Literal["error", "drop"] = Field(
-        default="error", description="A failed reward stops the run, or its sample is counted and not learnt from."
+        default="error", description="A failed reward stops the run, or its sample is counted and not learned from."
     )

@@ -99,17 +99,17 @@ def _under(prefix: str, path: Path) -> str:
 
 
 def _suggest(path: Path, model_cls: type[BaseModel], prefix: str) -> str:
-    """The nearest valid key: a neighbour, else the same name elsewhere, else all neighbours."""
+    """The nearest valid key: a neighbor, else the same name elsewhere, else all neighbors."""
     wanted = str(path[-1])
     keys = list(_keys(model_cls))
-    neighbours = [key for key in keys if key[:-1] == path[:-1]]
+    neighbors = [key for key in keys if key[:-1] == path[:-1]]
     elsewhere = [key for key in keys if key[:-1] != path[:-1]]
-    for candidates, cutoff in ((neighbours, 0.6), (elsewhere, 0.8)):
+    for candidates, cutoff in ((neighbors, 0.6), (elsewhere, 0.8)):
         names = {str(key[-1]): key for key in reversed(candidates)}
         hint = did_you_mean(wanted, names, "", cutoff, lambda one: repr(_under(prefix, names[one])))  # noqa: B023
         if hint:
             return hint
-    return "valid keys here: " + ", ".join(str(key[-1]) for key in neighbours)
+    return "valid keys here: " + ", ".join(str(key[-1]) for key in neighbors)
 
 
 def _keys(model_cls: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

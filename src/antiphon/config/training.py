@@ -69,7 +69,7 @@ class Train(Settings):
     """How long to train, in what portions, and what to keep."""
 
     steps: PositiveInt = Field(default=100, description="Rollouts to learn from.")
-    minibatches: PositiveInt = Field(default=1, description="Optimiser steps in one pass over a rollout.")
+    minibatches: PositiveInt = Field(default=1, description="Optimizer steps in one pass over a rollout.")
     epochs: PositiveInt = Field(default=1, description="Passes over each rollout.")
     max_tokens_per_batch: PositiveInt = Field(
         default=32768,

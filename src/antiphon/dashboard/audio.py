@@ -51,7 +51,7 @@ def locate(run: Path, base: Path, named: str | None) -> Named:
             raise AudioError(f"{named} is not within the run")
         return Named(copy)
     if named.startswith("builtin:"):
-        raise AudioError(f"{named} was synthesised, and no copy kept: the run has train.audio_copies of them")
+        raise AudioError(f"{named} was synthesized, and no copy kept: the run has train.audio_copies of them")
     path, begin, end = _segment(named)
     source = _working_folder(run) / path
     if not source.is_file():

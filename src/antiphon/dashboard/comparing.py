@@ -37,18 +37,18 @@ class Comparison:
     """Of each set what `antiphon compare --json` says, the `sentence` among it."""
     error: str = ""
     _folder: Path | None = None
-    """Where `antiphon compare` keeps what it has recognised."""
+    """Where `antiphon compare` keeps what it has recognized."""
     _process: subprocess.Popen[str] | None = None
 
     def progress(self) -> tuple[str, int]:
-        """What is being done, and the clips recognised so far, of both sides together."""
-        first, second = (_recognised(self._folder / side / "transcripts") if self._folder else None for side in "ab")
+        """What is being done, and the clips recognized so far, of both sides together."""
+        first, second = (_recognized(self._folder / side / "transcripts") if self._folder else None for side in "ab")
         if second is not None:
-            return f"recognising after step {self.b}", (first or 0) + second
+            return f"recognizing after step {self.b}", (first or 0) + second
         if first is None:
             return f"loading step {self.a}", 0
         finished = self.total is not None and first >= self.total
-        return f"loading step {self.b}" if finished else f"recognising after step {self.a}", first
+        return f"loading step {self.b}" if finished else f"recognizing after step {self.a}", first
 
     def names(self, config: Config) -> list[str]:
         """What `antiphon compare` calls both, with `--runs`: RUN@STEP, or the model that the run started from."""
@@ -63,7 +63,7 @@ class Comparison:
     def work(self, config: Config) -> None:
         """Blocks until it is finished, failed or stopped."""
         if self.saved is None:
-            self._recognise(config)
+            self._recognize(config)
             return
         try:
             found = judge(self.run, *self.saved, *self.names(config))
@@ -71,7 +71,7 @@ class Comparison:
         except AntiphonError as error:
             self.error, self.state = str(error), "failed"
 
-    def _recognise(self, config: Config) -> None:
+    def _recognize(self, config: Config) -> None:
         with tempfile.TemporaryDirectory(prefix="antiphon-compare-") as folder:
             self._folder = Path(folder)
             self._process = subprocess.Popen(
@@ -108,7 +108,7 @@ def judge(
         Evaluation(
             name,
             None,
-            {one.set: {"normaliser": None, **one.summary} for one in side},
+            {one.set: {"normalizer": None, **one.summary} for one in side},
             {one.set: read_rows(run, one.folder) for one in side},
         )
         for name, side in ((name_a, before), (name_b, after))
@@ -176,7 +176,7 @@ def _working_folder(run: Path) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def _recognised(folder: Path) -> int | None:
+def _recognized(folder: Path) -> int | None:
     """Rows of the transcripts kept so far; None before there are any files."""
     files = list(folder.glob("*.jsonl"))
     if not files:

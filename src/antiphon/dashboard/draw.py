@@ -59,8 +59,8 @@ def options(chart: Chart, runs: Sequence[tuple[str, Curves]], axis: Axis, window
     draw = _lines if chart.set is None else _measured
     series = [
         one
-        for (name, curves), colour in zip(runs, PALETTE, strict=False)
-        for one in draw(chart, name, colour, curves, view)
+        for (name, curves), color in zip(runs, PALETTE, strict=False)
+        for one in draw(chart, name, color, curves, view)
     ]
     tooltip = _TOOLTIP.replace("PERCENT", "true" if chart.rate else "false")
     tooltip = tooltip.replace("NUMBER", _NUMBER).replace("AXIS", AXES[axis])
@@ -96,7 +96,7 @@ def options(chart: Chart, runs: Sequence[tuple[str, Curves]], axis: Axis, window
     }
 
 
-def _lines(chart: Chart, run: str, colour: str, curves: Curves, view: View) -> Iterator[dict[str, Any]]:
+def _lines(chart: Chart, run: str, color: str, curves: Curves, view: View) -> Iterator[dict[str, Any]]:
     """A line for each key that the run has; with smoothing, the raw one faintly behind the first of few runs."""
     table = chart.table(curves)
     for number, line in enumerate(chart.lines):
@@ -108,11 +108,11 @@ def _lines(chart: Chart, run: str, colour: str, curves: Curves, view: View) -> I
         name = " · ".join([*names, line.name] if len(chart.lines) > 1 or not names else names)
         if view.window > 1 and number == 0 and view.runs <= GHOSTS and not chart.log:
             raw = curves.line(table, line.key, view.axis, 1, view.points)
-            yield _series(name, colour, raw, {"width": 1, "opacity": 0.25}) | _SILENT
-        yield _series(name, colour, points, {"width": 1.6, "type": _DASHES[number % len(_DASHES)]})
+            yield _series(name, color, raw, {"width": 1, "opacity": 0.25}) | _SILENT
+        yield _series(name, color, points, {"width": 1.6, "type": _DASHES[number % len(_DASHES)]})
 
 
-def _measured(chart: Chart, run: str, colour: str, curves: Curves, view: View) -> Iterator[dict[str, Any]]:
+def _measured(chart: Chart, run: str, color: str, curves: Curves, view: View) -> Iterator[dict[str, Any]]:
     """The interval as a band, which is a stack of nothing up to its lower end and of its width; the rate above it.
 
     A single evaluation has no band, but a bar. Where the guard raised an alarm there is a dotted line.
@@ -122,31 +122,31 @@ def _measured(chart: Chart, run: str, colour: str, curves: Curves, view: View) -
     stack = {"stack": run, "stackStrategy": "all"} | _SILENT
     below = [list(point) for point in zip(found.x, found.low, strict=True)]
     wide = [[x, high - low] for x, low, high in zip(found.x, found.low, found.high, strict=True)]
-    band = {"areaStyle": {"color": colour, "opacity": view.shaded}}
-    yield _series(run, colour, below, {"width": 0}) | stack
-    yield _series(run, colour, wide, {"width": 0}) | stack | band
+    band = {"areaStyle": {"color": color, "opacity": view.shaded}}
+    yield _series(run, color, below, {"width": 0}) | stack
+    yield _series(run, color, wide, {"width": 0}) | stack | band
     points = [list(point) for point in zip(found.x, found.y, found.low, found.high, strict=True)]
     bars = [[{"coord": [x, low]}, {"coord": [x, high]}] for x, _, low, high in points] if len(points) == 1 else []
     label = {"formatter": "guard", "position": "insideEndTop", "fontSize": 10, "color": _MUTED}
     alarms = [{"xAxis": x, "lineStyle": {"type": "dotted"}, "label": label} for x in curves.alarms(view.axis)]
     style = {"symbol": "none", "silent": True, "animation": False}
     mark = {"data": [*bars, *alarms], "lineStyle": {"type": "solid", "width": 1.5, "opacity": 0.6}, **style}
-    yield _series(run, colour, points, {"width": 1.6}) | {"showSymbol": True, "markLine": mark}
+    yield _series(run, color, points, {"width": 1.6}) | {"showSymbol": True, "markLine": mark}
 
 
 _SILENT = {"silent": True, "tooltip": {"show": False}, "showSymbol": False}
 
 
-def _series(name: str, colour: str, points: list[list[float]], style: dict[str, Any]) -> dict[str, Any]:
+def _series(name: str, color: str, points: list[list[float]], style: dict[str, Any]) -> dict[str, Any]:
     """The points are text that the browser reads: NiceGUI would watch each of them for changes."""
     return {
         "type": "line",
         "name": name,
         ":data": json.dumps(points, separators=(",", ":")),
-        "color": colour,
+        "color": color,
         "symbol": "circle",
         "symbolSize": 5,
         "showSymbol": len(points) < 3,
-        "lineStyle": {"color": colour, **style},
+        "lineStyle": {"color": color, **style},
         "emphasis": {"disabled": True},
     }

@@ -59,7 +59,7 @@ def frame(title: str, run: str | None = None, tab: str | None = None) -> Iterato
                 for path, name in TABS.items():
                     ui.link(name, run_url(run, path)).classes("here" if path == tab else "")
         ui.space()
-        button = ui.button(icon="contrast").props('flat round dense size=sm color=grey aria-label="Dark or light"')
+        button = ui.button(icon="contrast").props('flat round dense size=sm color=gray aria-label="Dark or light"')
         button.on("click", js_handler=_SWITCH)
     with ui.element("div").classes("page"):
         yield

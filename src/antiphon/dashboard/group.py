@@ -15,7 +15,7 @@ from antiphon.dashboard.frame import run_url
 from antiphon.dashboard.pages.clips import rollout_clip
 from antiphon.dashboard.read.rollouts import GroupOfStep, Sample, StepOfRun
 from antiphon.evaluate.page import word_diff
-from antiphon.text.normalise import normaliser
+from antiphon.text.normalize import normalizer
 
 WIDTH, HEIGHT = 150, 18
 """Of the dots, in pixels."""
@@ -75,11 +75,11 @@ def heading(run: str, step: int, group: GroupOfStep) -> str:
     )
 
 
-def legend(group: GroupOfStep, colour: str) -> str:
-    return tokens.legend(colour, tokens.reach(group.samples))
+def legend(group: GroupOfStep, color: str) -> str:
+    return tokens.legend(color, tokens.reach(group.samples))
 
 
-def samples(run: str, group: GroupOfStep, colour: str) -> str:
+def samples(run: str, group: GroupOfStep, color: str) -> str:
     """All completions, the best first and those without a reward last; those that are the same, once."""
     largest = tokens.reach(group.samples)
     rewarded = any(one.reward is not None for one in group.samples)
@@ -87,16 +87,16 @@ def samples(run: str, group: GroupOfStep, colour: str) -> str:
     alike: dict[tuple, list[Sample]] = {}
     for one in sorted(group.samples, key=lambda one: (one.reward is None, -(one.reward or 0.0), one.index)):
         alike.setdefault((one.text, *one.tokens, one.reward, one.truncated, *one.advantages), []).append(one)
-    return "".join(_samples(several, group.reference, log, colour, largest) for several in alike.values())
+    return "".join(_samples(several, group.reference, log, color, largest) for several in alike.values())
 
 
-def _samples(several: Sequence[Sample], reference: str, log: str, colour: str, largest: float) -> str:
+def _samples(several: Sequence[Sample], reference: str, log: str, color: str, largest: float) -> str:
     """One entry for completions that are the same in all but their number."""
     one = several[0]
-    clean = normaliser(None)
+    clean = normalizer(None)
     diff = word_diff(clean(reference), clean(one.text)) if reference else escape(one.text)
     diff = diff or '<span class="quiet">(empty)</span>'
-    strip = tokens.strip(one, colour, largest) if one.tokens else ""
+    strip = tokens.strip(one, color, largest) if one.tokens else ""
     return (
         f'<article class="sample"><div class="earned">{_earned(one, log)}</div>'
         f'<div class="said"><p class="diff" title="{escape(one.text)}">{diff}</p>{strip}'

@@ -42,7 +42,7 @@ class CurvesView:
                 ui.space()
                 with ui.element("div").classes("row legend"):
                     for number, (name, _) in enumerate(runs):
-                        ui.label(name).style(f"--colour: {PALETTE[number % len(PALETTE)]}")
+                        ui.label(name).style(f"--color: {PALETTE[number % len(PALETTE)]}")
         self._damage = ui.element("div").classes("stack")
         self._body = ui.element("div").classes("stack sections")
         self._notes: list[str] = []
@@ -115,7 +115,7 @@ def _frame(chart: Chart) -> ui.echart:
             ui.label(chart.title).classes("title")
             ui.label(chart.about).classes("quiet about").props["title"] = chart.about
             ui.space()
-            ui.button(icon="open_in_full").props('flat round dense size=xs color=grey aria-label="Larger"').on(
+            ui.button(icon="open_in_full").props('flat round dense size=xs color=gray aria-label="Larger"').on(
                 "click", js_handler=_GROW
             )
         if len(chart.lines) > 1:

@@ -1,4 +1,4 @@
-"""A completion token by token, coloured by what the loss made of each token or by how sure the model was of it."""
+"""A completion token by token, colored by what the loss made of each token or by how sure the model was of it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from html import escape
 from antiphon.dashboard.read.rollouts import Sample
 
 LEVELS = 4
-"""Shades of a colour."""
+"""Shades of a color."""
 MOST = 1200
 """Tokens shown; of a longer completion the rest is only counted."""
 _SURE = (0.9, 0.5, 0.2, 0.05)
-"""Probabilities below which a token is coloured more."""
+"""Probabilities below which a token is colored more."""
 _MARKER = re.compile(r"\s*<[^<>\s]+>\s*")
 
 
@@ -24,17 +24,17 @@ def by_token(samples: Iterable[Sample]) -> bool:
 
 
 def reach(samples: Iterable[Sample]) -> float:
-    """The largest absolute advantage, which has the fullest colour."""
+    """The largest absolute advantage, which has the fullest color."""
     return max((abs(value) for one in samples for value in one.advantages if math.isfinite(value)), default=0.0)
 
 
-def strip(sample: Sample, colour: str, largest: float) -> str:
-    """The tokens as HTML; `colour` is "advantage", of which `largest` is the fullest, or "probability"."""
+def strip(sample: Sample, color: str, largest: float) -> str:
+    """The tokens as HTML; `color` is "advantage", of which `largest` is the fullest, or "probability"."""
     shown = []
     for place, text in enumerate(sample.tokens[:MOST]):
         advantage = sample.advantages[place] if len(sample.advantages) == len(sample.tokens) else None
         logprob = sample.logprobs[place] if len(sample.logprobs) == len(sample.tokens) else None
-        shade = _by_advantage(advantage, largest) if colour == "advantage" else _by_probability(logprob)
+        shade = _by_advantage(advantage, largest) if color == "advantage" else _by_probability(logprob)
         marker = " marker" if _MARKER.fullmatch(text) else ""
         said = [f"advantage {signed(advantage)}"] if advantage is not None else []
         said += [f"probability {math.exp(logprob):.3f}"] if logprob is not None else []
@@ -44,9 +44,9 @@ def strip(sample: Sample, colour: str, largest: float) -> str:
     return f'<div class="tokens">{"".join(shown)}{more}</div>'
 
 
-def legend(colour: str, largest: float) -> str:
-    """What the colours of `strip` say, as HTML."""
-    if colour == "probability":
+def legend(color: str, largest: float) -> str:
+    """What the colors of `strip` say, as HTML."""
+    if color == "probability":
         names = ["likely", "", "", "", "unlikely"]
         cells = "".join(f'<i class="u{level}">{name or "&ensp;"}</i>' for level, name in enumerate(names))
         return f'<span class="shades tokens">{cells}</span>'

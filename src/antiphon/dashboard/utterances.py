@@ -1,4 +1,4 @@
-"""The rows of evaluations as HTML: one recognised utterance, one in two evaluations, one scored by a function."""
+"""The rows of evaluations as HTML: one recognized utterance, one in two evaluations, one scored by a function."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def groups(one: Evaluated) -> str:
     return f'<table class="plain number">{head}{rows}</table>' if rows else ""
 
 
-def recognised(run: str | None, folder: str, row: Row) -> str:
-    """One utterance: its errors, what was said and recognised, its sound."""
+def recognized(run: str | None, folder: str, row: Row) -> str:
+    """One utterance: its errors, what was said and recognized, its sound."""
     marks = '<span class="badge warn">cut off</span>' if row.get("truncated") else ""
     errors = row_errors(row)
     count = f"<b>{errors:.4g}</b><small>of {row_units(row):.4g}</small>"

@@ -21,7 +21,7 @@ _TONES = {
 
 
 def tone(state: str) -> str:
-    """The class that colours a state: busy, good, warn, bad, or nothing."""
+    """The class that colors a state: busy, good, warn, bad, or nothing."""
     return _TONES.get(state, "")
 
 

@@ -14,7 +14,7 @@ from antiphon.data.source import read_set
 from antiphon.data.validate import WORKERS, threaded
 from antiphon.errors import AudioError
 from antiphon.text.alignment import units
-from antiphon.text.normalise import normaliser
+from antiphon.text.normalize import normalizer
 from antiphon.types import Example, Seconds
 
 _COMMON_WORDS = 20
@@ -34,7 +34,7 @@ class Share:
 
 @dataclass
 class Stats:
-    """What `stats` found. Words are as WER counts them: normalised, and characters in unspaced scripts."""
+    """What `stats` found. Words are as WER counts them: normalized, and characters in unspaced scripts."""
 
     file: str
     utterances: int = 0
@@ -82,7 +82,7 @@ def stats(spec: str | Path, options: ReadOptions | None = None) -> Stats:
         if isinstance(seconds, AudioError):
             unreadable.append(BadRow(rows.lines[example.id], example.id, str(seconds)))
             continue
-        words = units(normaliser(example.language)(example.text))
+        words = units(normalizer(example.language)(example.text))
         said.append(_Utterance(example, seconds, words))
     vocabulary = Counter(word for utterance in said for word in utterance.words)
     whole = _share(said)

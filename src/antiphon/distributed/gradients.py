@@ -20,8 +20,8 @@ def sum_gradients(world: World, parameters: Iterable[Tensor]) -> None:
         return
     known = list(parameters)
     present = world.max(torch.tensor([float(one.grad is not None) for one in known])).tolist()
-    learnt = [one for one, anywhere in zip(known, present, strict=True) if anywhere]
-    for bucket in _buckets(learnt):
+    learned = [one for one, anywhere in zip(known, present, strict=True) if anywhere]
+    for bucket in _buckets(learned):
         gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in bucket]
         summed = world.sum(torch.cat([one.flatten() for one in gradients]))
         parts = summed.split([one.numel() for one in bucket])

@@ -112,7 +112,7 @@ def worsening_p(
     """One-sided p [...] of "errors have not grown", from errors after − errors before, [n, ...], one row an utterance.
 
     The larger of two. The paired bootstrap's is the share of resamples in which errors have not grown (Bisani & Ney
-    2004). The randomisation test's is the share of random exchanges of before and after, utterance by utterance,
+    2004). The randomization test's is the share of random exchanges of before and after, utterance by utterance,
     that make errors grow as much as they did (Fisher 1935); it is exact where before and after are alike. On few
     utterances the bootstrap alone is too sure: ten that change by chance give p ≤ 0.001 eleven times too often.
     Both draw utterances, or whole `blocks` [n] as `bootstrap_ci` does, and add one to counts and total.

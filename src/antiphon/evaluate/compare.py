@@ -52,7 +52,7 @@ def compare(a: Evaluation, b: Evaluation, name_a: str, name_b: str) -> list[Comp
 
     A difference counts as real when two tests agree: the paired bootstrap, which knows of speakers, and MAPSSWE, which
     is not misled by few utterances. So the larger p-value is taken. Raises `DataError` when no set is common, when a
-    set has another normaliser, other rows or other references in the two, or too few rows to compare.
+    set has another normalizer, other rows or other references in the two, or too few rows to compare.
     """
     common = [name for name in a.sets if name in b.sets]
     if not common:
@@ -71,11 +71,11 @@ def compare(a: Evaluation, b: Evaluation, name_a: str, name_b: str) -> list[Comp
 
 def _paired(name: str, a: Evaluation, b: Evaluation, name_a: str, name_b: str) -> list[tuple[Row, Row]]:
     """The rows of a set, of a and of b, side by side."""
-    rules_a, rules_b = a.sets[name]["normaliser"], b.sets[name]["normaliser"]
+    rules_a, rules_b = a.sets[name]["normalizer"], b.sets[name]["normalizer"]
     if rules_a != rules_b:
         raise DataError(
-            f"{name} is normalised by {rules_a} in {name_a} and by {rules_b} in {name_b}; "
-            "evaluate both with the same --normalizer (into the same --output nothing is recognised again)"
+            f"{name} is normalized by {rules_a} in {name_a} and by {rules_b} in {name_b}; "
+            "evaluate both with the same --normalizer (into the same --output nothing is recognized again)"
         )
     by_id = {row["id"]: row for row in b.rows[name]}
     odd = sorted({row["id"] for row in a.rows[name]} ^ set(by_id))

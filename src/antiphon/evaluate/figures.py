@@ -11,9 +11,9 @@ import numpy as np
 from antiphon.tasks.summary import interval, main_column
 from antiphon.tasks.task import row_errors, row_units
 
-COLOURS = ("#1f8a8f", "#d9822b", "#7a6fc4", "#c2506a", "#5b9a3c", "#3d7fc1", "#a98a2a", "#8a6d5c")
-GREY = "#87939699"
-"""Colours that are seen on white and on black: the page's ground is either, and texts take its ink."""
+COLORS = ("#1f8a8f", "#d9822b", "#7a6fc4", "#c2506a", "#5b9a3c", "#3d7fc1", "#a98a2a", "#8a6d5c")
+GRAY = "#87939699"
+"""Colors that are seen on white and on black: the page's ground is either, and texts take its ink."""
 BINS = 8
 """Of clips by length, with equally many in each."""
 
@@ -31,7 +31,7 @@ def rate_plot(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     figure, axes = _figure(height=max(1.0 + 0.4 * len(shown), 3.0))
     places = range(len(shown))
     arms = np.maximum(arms.reshape(-1, 2).T, 0)
-    axes.errorbar(rates, places, xerr=arms, fmt="o", color=COLOURS[0], capsize=4, lw=1.6, clip_on=False)
+    axes.errorbar(rates, places, xerr=arms, fmt="o", color=COLORS[0], capsize=4, lw=1.6, clip_on=False)
     axes.set_yticks(list(places), list(shown))
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.set(xlabel=column.axis)
@@ -56,8 +56,8 @@ def length_plot(rows: Mapping[str, Sequence[Mapping[str, Any]]], percent: bool =
                 errors = sum(map(row_errors, chosen))
                 points.append((np.mean([row["seconds"] for row in chosen]), scale * errors / units))
         if points:
-            colour = COLOURS[len(axes.lines) % len(COLOURS)]
-            axes.plot(*zip(*points, strict=True), marker="o", ms=4.5, lw=1.6, color=colour, label=name, clip_on=False)
+            color = COLORS[len(axes.lines) % len(COLORS)]
+            axes.plot(*zip(*points, strict=True), marker="o", ms=4.5, lw=1.6, color=color, label=name, clip_on=False)
     axes.set(xlabel="seconds of audio", ylabel="errors by reference words (%)" if percent else "errors", ylim=(0, None))
     if len(axes.lines) > 1:
         axes.legend(frameon=False)
@@ -73,10 +73,10 @@ def _figure(height: float = 3.0) -> tuple[Any, Any]:
     axes = figure.subplots()
     axes.patch.set_alpha(0)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(GREY)
-    axes.tick_params(color=GREY, length=3)
+    axes.spines["bottom"].set_color(GRAY)
+    axes.tick_params(color=GRAY, length=3)
     axes.tick_params(axis="y", length=0)
-    axes.grid(color=GREY, alpha=0.25, lw=0.8)
+    axes.grid(color=GRAY, alpha=0.25, lw=0.8)
     return figure, axes
 
 

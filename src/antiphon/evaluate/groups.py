@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from antiphon.errors import ConfigError, did_you_mean
-from antiphon.evaluate.metrics import summarise
+from antiphon.evaluate.metrics import summarize
 from antiphon.tasks.task import Row, Task
 from antiphon.types import Example
 
@@ -28,14 +28,14 @@ def group_names(examples: Sequence[Example], column: str, set_name: str) -> dict
 
 
 def by_group(task: Task, rows: Sequence[Row], names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """The summary (`antiphon.evaluate.metrics.summarise`) of each group, in alphabetical order.
+    """The summary (`antiphon.evaluate.metrics.summarize`) of each group, in alphabetical order.
 
     `names` gives each row's group by its id.
     """
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(names[row["id"]], []).append(row)
-    return {name: summarise(groups[name], task) for name in sorted(groups)}
+    return {name: summarize(groups[name], task) for name in sorted(groups)}
 
 
 def _columns(example: Example) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from antiphon.errors import RunError
-from antiphon.evaluate.recognise import Portion, Transcript
+from antiphon.evaluate.recognize import Portion, Transcript
 from antiphon.runs import atomic, lines
 from antiphon.types import Answer, Audio, Example, Seconds, Text
 

@@ -1,8 +1,8 @@
-"""The matched-pairs test of two recognisers on segments of speech whose errors do not depend on each other.
+"""The matched-pairs test of two recognizers on segments of speech whose errors do not depend on each other.
 
 L. Gillick and S. J. Cox, "Some statistical issues in the comparison of speech recognition algorithms", ICASSP 1989:
 the speech is cut where both systems are right for a while, and what counts is by how many errors they differ in each
-piece between. Cutting within utterances gives more segments than utterances, and the errors of one word's neighbours
+piece between. Cutting within utterances gives more segments than utterances, and the errors of one word's neighbors
 stay together.
 """
 
@@ -34,7 +34,7 @@ class MatchedPairs(TypedDict):
 
 
 def mapsswe(utterances: Iterable[tuple[Words, Words, Words]]) -> MatchedPairs:
-    """Compares systems a and b on (reference, what a recognised, what b recognised), each in words."""
+    """Compares systems a and b on (reference, what a recognized, what b recognized), each in words."""
     return matched_pairs([b - a for one in utterances for a, b in segments(*one)])
 
 
@@ -73,9 +73,9 @@ def _places(reference: Words, a: Words, b: Words) -> Iterator[tuple[np.ndarray, 
     """The errors [2] of both systems at each place in reading order: before the first word, the first word, after it
     and so on; and whether the place is a word. Insertions are errors of the places between."""
     errors = np.zeros((2 * len(reference) + 1, 2), dtype=int)
-    for system, recognised in enumerate((a, b)):
+    for system, recognized in enumerate((a, b)):
         gap = 0
-        for op in align(reference, recognised):
+        for op in align(reference, recognized):
             if op.ref is not None:
                 gap = 2 * op.ref + 2
             if op.kind != "hit":

@@ -28,7 +28,7 @@ def measure(task: Task, answered: Answered, clean: Clean) -> Row:
     }
 
 
-def summarise(
+def summarize(
     rows: Sequence[Mapping[str, Any]], task: Task, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> dict[str, Any]:
     """The figures of a set, ready for JSON. Rates are fractions.

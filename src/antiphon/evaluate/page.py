@@ -53,12 +53,12 @@ def write_page(path: Path, evaluation: Evaluation, clips: Mapping[str, Mapping[s
     )
 
 
-def word_diff(reference: str, recognised: str) -> str:
+def word_diff(reference: str, recognized: str) -> str:
     """Both texts as one line of HTML: `<del>` is what was said and missed, `<ins>` what was put in its place.
 
     Spaces stand where either text has them, so that writing without any stays so."""
-    ref_units, hyp_units = units(reference), units(recognised)
-    ref_spaces, hyp_spaces = _spaces(reference, ref_units), _spaces(recognised, hyp_units)
+    ref_units, hyp_units = units(reference), units(recognized)
+    ref_spaces, hyp_spaces = _spaces(reference, ref_units), _spaces(recognized, hyp_units)
     line = ""
     for op in align(ref_units, hyp_units):
         said = "" if op.ref is None else escape(ref_units[op.ref])
@@ -106,7 +106,7 @@ class _Players:
 def _setup(evaluation: Evaluation) -> str:
     one = next(iter(evaluation.sets.values()))
     facts = {
-        "Normaliser": one["normaliser"],
+        "Normalizer": one["normalizer"],
         "RTFx measured with": speed_conditions(one),
         "Audio": _duration(sum(summary["seconds"] for summary in evaluation.sets.values())),
         "Weights": (evaluation.weights or "unknown")[:12],
@@ -163,7 +163,7 @@ def _worst(name: str, rows: Iterable[Mapping[str, Any]], clips: Mapping[str, Cli
     shown = f"the worst {WORST} of {len(wrong)} clips with errors" if len(wrong) > WORST else number
     return (
         f'<h2 id="{escape(name)}">{escape(name)} <small>{shown}</small></h2>'
-        '<p class="legend"><del>said, not recognised</del> <ins>recognised, not said</ins></p>'
+        '<p class="legend"><del>said, not recognized</del> <ins>recognized, not said</ins></p>'
         f'<div class="card clips">{entries}</div>'
     )
 

@@ -13,7 +13,7 @@ from antiphon.client.http import Client
 from antiphon.client.messages import conversation
 from antiphon.config import Config
 from antiphon.errors import ConfigError, ModelError
-from antiphon.evaluate.recognise import Portion, Transcript
+from antiphon.evaluate.recognize import Portion, Transcript
 from antiphon.tasks.load import find_task, prompter
 from antiphon.text.language_tag import untagged
 from antiphon.types import Example, Hertz, Prompt, Text

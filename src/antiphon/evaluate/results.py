@@ -27,7 +27,7 @@ class Evaluation:
     weights: str | None
     """`antiphon.evaluate.kept.weights_digest`; None for a model behind a URL."""
     sets: dict[str, dict[str, Any]]
-    """Summaries (`antiphon.evaluate.metrics.summarise`)."""
+    """Summaries (`antiphon.evaluate.metrics.summarize`)."""
     rows: dict[str, list[dict[str, Any]]]
     """`antiphon.evaluate.metrics.measure`, worst first."""
 

@@ -13,9 +13,9 @@ from antiphon.data.source import load_set
 from antiphon.errors import ConfigError
 from antiphon.evaluate.groups import group_names, grouped
 from antiphon.evaluate.kept import KeptTranscripts, clip_names
-from antiphon.evaluate.normalisers import Normaliser
+from antiphon.evaluate.normalizers import Normalizer
 from antiphon.evaluate.page import write_page
-from antiphon.evaluate.recognise import Transcript, score
+from antiphon.evaluate.recognize import Transcript, score
 from antiphon.evaluate.results import REPORT, Evaluation, save_evaluation
 from antiphon.evaluate.subject import Subject
 from antiphon.runs import atomic
@@ -46,7 +46,7 @@ def evaluate_sets(
     subject: Subject,
     sets: Mapping[str, str],
     config: Config,
-    normaliser: Normaliser,
+    normalizer: Normalizer,
     progress: Progress,
     limit: int | None = None,
     group_by: str | None = None,
@@ -55,7 +55,7 @@ def evaluate_sets(
     """Measures a model on `sets`, what `antiphon.data.source.load_set` takes by name.
 
     Into `output` go its transcripts as they are made, so that the same call goes on after an interruption and an
-    evaluation with another normaliser recognises nothing again; at the end figures, rows and report
+    evaluation with another normalizer recognizes nothing again; at the end figures, rows and report
     (`antiphon.evaluate.results`). Raises `RunError` when `output` holds the transcripts of another model or setup.
     """
     setup, task = subject.setup(config), find_task(config.task)
@@ -69,7 +69,7 @@ def evaluate_sets(
             kept = KeptTranscripts(folder / "transcripts" / f"{name}.jsonl", setup)
             progress.phase(f"evaluating {name}", len(examples))
             transcripts = _transcripts(subject, examples, config, kept, progress.advance)
-            summary, rows = score(task, examples, transcripts, normaliser)
+            summary, rows = score(task, examples, transcripts, normalizer)
             how = {
                 "skipped": len(skipped),
                 "rtfx": kept.speed(subject.side_by_side),
@@ -94,7 +94,7 @@ def _transcripts(
     kept: KeptTranscripts,
     on_progress: Callable[[int], None],
 ) -> list[Transcript]:
-    """Of all examples, in order; what is kept already is not recognised again."""
+    """Of all examples, in order; what is kept already is not recognized again."""
     clips = clip_names(examples)
     found = kept.of(examples)
     on_progress(len(found))
@@ -108,7 +108,7 @@ def _transcripts(
 
 @contextmanager
 def _folder(output: Path | None) -> Iterator[Path]:
-    """`output`, made where there is none, or a folder that is gone afterwards."""
+    """`output`, made where there is none, or a folder that is gone afterward."""
     if output is None:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)

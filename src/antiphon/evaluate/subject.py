@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from antiphon.config import Config
 from antiphon.evaluate.decode import Decode
 from antiphon.evaluate.kept import weights_digest
-from antiphon.evaluate.recognise import IN_MEMORY, Portion, portions
+from antiphon.evaluate.recognize import IN_MEMORY, Portion, portions
 from antiphon.models.policy import Policy
 from antiphon.tasks.load import prompter
 from antiphon.types import Example
@@ -26,7 +26,7 @@ class Subject(Protocol):
 
     @property
     def side_by_side(self) -> int:
-        """Clips that are recognised at once."""
+        """Clips that are recognized at once."""
         ...
 
     def setup(self, config: Config) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class AudioCTC:
     """Watches the audio states while a batch is encoded, and says how well they spell the transcripts."""
 
     def __init__(self, policy: Policy, examples: Sequence[Example], seed: int) -> None:
-        """`examples` are all that will be learnt from; the head is drawn from `seed`.
+        """`examples` are all that will be learned from; the head is drawn from `seed`.
 
         Raises `ConfigError` for a model without audio states, or one whose audio encoder is frozen, and
         `ModelError` that names an example whose text the model cannot say.

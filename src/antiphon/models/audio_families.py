@@ -108,7 +108,7 @@ def _chat_unpadded(processor: Any, prompt: Prompt) -> Inputs:
 
 
 def _qwen3_asr(processor: Any, prompt: Prompt) -> Inputs:
-    """A recogniser: it takes a language and a context, no instruction."""
+    """A recognizer: it takes a language and a context, no instruction."""
     silence = np.zeros(1, np.float32)
     text = processor.apply_transcription_request(
         silence, language=prompt.language, prompt=prompt.context or None, tokenize=False
@@ -124,7 +124,7 @@ def _qwen3_asr_frame(text: str, language: str | None, prompt: Prompt) -> str:
 
 
 def _glm_asr(processor: Any, prompt: Prompt) -> Inputs:
-    """A recogniser with a request of its own, which stands for the instruction of ASR prompts."""
+    """A recognizer with a request of its own, which stands for the instruction of ASR prompts."""
     if prompt.language:
         raise ModelError("GLM-ASR finds the language itself and cannot be told one; set language=auto")
     instruction = processor.default_transcription_prompt if prompt.transcribe else prompt.instruction

@@ -66,7 +66,7 @@ class AudioPrefixLM(DecoderOnly):
         """One prompt's token ids [L] and audio [windows, ..., time], on the CPU, without padding.
 
         Each clip goes through the feature extractor alone: in a batch, the spectrogram's last frames would see
-        the padding, and a clip's log-probabilities would depend on its neighbours.
+        the padding, and a clip's log-probabilities would depend on its neighbors.
 
         Raises `ModelError` for a prompt without audio, or with audio that the model has no room for.
         """

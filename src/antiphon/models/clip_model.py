@@ -1,6 +1,6 @@
-"""Models that turn a whole clip into logits in one pass: what CTC recognisers and classifiers share.
+"""Models that turn a whole clip into logits in one pass: what CTC recognizers and classifiers share.
 
-Features are extracted clip by clip, and a clip's numbers do not depend on its neighbours: clips of unequal length
+Features are extracted clip by clip, and a clip's numbers do not depend on its neighbors: clips of unequal length
 share a batch only where the model masks every layer that looks along time; elsewhere a batch has one length.
 """
 

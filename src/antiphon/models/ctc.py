@@ -1,4 +1,4 @@
-"""CTC recognisers (wav2vec2, HuBERT, wav2vec2-BERT, Parakeet): the action is the whole label sequence.
+"""CTC recognizers (wav2vec2, HuBERT, wav2vec2-BERT, Parakeet): the action is the whole label sequence.
 
 A label sequence is sampled by drawing a label or the blank for every frame, each by itself, and collapsing the path
 (repeats merged, blanks dropped). Its log-probability is the exact marginal over all paths that collapse to it, so
@@ -106,7 +106,7 @@ class CTC(ClipModel):
     def logprobs(self, prefix: FramePrefix, tokens: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
         """Log-probabilities [N, 1] of the label sequences `tokens` [N, U] with `mask` [N, U]."""
         scores = self._scores(prefix, temperature)
-        return labelling_logprobs(scores, prefix.frames, tokens, mask, self.blank, self.blocked)[:, None]
+        return labeling_logprobs(scores, prefix.frames, tokens, mask, self.blank, self.blocked)[:, None]
 
     def target(self, prompt: Prompt, text: str, language: str | None) -> list[int]:
         """The labels of `text`, in the case that the vocabulary has."""
@@ -167,7 +167,7 @@ class CTC(ClipModel):
         tokens = torch.tensor([[*row, *[0] * (width - len(row))] for row in labels], device=self.device)
         lengths = torch.tensor([len(row) for row in labels], device=self.device)
         mask = torch.arange(width, device=self.device) < lengths[:, None]
-        values = labelling_logprobs(scores, frames, tokens, mask, self.blank, self.blocked)
+        values = labeling_logprobs(scores, frames, tokens, mask, self.blank, self.blocked)
         require_numbers(values)
         completions = [
             Completion(row, (value,), self._text(row), "stop", self.version)
@@ -179,14 +179,14 @@ class CTC(ClipModel):
         return self.tokenizer.decode(list(labels), group_tokens=False, skip_special_tokens=True)
 
 
-def labelling_logprobs(
+def labeling_logprobs(
     scores: Tensor, frames: Tensor, labels: Tensor, mask: Tensor, blank: int, blocked: Tensor
 ) -> Tensor:
     """log p [N] (fp32) of label sequences `labels` [N, U] with `mask` [N, U]; rows p·G … p·G+G−1 are of clip p.
 
     p is the sum over all paths that collapse to the sequence of Π_t p_t(path_t), by the forward algorithm (Graves et
     al. 2006, section 4.1) in fp64. `scores` [P, T, V] are the frames' log-probabilities, the first `frames` [P] of
-    them each clip's. A sequence with a `blocked` [V] label, or with more labels than frames (equal neighbours need a
+    them each clip's. A sequence with a `blocked` [V] label, or with more labels than frames (equal neighbors need a
     blank between them), has −inf and no gradient.
     """
     group = len(labels) // len(scores)

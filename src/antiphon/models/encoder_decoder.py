@@ -1,4 +1,4 @@
-"""Encoder-decoder recognisers: an audio encoder, and a decoder that cross-attends to it (Whisper and its kin).
+"""Encoder-decoder recognizers: an audio encoder, and a decoder that cross-attends to it (Whisper and its kin).
 
 Each distinct clip is encoded once, and its cross-attention keys and values are computed once: the decoder's prompt
 attends to them through a `GroupCache`, and so does every completion of the clip.

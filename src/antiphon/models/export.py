@@ -38,7 +38,7 @@ def export_model(
 
     An adapter is merged into its model, in fp32; `adapter_only` writes the adapter instead, in peft's form. `dtype`
     is that of the weights written: by default as those read, and as the adapter's where there is one, lest rounding
-    take away what it learnt.
+    take away what it learned.
 
     Raises `RunError` when the folder holds something or cannot be written, `ModelError` when there is no such model
     or it has no adapter.

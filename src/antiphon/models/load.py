@@ -59,7 +59,7 @@ _REMOTE = _Head("", "AutoModelForCausalLM", (), remote_lm.RemoteAudioLM)
 
 
 def builtin_names() -> list[str]:
-    """The recognisers that ship with the package."""
+    """The recognizers that ship with the package."""
     return sorted(path.name for path in CHECKPOINTS.iterdir() if (path / "config.json").is_file())
 
 

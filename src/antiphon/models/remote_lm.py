@@ -1,7 +1,7 @@
 """Audio LMs whose code comes with their weights: causal LMs that take their clip as `audios` (ARK-ASR's form).
 
 Nothing is known of such a model but how it is called, so each prompt is read alone, by the model's own forward, and
-the prefixes are joined afterwards: a prompt cannot depend on its neighbours.
+the prefixes are joined afterward: a prompt cannot depend on its neighbors.
 """
 
 from __future__ import annotations

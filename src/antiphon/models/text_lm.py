@@ -51,7 +51,7 @@ class TextLM(DecoderOnly):
             return prepared
         if prompt.waveform is not None:
             raise ModelError(f"prompt {prompt.id!r} has audio, which a text model cannot hear")
-        ids = self._tokenise(prompt)
+        ids = self._tokenize(prompt)
         limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         if limit is not None and len(ids) >= limit:
             raise ModelError(f"prompt {prompt.id!r} takes {len(ids)} tokens and this model has {limit} positions")
@@ -59,7 +59,7 @@ class TextLM(DecoderOnly):
             raise ModelError(f"prompt {prompt.id!r} is empty, and this model has no token that opens a text")
         return self._prepared.put(prompt, ids)
 
-    def _tokenise(self, prompt: Prompt) -> Tensor:
+    def _tokenize(self, prompt: Prompt) -> Tensor:
         if self.tokenizer.chat_template is None:
             text = "\n".join(filter(None, (prompt.context, prompt.instruction)))
             return torch.tensor(self.tokenizer(text)["input_ids"], dtype=torch.long)

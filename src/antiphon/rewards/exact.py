@@ -9,14 +9,14 @@ from rapidfuzz.distance import Levenshtein
 
 from antiphon.config import Settings as StrictSettings
 from antiphon.rewards.sample import Sample
-from antiphon.text.normalise import NormaliserName, normaliser
+from antiphon.text.normalize import NormalizerName, normalizer
 from antiphon.types import Reward
 
 
 class Settings(StrictSettings):
     """Settings of the reward `exact`."""
 
-    normaliser: NormaliserName = Field(default="default", description="What is made equal before comparing.")
+    normalizer: NormalizerName = Field(default="default", description="What is made equal before comparing.")
     aliases: Mapping[str, str] = Field(
         default={}, description="Other wordings and what they stand for, such as {yeah: yes}."
     )
@@ -28,14 +28,14 @@ class Settings(StrictSettings):
 def build(settings: Settings) -> Callable[[Sample], Reward]:
     """The reward with these settings.
 
-    1 where answer and reference are equal once normalised and put in their aliases' place, else 0.
+    1 where answer and reference are equal once normalized and put in their aliases' place, else 0.
 
     With `fuzzy`, 1 where their edit similarity, 1 − edits / length of the longer in characters (Levenshtein), is at
     least that; it is the part "similarity". Choose it so that no label passes for another.
     """
 
     def canonical(text: str, language: str | None) -> str:
-        clean = normaliser(language, settings.normaliser)
+        clean = normalizer(language, settings.normalizer)
         aliases = {clean(other): clean(meant) for other, meant in settings.aliases.items()}
         return aliases.get(clean(text), clean(text))
 

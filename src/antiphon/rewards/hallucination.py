@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat
 from antiphon.config import Settings as StrictSettings
 from antiphon.rewards.sample import Sample
 from antiphon.text.alignment import word_errors
-from antiphon.text.normalise import NormaliserName
+from antiphon.text.normalize import NormalizerName
 from antiphon.types import Reward
 
 
@@ -21,7 +21,7 @@ class Settings(StrictSettings):
         default=1.0, description="Cost of as many inserted words as the reference has; the most they cost."
     )
     empty: NonNegativeFloat = Field(default=1.0, description="Cost of no words where the reference has some.")
-    normaliser: NormaliserName = Field(default="default", description="What is made equal before comparing.")
+    normalizer: NormalizerName = Field(default="default", description="What is made equal before comparing.")
 
 
 def build(settings: Settings) -> Callable[[Sample], Reward]:
@@ -30,12 +30,12 @@ def build(settings: Settings) -> Callable[[Sample], Reward]:
     0 where WER ≤ threshold, else −insertions · min(I / L, 1) − empty · [no words, L > 0], with I the inserted and
     L the reference words (1 for an empty reference). Parts: "insertions", I / L, and "empty", 0 or 1.
 
-    After Mega-ASR (arXiv 2605.19833), which finds that above about 30% WER recognisers fail by whole sentences,
+    After Mega-ASR (arXiv 2605.19833), which finds that above about 30% WER recognizers fail by whole sentences,
     made up or left out, and that 1 − WER alone does not rank such failures. The terms are ours.
     """
 
     def hallucination(sample: Sample) -> Reward:
-        errors = word_errors(sample.label, sample.words, sample.language, normaliser_name=settings.normaliser)
+        errors = word_errors(sample.label, sample.words, sample.language, normalizer_name=settings.normalizer)
         inserted = errors.insertions / max(errors.ref_len, 1)
         empty = float(errors.hyp_len == 0 < errors.ref_len)
         cost = settings.insertions * min(inserted, 1.0) + settings.empty * empty

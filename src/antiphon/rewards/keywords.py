@@ -11,7 +11,7 @@ from antiphon.config import Settings as StrictSettings
 from antiphon.errors import RewardError
 from antiphon.rewards.sample import Sample
 from antiphon.text.alignment import units
-from antiphon.text.normalise import NormaliserName, normaliser
+from antiphon.text.normalize import NormalizerName, normalizer
 from antiphon.types import Reward
 
 
@@ -20,7 +20,7 @@ class Settings(StrictSettings):
 
     words: list[str] = Field(default=[], description="The keywords of all rows; empty to read them from a column.")
     column: str = Field(default="keywords", description="The data's column with each row's keywords, a list of texts.")
-    normaliser: NormaliserName = Field(default="default", description="What is made equal before comparing.")
+    normalizer: NormalizerName = Field(default="default", description="What is made equal before comparing.")
 
 
 def build(settings: Settings) -> Callable[[Sample], Reward]:
@@ -35,7 +35,7 @@ def build(settings: Settings) -> Callable[[Sample], Reward]:
     """
 
     def keywords(sample: Sample) -> Reward:
-        clean = normaliser(sample.language, settings.normaliser)
+        clean = normalizer(sample.language, settings.normalizer)
         wanted = {tuple(units(clean(word))) for word in settings.words or _of_row(sample, settings.column)} - {()}
         said, heard = (_occurrences(units(clean(text)), wanted) for text in (sample.label, sample.words))
         hits = (said & heard).total()

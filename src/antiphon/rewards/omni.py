@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from antiphon.config import Settings as StrictSettings
 from antiphon.rewards.sample import Sample
 from antiphon.text.alignment import char_errors, word_errors
-from antiphon.text.normalise import NormaliserName
+from antiphon.text.normalize import NormalizerName
 from antiphon.text.tags import TagName, last_answer
 from antiphon.types import Reward
 
@@ -25,7 +25,7 @@ class Settings(StrictSettings):
     no_answer: float = Field(default=-2.0, description="Reward where there is none.")
     cap: PositiveFloat = Field(default=2.0, description="Largest error rate that is told apart.")
     exact: NonNegativeFloat = Field(default=3.0, description="Added for an answer without an error.")
-    normaliser: NormaliserName = Field(default="default", description="What is made equal before comparing.")
+    normalizer: NormalizerName = Field(default="default", description="What is made equal before comparing.")
     unit: Literal["word", "char"] = Field(default="word", description="Words (WER) or characters (CER).")
 
 
@@ -43,7 +43,7 @@ def build(settings: Settings) -> Callable[[Sample], Reward]:
         answer = last_answer(sample.response, reasoning, answer_tag)
         if answer is None:
             return Reward(settings.no_answer, {"answered": 0.0})
-        errors = count(sample.label, answer, sample.language, normaliser_name=settings.normaliser)
+        errors = count(sample.label, answer, sample.language, normalizer_name=settings.normalizer)
         value = settings.answer - min(errors.rate, settings.cap) + settings.exact * (errors.edits == 0)
         return Reward(value, {"answered": 1.0, rate_name: errors.rate})
 

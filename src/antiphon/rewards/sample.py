@@ -17,7 +17,7 @@ class Sample:
     id: str
     """Of the dataset's row."""
     prompt: str
-    """The instruction the model was given; empty for recognisers that take none."""
+    """The instruction the model was given; empty for recognizers that take none."""
     response: str
     """The whole answer without the model's own framing; empty where the answer is audio."""
     label: str

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat, model_validator
 from antiphon.config import Settings as StrictSettings
 from antiphon.rewards.sample import Sample
 from antiphon.text.alignment import char_errors, word_errors
-from antiphon.text.normalise import NormaliserName
+from antiphon.text.normalize import NormalizerName
 from antiphon.types import Reward
 
 
@@ -24,7 +24,7 @@ class Settings(StrictSettings):
         default=1.0,
         description="Largest error rate that is told apart; null for none (the rate is unbounded).",
     )
-    normaliser: NormaliserName = Field(default="default", description="What is made equal before comparing.")
+    normalizer: NormalizerName = Field(default="default", description="What is made equal before comparing.")
     unit: Literal["word", "char"] = Field(default="word", description="Words (WER) or characters (CER).")
     weighting: Literal["clip", "corpus"] = Field(
         default="clip", description="clip: -rate of each clip. corpus: -edits / scale, whatever the length."
@@ -54,7 +54,7 @@ def build(settings: Settings) -> Callable[[Sample], Reward]:
     best = 1.0 if settings.form == "accuracy" else 0.0
 
     def wer(sample: Sample) -> Reward:
-        errors = count(sample.label, sample.words, sample.language, normaliser_name=settings.normaliser)
+        errors = count(sample.label, sample.words, sample.language, normalizer_name=settings.normalizer)
         length = max(errors.ref_len, 1)
         cost = float(errors.edits) if settings.cap is None else min(errors.edits, settings.cap * length)
         cost /= length if settings.weighting == "clip" else settings.scale

@@ -1,4 +1,4 @@
-"""The first steps of a recipe without learning from them: does everything fit, and what would be learnt?"""
+"""The first steps of a recipe without learning from them: does everything fit, and what would be learned?"""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class Components:
         column = config.eval.group_by
         self.groups = {name: group_names(rows, column, name) for name, rows in self.eval_sets.items() if column}
         if config.labels:
-            self.examples = self._relabelled(config.labels)
+            self.examples = self._relabeled(config.labels)
 
     def _load_set(self, spec: str, limit: int | None = None, text_required: bool = True) -> list[Example]:
         self.observers.phase(f"checking {spec}")
@@ -129,7 +129,7 @@ class Components:
             self.skipped += [f"skipped {spec}: {row}" for row in skipped]
         return examples
 
-    def _relabelled(self, labels: Labels) -> list[Example]:
+    def _relabeled(self, labels: Labels) -> list[Example]:
         """The training examples with what a model hears in them as their texts; what was heard before stands."""
         heard = {one.id for one in self.transcripts}
         unheard = [example for example in self.examples if example.id not in heard]

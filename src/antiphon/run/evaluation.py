@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from antiphon.evaluate.groups import grouped
-from antiphon.evaluate.recognise import evaluate
+from antiphon.evaluate.recognize import evaluate
 from antiphon.evaluate.watch import Stop, watch
 from antiphon.run.components import Components
 from antiphon.run.observers import Observers

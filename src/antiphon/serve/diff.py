@@ -9,7 +9,7 @@ from pydantic import Field
 
 from antiphon.serve.schemas import Strict
 from antiphon.text.alignment import align, char_errors, count_errors, units
-from antiphon.text.normalise import normaliser, versioned
+from antiphon.text.normalize import normalizer, versioned
 
 router = APIRouter()
 LONGEST = 20_000
@@ -18,14 +18,14 @@ LONGEST = 20_000
 
 class Compared(Strict):
     reference: str = Field(max_length=LONGEST, description="What was said.")
-    hypothesis: str = Field(max_length=LONGEST, description="What was recognised.")
-    language: str | None = Field(default=None, max_length=64, description="Decides how both are normalised.")
+    hypothesis: str = Field(max_length=LONGEST, description="What was recognized.")
+    language: str | None = Field(default=None, max_length=64, description="Decides how both are normalized.")
 
 
 @router.post("/diff")
 def diff(texts: Compared) -> dict[str, Any]:
-    """Word by word, what was recognised right, wrong, not at all, or though nobody said it; and the error rates."""
-    clean = normaliser(texts.language)
+    """Word by word, what was recognized right, wrong, not at all, or though nobody said it; and the error rates."""
+    clean = normalizer(texts.language)
     said, heard = units(clean(texts.reference)), units(clean(texts.hypothesis))
     words = count_errors(said, heard)
     characters = char_errors(texts.reference, texts.hypothesis, texts.language)
@@ -44,5 +44,5 @@ def diff(texts: Compared) -> dict[str, Any]:
         "deletions": words.deletions,
         "insertions": words.insertions,
         "hits": words.hits,
-        "normaliser": versioned("default"),
+        "normalizer": versioned("default"),
     }

@@ -22,7 +22,7 @@ class Limits:
     answer_s: Seconds = 120.0
     """For the answer, from then on."""
     chunk_s: Seconds | None = None
-    """Of speech recognised in one piece; longer recordings are cut in their pauses. None is what suits the model."""
+    """Of speech recognized in one piece; longer recordings are cut in their pauses. None is what suits the model."""
 
     @property
     def bytes(self) -> int:

@@ -37,7 +37,7 @@ class Service:
     worker: Worker
     limits: Limits
     piece_s: Seconds
-    """Longer recordings are recognised piece by piece."""
+    """Longer recordings are recognized piece by piece."""
     metrics: Metrics
     uploads: Uploads
     created: int

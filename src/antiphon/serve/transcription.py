@@ -1,4 +1,4 @@
-"""A recording to text: in one piece, or cut in its pauses, its pieces recognised side by side and put together."""
+"""A recording to text: in one piece, or cut in its pauses, its pieces recognized side by side and put together."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Segment:
 
 
 class Transcription:
-    """One recording being recognised. Its pieces are with the worker once this is made."""
+    """One recording being recognized. Its pieces are with the worker once this is made."""
 
     def __init__(
         self, service: Service, waveform: np.ndarray, options: TranscriptionOptions, streams: bool = False
@@ -80,7 +80,7 @@ class Transcription:
         return self.service.ask(Question(prompt), sampling, streams=streams)
 
     async def whole(self) -> str:
-        """The transcript; `segments` are there afterwards."""
+        """The transcript; `segments` are there afterward."""
         async for _ in self.texts():
             pass
         return self.text

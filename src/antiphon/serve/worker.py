@@ -1,6 +1,6 @@
 """The worker: one thread owns the model and answers jobs side by side. Nothing else touches the model.
 
-Another one prepares them: it extracts features and tokenises while the first decodes.
+Another one prepares them: it extracts features and tokenizes while the first decodes.
 """
 
 from __future__ import annotations

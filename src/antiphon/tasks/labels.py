@@ -11,7 +11,7 @@ OTHER = "(other)"
 
 
 def label_measures(references: Sequence[str], predictions: Sequence[str]) -> dict[str, Any]:
-    """What is said of a classification beside its accuracy; both sequences are normalised labels, row for row.
+    """What is said of a classification beside its accuracy; both sequences are normalized labels, row for row.
 
     `macro_f1` is the mean over the labels that occur as a reference of 2·TP / (2·TP + FP + FN), so that a rare label
     counts as much as a common one. `confusion` has, for each of these labels, how often it was answered with which

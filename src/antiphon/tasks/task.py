@@ -10,12 +10,12 @@ import numpy as np
 
 from antiphon.tasks.columns import Column
 from antiphon.text.alignment import units
-from antiphon.text.normalise import Normalise
+from antiphon.text.normalize import Normalize
 from antiphon.text.tags import last_answer
 from antiphon.types import Answer, Content, Example, Hertz, Prompt, Seconds, Text
 
 Row = dict[str, Any]
-Clean = Callable[[str | None], Normalise]
+Clean = Callable[[str | None], Normalize]
 """From a language, or None, to the function that makes its texts comparable."""
 
 

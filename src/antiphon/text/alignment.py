@@ -1,4 +1,4 @@
-"""Alignment of what was said with what was recognised, and the error counts that follow from it."""
+"""Alignment of what was said with what was recognized, and the error counts that follow from it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 import regex
 from rapidfuzz.distance import Levenshtein
 
-from antiphon.text.normalise import normaliser
+from antiphon.text.normalize import normalizer
 
 # Scripts without spaces between words, and Hangul, where writers differ on them; both kana share the sound mark.
 _BY_CHARACTER = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー]"
@@ -108,16 +108,16 @@ def count_errors(ref_units: Sequence[str], hyp_units: Sequence[str]) -> Errors:
 
 
 def word_errors(
-    reference: str, hypothesis: str, language: str | None = None, *, normaliser_name: str = "default"
+    reference: str, hypothesis: str, language: str | None = None, *, normalizer_name: str = "default"
 ) -> Errors:
-    """Errors over `units` of the normalised texts. Raises `ConfigError` for an unknown normaliser."""
-    clean = normaliser(language, normaliser_name)
+    """Errors over `units` of the normalized texts. Raises `ConfigError` for an unknown normalizer."""
+    clean = normalizer(language, normalizer_name)
     return count_errors(units(clean(reference)), units(clean(hypothesis)))
 
 
 def char_errors(
-    reference: str, hypothesis: str, language: str | None = None, *, normaliser_name: str = "default"
+    reference: str, hypothesis: str, language: str | None = None, *, normalizer_name: str = "default"
 ) -> Errors:
-    """Errors over `characters` of the normalised texts. Raises `ConfigError` for an unknown normaliser."""
-    clean = normaliser(language, normaliser_name)
+    """Errors over `characters` of the normalized texts. Raises `ConfigError` for an unknown normalizer."""
+    clean = normalizer(language, normalizer_name)
     return count_errors(characters(clean(reference)), characters(clean(hypothesis)))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rapidfuzz.distance import Levenshtein
 
 from antiphon.text.alignment import Op, align, units
-from antiphon.text.normalise import normaliser
+from antiphon.text.normalize import normalizer
 
 Span = tuple[int, int]
 """From a character of a text to the one after the last."""
@@ -20,14 +20,14 @@ def edit_credit(
 
     `spans` say which characters of `text` each token wrote; None for tokens that are no part of the transcript (a
     language tag). The last token is the stop token when `stopped`. Texts are compared as the error rate does:
-    normalised, in words, or in characters where a script has no spaces. A substitution or insertion is shared by
+    normalized, in words, or in characters where a script has no spaces. A substitution or insertion is shared by
     the tokens of its word. A deletion goes to the last token of the word before the gap; with none before it, to
     the first token of the word after; at the end, to the stop token, or the last one where there is none. Tokens
     that wrote nothing the comparison sees are neutral: they get 0, as if their c were c̄.
     """
     if not spans:
         return []
-    clean = normaliser(language)
+    clean = normalizer(language)
     heard, end = clean(text), len(spans) - 1
     writers = [_writers(source, spans) or [end] for source in _sources(text, heard)]
     blame = dict.fromkeys([place for tokens in writers for place in tokens], 0.0)
@@ -63,7 +63,7 @@ def _writers(source: Span, spans: Sequence[Span | None]) -> list[int]:
 
 
 def _sources(text: str, cleaned: str) -> list[Span]:
-    """For each unit of the normalised text, the characters of the original that it comes from; (0, 0) for none."""
+    """For each unit of the normalized text, the characters of the original that it comes from; (0, 0) for none."""
     folded = text.casefold()
     origin: list[int | None] = [None] * len(cleaned)
     for block in Levenshtein.opcodes(folded if len(folded) == len(text) else text, cleaned):

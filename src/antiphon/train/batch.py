@@ -1,4 +1,4 @@
-"""Groups of completions as tensors: what is portioned, scored and learnt from."""
+"""Groups of completions as tensors: what is portioned, scored and learned from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Batch:
     """P prompts with G completions each; rows p·G … p·G+G−1 of the [N, ·] tensors are those of prompt p.
 
     U is the longest completion in positions and A in actions, the units that have a log-probability: A = U for models
-    that emit position by position, A = 1 where the whole sequence is one action (CTC labellings, class labels). K is
+    that emit position by position, A = 1 where the whole sequence is one action (CTC labelings, class labels). K is
     the number of token ids of a position: 1 for text, the codebooks of a frame for audio.
     """
 

@@ -1,4 +1,4 @@
-"""Everything a step depends on, in one folder: the model as transformers or peft saves it, the optimiser beside it."""
+"""Everything a step depends on, in one folder: the model as transformers or peft saves it, the optimizer beside it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def save_checkpoint(folder: Path, trainer: Trainer, step: int) -> None:
 
 
 def load_checkpoint(folder: Path, trainer: Trainer) -> int:
-    """Put adapters and optimiser back where they were. Returns the steps done.
+    """Put adapters and optimizer back where they were. Returns the steps done.
 
     Without LoRA the policy must have been loaded from `folder`, with LoRA from what the run started from.
     """

@@ -93,7 +93,7 @@ class Learner:
         """[N, A, O] over the whole minibatch."""
         longest = self.config.rollout.max_new_tokens
         weights = [
-            token_weights(counted, objective.settings.normalisation, longest, self._totals(counted))
+            token_weights(counted, objective.settings.normalization, longest, self._totals(counted))
             for counted, objective in zip(batch.counted.unbind(-1), self.objectives, strict=True)
         ]
         return torch.stack(weights, -1)

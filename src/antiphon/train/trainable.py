@@ -15,7 +15,7 @@ def make_trainable(model: Any, config: Config) -> None:
     """Freeze `config.freeze` and add the adapters of `config.lora`, to a model as `load_policy` gives it.
 
     A model that is an adapter on another is merged first, so a run always starts from plain weights. Call it before
-    anything reads `requires_grad`: the optimiser, and what is cached of frozen parts.
+    anything reads `requires_grad`: the optimizer, and what is cached of frozen parts.
 
     Raises `ConfigError` for parts and layers that the model has not, where nothing is left to train, and for adapters
     alone to be saved whose model is in no folder.

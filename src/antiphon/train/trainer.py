@@ -64,7 +64,7 @@ class Trainer:
         metrics |= {"loss": 0.0, "grad_norm": 0.0, "lr": optimizer.lr * factor}
         counted = batch.counted.flatten(1).any(-1).view(len(groups), batch.group_size)
         everyone = Everyone(self.world, groups)
-        metrics["learnt_share"] = float(everyone.rows(counted).float().mean())
+        metrics["learned_share"] = float(everyone.rows(counted).float().mean())
         if teaching := everyone.where(counted.any(-1)):
             parts = split_evenly(teaching, self.config.train.minibatches)
             metrics |= self.learner.update([batch.groups(everyone.mine(part)) for part in parts], factor)

@@ -61,7 +61,7 @@ class _Checkpoints:
     def _look(self) -> None:
         """Writes again what has changed, and nothing else: a menu may be open."""
         evaluations, _ = list_evaluations(self.run)
-        self.measured = [one for one in evaluations if one.kind == "recognised"]
+        self.measured = [one for one in evaluations if one.kind == "recognized"]
         kept = list_checkpoints(self.run, self.config, [one.summary for one in self.measured])
         if (kept, self.measured) != self.seen:
             self.seen = kept, self.measured

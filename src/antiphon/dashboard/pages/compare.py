@@ -16,7 +16,7 @@ from antiphon.dashboard.widgets import badge, heading, notice, settings_table, t
 from antiphon.errors import RunError
 
 MOST = len(PALETTE)
-"""Runs in one chart: each has a colour of its own."""
+"""Runs in one chart: each has a color of its own."""
 
 
 def register(root: Path) -> None:
@@ -66,7 +66,7 @@ def _table(rows: list[Row]) -> None:
             with ui.element("tr"):
                 with ui.element("td"):
                     link = ui.link(row.id, run_url(row.id)).classes("dot")
-                    link.style(f"--colour: {PALETTE[number % len(PALETTE)]}")
+                    link.style(f"--color: {PALETTE[number % len(PALETTE)]}")
                 with ui.element("td"):
                     badge(row.state, tone(row.state))
                 _cell("–" if row.step is None else f"{row.step:,}")

@@ -25,12 +25,12 @@ from antiphon.tasks.task import row_errors, row_units
 REFRESH = 3.0
 PER_PAGE = 20
 SHOWN: dict[str, dict[str, str]] = {
-    "recognised": {"": "All", "errors": "With errors", "cut": "Cut off", "empty": "Nothing recognised"},
+    "recognized": {"": "All", "errors": "With errors", "cut": "Cut off", "empty": "Nothing recognized"},
     "scored": {"": "All", "failed": "Failed"},
     "compared": {"": "All", "changed": "Changed", "better": "Better", "worse": "Worse"},
 }
 ORDERS: dict[str, dict[str, str]] = {
-    "recognised": {"": "Worst first", "rate": "Highest rate first", "longest": "Longest first"},
+    "recognized": {"": "Worst first", "rate": "Highest rate first", "longest": "Longest first"},
     "scored": {"": "Worst first", "best": "Best first"},
     "compared": {"": "Worsened first", "better": "Improved first"},
 }
@@ -104,8 +104,8 @@ class _Evaluations:
     @property
     def chosen(self) -> Evaluated:
         named = [one for one in self.all if one.folder == self.wanted.eval]
-        recognised = [one for one in self.all if one.kind == "recognised"]
-        return (named or recognised or self.all)[-1]
+        recognized = [one for one in self.all if one.kind == "recognized"]
+        return (named or recognized or self.all)[-1]
 
     @property
     def others(self) -> dict[int, Evaluated]:
@@ -175,7 +175,7 @@ class _Evaluations:
         self._filters()
         self.list = ui.html("", sanitize=False).classes("utterances")
         self.pages = ui.pagination(1, 1, direction_links=True, on_change=self._turn)
-        self.pages.props("dense flat color=grey active-color=primary max-pages=9").classes("self-center")
+        self.pages.props("dense flat color=gray active-color=primary max-pages=9").classes("self-center")
         self._fill_rows()
 
     def _whose(self, one: Evaluated) -> str:
@@ -223,7 +223,7 @@ class _Evaluations:
                 select.props(f'dense outlined options-dense aria-label="{key}"')
             self.count = ui.label().classes("quiet number")
             ui.space()
-            key = '<span class="key quiet"><del>said, not recognised</del> <ins>recognised, not said</ins></span>'
+            key = '<span class="key quiet"><del>said, not recognized</del> <ins>recognized, not said</ins></span>'
             ui.html(key, sanitize=False)
 
     def _turn(self, event: Any) -> None:
@@ -257,12 +257,12 @@ class _Evaluations:
         if against:
             names = f"step {against.step:,}", f"step {one.step:,}"
             return lambda pair: utterances.compared(run, one.folder, pair, *names)
-        of_kind = utterances.scored if one.kind == "scored" else utterances.recognised
+        of_kind = utterances.scored if one.kind == "scored" else utterances.recognized
         return lambda row: of_kind(run, one.folder, row)
 
 
 def _worst(rows: list[Row]) -> list[Row]:
-    """Recognised rows are saved so; of scored ones the failed come first, then the lowest scores."""
+    """Recognized rows are saved so; of scored ones the failed come first, then the lowest scores."""
     if not rows or "score" not in rows[0]:
         return rows
     return sorted(rows, key=lambda row: -math.inf if row["score"] is None else row["score"])

@@ -24,7 +24,7 @@ REFRESH = 3.0
 PER_PAGE = 40
 FILTERS = {"": "All groups", "constant": "No spread", "truncated": "Cut off", "failed": "Reward failed"}
 ORDERS = {"": "As rolled out", "worst": "Worst first", "best": "Best first", "spread": "Most spread"}
-COLOURS = {"advantage": "Advantage", "probability": "Probability"}
+COLORS = {"advantage": "Advantage", "probability": "Probability"}
 _PICK = """(event) => {
   const row = event.target.closest("[data-group]");
   if (!row || event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -44,7 +44,7 @@ class Wanted:
     sort: str = ""
     q: str = ""
     page: int = 1
-    colour: str = ""
+    color: str = ""
     """Empty for advantages where they differ by token, else probabilities."""
 
     def url(self, run: str) -> str:
@@ -62,7 +62,7 @@ def register(root: Path) -> None:
         sort: str = "",
         q: str = "",
         page: str = "",
-        colour: str = "",
+        color: str = "",
     ) -> None:
         wanted = Wanted(
             _number(step),
@@ -71,7 +71,7 @@ def register(root: Path) -> None:
             sort if sort in ORDERS else "",
             q,
             max(1, _number(page) or 1),
-            colour if colour in COLOURS else "",
+            color if color in COLORS else "",
         )
         try:
             path = find(root, name)
@@ -106,7 +106,7 @@ class _Rollouts:
                 self.groups = ui.html("", sanitize=False).classes("groups")
                 self.groups.on("click", lambda event: self._want(group=int(event.args)), js_handler=_PICK)
                 self.pages = ui.pagination(1, 1, direction_links=True, on_change=self._turn)
-                self.pages.props("dense flat color=grey active-color=primary max-pages=7").classes("self-center")
+                self.pages.props("dense flat color=gray active-color=primary max-pages=7").classes("self-center")
             self.detail = ui.element("div").classes("panel detail")
         self._fill()
         ui.timer(REFRESH, self._look_for_steps, immediate=False)
@@ -220,18 +220,18 @@ class _Rollouts:
             empty("No group is like this", "Choose another step, or fewer filters.")
             return
         found = rollouts.read_group(step, self.wanted.group)
-        colour = self.wanted.colour or ("advantage" if by_token(found.samples) else "probability")
+        color = self.wanted.color or ("advantage" if by_token(found.samples) else "probability")
         ui.html(group.heading(self.run.name, self.step, found), sanitize=False)
         if any(one.tokens for one in found.samples):
-            self._colours(found, colour)
-        ui.html(group.samples(self.run.name, found, colour), sanitize=False).classes("samples")
+            self._colors(found, color)
+        ui.html(group.samples(self.run.name, found, color), sanitize=False).classes("samples")
 
-    def _colours(self, found: GroupOfStep, colour: str) -> None:
+    def _colors(self, found: GroupOfStep, color: str) -> None:
         with ui.element("div").classes("row"):
             ui.label("Tokens by").classes("quiet")
-            choice = ui.toggle(COLOURS, value=colour, on_change=lambda event: self._want(colour=event.value))
+            choice = ui.toggle(COLORS, value=color, on_change=lambda event: self._want(color=event.value))
             choice.props('dense no-caps unelevated size=12px padding="1px 8px"')
-            ui.html(group.legend(found, colour), sanitize=False)
+            ui.html(group.legend(found, color), sanitize=False)
 
 
 def _figures(step: StepOfRun) -> None:

@@ -116,7 +116,7 @@ def _rates(path: Path) -> dict[str, str]:
     """The best value of each evaluation set after training began, its interval, and its step."""
     sets: dict[tuple[str, str], list[Evaluated]] = {}
     for one in list_evaluations(path)[0]:
-        if one.kind == "recognised" and one.value is not None:
+        if one.kind == "recognized" and one.value is not None:
             sets.setdefault((one.set, one.column.key), []).append(one)
     found: dict[str, str] = {}
     for (name, _), evaluations in sorted(sets.items()):

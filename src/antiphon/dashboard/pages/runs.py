@@ -117,7 +117,7 @@ class _Runs:
             self.table.add_slot(f"body-cell-{name}", slot)
         self.table.on("request", lambda event: self._sort(event.args["pagination"]))
         self.pages = ui.pagination(1, 1, direction_links=True, value=wanted.page, on_change=self._turn)
-        self.pages.props("dense flat color=grey active-color=primary").classes("self-center")
+        self.pages.props("dense flat color=gray active-color=primary").classes("self-center")
         self._fill(rows)
         self._selected()
         ui.timer(REFRESH, lambda: self._fill(list_rows(root)), immediate=False)

@@ -1,4 +1,4 @@
-"""Evaluations in full: recognised ones, measured in errors, and those scored by a user's function.
+"""Evaluations in full: recognized ones, measured in errors, and those scored by a user's function.
 
 They are in `evals/` of a run, or of the folder of all runs where the model was no run's.
 """
@@ -58,7 +58,7 @@ class Evaluated:
     """One folder in `evals/`."""
 
     folder: str
-    kind: Literal["recognised", "scored"]
+    kind: Literal["recognized", "scored"]
     set: str
     """Name of the set; of a scored one `SET:FUNCTION`."""
     step: int
@@ -129,7 +129,7 @@ def _read_one(folder: Path) -> Evaluated:
         name = f"{summary['set']}:{summary['function']}"
         return _checked(Evaluated(folder.name, "scored", name, int(summary["step"] or 0), summary))
     summary = json.loads((folder / "summary.json").read_bytes())
-    return _checked(Evaluated(folder.name, "recognised", str(summary["set"]), int(summary["step"]), summary))
+    return _checked(Evaluated(folder.name, "recognized", str(summary["set"]), int(summary["step"]), summary))
 
 
 def _checked(one: Evaluated) -> Evaluated:

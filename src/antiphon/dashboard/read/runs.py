@@ -110,9 +110,9 @@ def read_row(path: Path) -> Row:
     except RunError as error:
         damage.append(str(error))
     evaluations, damaged = list_evaluations(path)
-    recognised = [one.summary for one in evaluations if one.kind == "recognised"]
-    column = main_column(*recognised)
-    rates = best.mean_by_step(recognised, column.key)
+    recognized = [one.summary for one in evaluations if one.kind == "recognized"]
+    column = main_column(*recognized)
+    rates = best.mean_by_step(recognized, column.key)
     reward = number(last.get("reward_mean"))
     of_best = min if column.lower_is_better else max
     return Row(

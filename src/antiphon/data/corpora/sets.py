@@ -21,8 +21,8 @@ from functools import lru_cache
 import numpy as np
 import soxr
 
-from antiphon.audio.augment import add_noise, coloured_noise, mix_babble, reverberate, telephone
-from antiphon.audio.synth import synthesise
+from antiphon.audio.augment import add_noise, colored_noise, mix_babble, reverberate, telephone
+from antiphon.audio.synth import synthesize
 from antiphon.audio.voices import Split, Voice, voices_of
 from antiphon.data.corpora import commands, digits
 from antiphon.errors import ConfigError
@@ -85,7 +85,7 @@ class SynthClip:
     def load(self, rate: Hertz) -> np.ndarray:
         """Mono float32 [samples] at `rate`, the same on every call."""
         rng = np.random.default_rng(self.seed)
-        speech = synthesise(self.text, self.voice.espeak, SYNTHESIS_RATE, self.words_per_minute, self.pitch)
+        speech = synthesize(self.text, self.voice.espeak, SYNTHESIS_RATE, self.words_per_minute, self.pitch)
         edges = rng.uniform(0.05, 0.25, size=2) * SYNTHESIS_RATE
         speech = np.pad(speech, (int(edges[0]), int(edges[1])))
         if self.rt60 is not None:
@@ -101,10 +101,10 @@ class SynthClip:
 
     def _background(self, samples: int, rng: np.random.Generator) -> np.ndarray:
         if self.noise != "babble":
-            return coloured_noise(samples, str(self.noise), rng)
+            return colored_noise(samples, str(self.noise), rng)
         voices = voices_of(self.voice.split)
         talkers = [
-            synthesise(commands.sentence(rng), voices[rng.integers(len(voices))].espeak, SYNTHESIS_RATE)
+            synthesize(commands.sentence(rng), voices[rng.integers(len(voices))].espeak, SYNTHESIS_RATE)
             for _ in range(BABBLE_TALKERS)
         ]
         return mix_babble(talkers, samples, rng)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from antiphon.data.readers import hub
 from antiphon.data.rows import ReadOptions, Row
 from antiphon.errors import ConfigError, did_you_mean
-from antiphon.text.normalise import normaliser
+from antiphon.text.normalize import normalizer
 
 PREFIX = "open-asr:"
 REPO = "hf-audio/open-asr-leaderboard"
@@ -22,9 +22,9 @@ SETS = {
     "voxpopuli": ("voxpopuli_cleaned_aa", "test"),
 }
 """Configuration and split of each, as the leaderboard measures them since 2026."""
-NORMALISER = "whisper"
+NORMALIZER = "whisper"
 UNSCORED = {"", "ignore time segment in scoring"}
-"""Normalised references of rows that the leaderboard leaves out."""
+"""Normalized references of rows that the leaderboard leaves out."""
 
 
 def specs(copy: str | None = None) -> list[str]:
@@ -48,7 +48,7 @@ def read(spec: str, options: ReadOptions) -> Iterator[Row]:
     name, _, copy = spec.removeprefix(PREFIX).partition(":")
     if name not in SETS:
         raise ConfigError(f"the Open ASR Leaderboard has no set {name!r}; {did_you_mean(name, SETS)}")
-    clean = normaliser("en", NORMALISER)
+    clean = normalizer("en", NORMALIZER)
     for row in hub.rows(hub.HubSet(copy or REPO, *SETS[name]), options):
         keys = dict(row.keys or {}, language="language", task="task")
         said = row.values[keys["text"]]

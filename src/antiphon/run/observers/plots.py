@@ -12,7 +12,7 @@ from antiphon.runs.status import State
 from antiphon.tasks.summary import interval, main_column
 
 SMOOTHING = 10
-"""Steps in the running mean of what is learnt."""
+"""Steps in the running mean of what is learned."""
 
 
 class Plots(Observer):

@@ -58,7 +58,7 @@ export class Column {
     this.answer = answer;
     const transcript = this.part(".transcript");
     const nothing = answer?.elapsed !== undefined && !answer.text;
-    transcript.textContent = nothing ? "Nothing was recognised." : answer?.text || (answer ? "" : "The transcript comes here.");
+    transcript.textContent = nothing ? "Nothing was recognized." : answer?.text || (answer ? "" : "The transcript comes here.");
     transcript.classList.toggle("empty", !answer?.text);
     transcript.classList.toggle("going", Boolean(answer?.going));
     transcript.ariaBusy = String(Boolean(answer?.going));
@@ -128,12 +128,12 @@ export class Column {
   }
 }
 
-function score({ wer, substitutions, deletions, insertions, hits, normaliser }) {
+function score({ wer, substitutions, deletions, insertions, hits, normalizer }) {
   const words = hits + substitutions + deletions;
   const rate = wer === null ? "No reference words" : `WER ${(100 * wer).toFixed(1)}%`;
   const counts = `${substitutions} wrong, ${deletions} missed, ${insertions} added, of ${words} ${words === 1 ? "word" : "words"}`;
-  const title = `Compared after normalisation: ${normaliser}`;
-  return [node("strong", { title }, rate), ` · ${counts} · `, node("span", { className: "quiet", title }, "normalised")];
+  const title = `Compared after normalization: ${normalizer}`;
+  return [node("strong", { title }, rate), ` · ${counts} · `, node("span", { className: "quiet", title }, "normalized")];
 }
 
 function marked({ kind, reference, hypothesis }) {

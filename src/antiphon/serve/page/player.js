@@ -119,7 +119,7 @@ export class Player {
     event.preventDefault();
   }
 
-  /** The canvas, cleared, in CSS pixels. Its colours are text colours: the only ones that resolve light-dark(). */
+  /** The canvas, cleared, in CSS pixels. Its colors are text colors: the only ones that resolve light-dark(). */
   #surface() {
     const { clientWidth: width, clientHeight: height } = this.canvas;
     const ratio = devicePixelRatio;

@@ -1,4 +1,4 @@
-"""Where two tokenisations of one answer meet: spans of characters that begin and end a token on both sides."""
+"""Where two tokenizations of one answer meet: spans of characters that begin and end a token on both sides."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The normaliser of an evaluation: its name with its version, and functions of the user's."""
+"""The normalizer of an evaluation: its name with its version, and functions of the user's."""
 
 import pytest
 
 from antiphon.errors import ConfigError, DataError
-from antiphon.evaluate.normalisers import load_normaliser
-from antiphon.text.normalise import RULES, normaliser
+from antiphon.evaluate.normalizers import load_normalizer
+from antiphon.text.normalize import RULES, normalizer
 
 
 @pytest.fixture
@@ -20,17 +20,17 @@ def rules(tmp_path):
 
 
 def test_built_in_rules_are_named_with_all_that_they_depend_on():
-    assert load_normaliser().name.startswith("default 2 (whisper-normalizer 0.")
-    assert "Unicode" in load_normaliser("whisper").name
-    assert load_normaliser("none").name == "none"
-    assert load_normaliser("none").clean("en")("As It Is!") == "As It Is!"
-    assert load_normaliser("default").clean("en")("It's 5!") == "it is five"
-    with pytest.raises(ConfigError, match=r"unknown normaliser 'wisper'; did you mean 'whisper'\?"):
-        load_normaliser("wisper")
+    assert load_normalizer().name.startswith("default 2 (whisper-normalizer 0.")
+    assert "Unicode" in load_normalizer("whisper").name
+    assert load_normalizer("none").name == "none"
+    assert load_normalizer("none").clean("en")("As It Is!") == "As It Is!"
+    assert load_normalizer("default").clean("en")("It's 5!") == "it is five"
+    with pytest.raises(ConfigError, match=r"unknown normalizer 'wisper'; did you mean 'whisper'\?"):
+        load_normalizer("wisper")
 
 
 VERSION_2 = {
-    ("en", "Dr. Smith's colour: $5, 1,000 & 20%"): "doctor smith is color five 1000 and 20 percent",
+    ("en", "Dr. Smith's color: $5, 1,000 & 20%"): "doctor smith is color five 1000 and 20 percent",
     ("de", "Straße – ÄPFEL!"): "strasse äpfel",
     ("hi", "किताब, क्या?"): "किताब क्या",
     ("tr", "IŞIK İl"): "ışık il",
@@ -38,19 +38,19 @@ VERSION_2 = {
 
 
 def test_other_default_rules_have_another_version():
-    cleaned = {(language, text): normaliser(language)(text) for language, text in VERSION_2}
-    assert cleaned == VERSION_2, "raise antiphon.text.normalise.RULES, and say here what the new rules make of these"
+    cleaned = {(language, text): normalizer(language)(text) for language, text in VERSION_2}
+    assert cleaned == VERSION_2, "raise antiphon.text.normalize.RULES, and say here what the new rules make of these"
     assert RULES == 2
 
 
 def test_a_function_of_the_users_takes_a_text_and_if_it_wants_the_language(rules):
     source = "def up(text):\n    return text.upper()\ndef tag(text, language):\n    return f'{language} {text}'\n"
     spec = rules(source, "up")
-    plain, tagged = load_normaliser(spec), load_normaliser(spec.replace(":up", ":tag"))
+    plain, tagged = load_normalizer(spec), load_normalizer(spec.replace(":up", ":tag"))
     assert plain.clean("de")("ja") == "JA"
     assert tagged.clean("de")("ja") == "de ja"
     assert plain.name.startswith(f"{spec} (sha256 ")
-    changed = load_normaliser(rules("def up(text):\n    return text.upper().strip()\n", "up"))
+    changed = load_normalizer(rules("def up(text):\n    return text.upper().strip()\n", "up"))
     assert changed.name != plain.name
 
 
@@ -62,11 +62,11 @@ def test_a_function_of_the_users_takes_a_text_and_if_it_wants_the_language(rules
     ],
 )
 def test_a_function_that_fails_is_named(rules, body, error, message):
-    clean = load_normaliser(rules(f"def bad(text):\n    {body}\n", "bad")).clean(None)
+    clean = load_normalizer(rules(f"def bad(text):\n    {body}\n", "bad")).clean(None)
     with pytest.raises(error, match=message):
         clean("hello")
 
 
-def test_a_file_that_is_not_there_is_said_to_be_a_normalisers():
+def test_a_file_that_is_not_there_is_said_to_be_a_normalizers():
     with pytest.raises(ConfigError, match=r"the normalizer 'nowhere.py:clean': there is no file nowhere.py"):
-        load_normaliser("nowhere.py:clean")
+        load_normalizer("nowhere.py:clean")

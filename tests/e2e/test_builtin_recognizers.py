@@ -1,4 +1,4 @@
-"""The recognisers that ship with the package: their form, their size, and that they recognise."""
+"""The recognizers that ship with the package: their form, their size, and that they recognize."""
 
 import json
 
@@ -8,7 +8,7 @@ from transformers import AutoModelForCTC, AutoModelForMultimodalLM, AutoModelFor
 
 from antiphon.config import load_config
 from antiphon.data.corpora.sets import CORPORA, TEST_SETS, builtin_set
-from antiphon.evaluate.recognise import evaluate
+from antiphon.evaluate.recognize import evaluate
 from antiphon.models.load import CHECKPOINTS, builtin_names, load_policy
 from antiphon.rollout.engines.in_process import InProcessEngine
 from antiphon.tasks import asr
@@ -46,7 +46,7 @@ def test_form_and_size(name):
     assert sum(p.numel() for p in model.parameters()) <= LIMITS[name]
 
 
-def test_every_recogniser_that_ships_is_tested():
+def test_every_recognizer_that_ships_is_tested():
     assert builtin_names() == sorted(LIMITS)
 
 

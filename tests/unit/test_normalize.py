@@ -1,20 +1,20 @@
-"""What normalisation makes equal, and what it must leave apart."""
+"""What normalization makes equal, and what it must leave apart."""
 
 import pytest
 
 from antiphon.errors import ConfigError, DataError
 from antiphon.text.alignment import units
-from antiphon.text.normalise import normaliser
+from antiphon.text.normalize import normalizer
 
 
 @pytest.mark.parametrize("language", ["en", "English", "EN", "en-GB", "en_US", " english "])
 def test_codes_names_and_regions_all_select_english(language: str) -> None:
-    assert normaliser(language)("It's the COLOUR!") == "it is the color"
+    assert normalizer(language)("It's the COLOR!") == "it is the color"
 
 
 def test_english_number_words_stay_apart_where_whisper_joins_them() -> None:
-    assert normaliser("en")("One two, three.") == "one two three"
-    assert normaliser("en", "whisper")("One two, three.") == "123"
+    assert normalizer("en")("One two, three.") == "one two three"
+    assert normalizer("en", "whisper")("One two, three.") == "123"
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_english_number_words_stay_apart_where_whisper_joins_them() -> None:
     ],
 )
 def test_english_default(text: str, clean: str) -> None:
-    assert normaliser("en")(text) == clean
+    assert normalizer("en")(text) == clean
 
 
 @pytest.mark.parametrize(
@@ -56,38 +56,38 @@ def test_english_default(text: str, clean: str) -> None:
     ],
 )
 def test_other_languages_keep_every_letter_mark_and_digit(language: str | None, text: str, clean: str) -> None:
-    assert normaliser(language)(text) == clean
+    assert normalizer(language)(text) == clean
 
 
 def test_english_rules_do_not_empty_other_scripts() -> None:
-    assert normaliser("en")("नमस्ते Привет 你好") == "नमस्ते привет 你好"
+    assert normalizer("en")("नमस्ते Привет 你好") == "नमस्ते привет 你好"
 
 
-def test_whisper_outside_english_is_its_basic_normaliser() -> None:
-    assert normaliser("fr", "whisper")(" (rires) L'Été! ") == "l été"
+def test_whisper_outside_english_is_its_basic_normalizer() -> None:
+    assert normalizer("fr", "whisper")(" (rires) L'Été! ") == "l été"
 
 
 def test_a_number_that_whisper_cannot_read_is_named() -> None:
-    with pytest.raises(DataError, match=r"^Whisper's normaliser cannot read the text '99.* of 5000 characters; use"):
-        normaliser("en", "whisper")("9" * 5000)
-    assert normaliser("en")("9" * 5000) == "9" * 5000
+    with pytest.raises(DataError, match=r"^Whisper's normalizer cannot read the text '99.* of 5000 characters; use"):
+        normalizer("en", "whisper")("9" * 5000)
+    assert normalizer("en")("9" * 5000) == "9" * 5000
 
 
 def test_none_changes_nothing() -> None:
-    assert normaliser("en", "none")(" It's, A. ") == " It's, A. "
+    assert normalizer("en", "none")(" It's, A. ") == " It's, A. "
 
 
-def test_normalising_twice_changes_nothing_more() -> None:
+def test_normalizing_twice_changes_nothing_more() -> None:
     for language, text in [("en", "Don't stop: 7 o'clock, Dr. Who's 1,000."), ("hi", "क्या?"), ("tr", "İI")]:
-        once = normaliser(language)(text)
-        assert normaliser(language)(once) == once
+        once = normalizer(language)(text)
+        assert normalizer(language)(once) == once
 
 
-def test_unknown_normaliser_is_answered_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"^unknown normaliser 'wisper'; did you mean 'whisper'\?$"):
-        normaliser("en", "wisper")
-    with pytest.raises(ConfigError, match=r"^unknown normaliser 'x'; there are: default, whisper, none$"):
-        normaliser("en", "x")
+def test_unknown_normalizer_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"^unknown normalizer 'wisper'; did you mean 'whisper'\?$"):
+        normalizer("en", "wisper")
+    with pytest.raises(ConfigError, match=r"^unknown normalizer 'x'; there are: default, whisper, none$"):
+        normalizer("en", "x")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from typing import Any
 
 from antiphon.distributed.world import World
 from antiphon.evaluate.decode import Decode
-from antiphon.evaluate.metrics import measure, summarise
-from antiphon.evaluate.normalisers import Normaliser, load_normaliser
+from antiphon.evaluate.metrics import measure, summarize
+from antiphon.evaluate.normalizers import Normalizer, load_normalizer
 from antiphon.models.policy import Policy
 from antiphon.tasks.load import Prompter
 from antiphon.tasks.task import Answered, Row, Task, worst_first
@@ -86,12 +86,12 @@ def transcribe(
 
 
 def score(
-    task: Task, examples: Sequence[Example], transcripts: Sequence[Transcript], normaliser: Normaliser
+    task: Task, examples: Sequence[Example], transcripts: Sequence[Transcript], normalizer: Normalizer
 ) -> tuple[dict[str, Any], list[Row]]:
-    """The summary of `antiphon.evaluate.metrics.summarise` with the name of the `normaliser`, and the rows worst
+    """The summary of `antiphon.evaluate.metrics.summarize` with the name of the `normalizer`, and the rows worst
     first."""
-    rows = [measure(task, _answered(task, *one), normaliser.clean) for one in zip(examples, transcripts, strict=True)]
-    return summarise(rows, task) | {"normaliser": normaliser.name}, worst_first(rows)
+    rows = [measure(task, _answered(task, *one), normalizer.clean) for one in zip(examples, transcripts, strict=True)]
+    return summarize(rows, task) | {"normalizer": normalizer.name}, worst_first(rows)
 
 
 def _answered(task: Task, example: Example, transcript: Transcript) -> Answered:
@@ -115,7 +115,7 @@ def evaluate(
 ) -> tuple[dict[str, Any], list[Row]]:
     """As `score`, of transcripts made now; the summary has `rtfx` too.
 
-    `rtfx` is seconds of audio recognised per second of computation, reading and decoding of files left out. Each rank
+    `rtfx` is seconds of audio recognized per second of computation, reading and decoding of files left out. Each rank
     of the `world` transcribes its share; rank 0 scores them all, and the others return nothing.
     """
     world = world or World()
@@ -125,5 +125,5 @@ def evaluate(
         return {}, []
     transcripts = [one for rank, _ in ranks for one in rank]
     spent = max(seconds for _, seconds in ranks)
-    summary, rows = score(prompt.task, examples, transcripts, load_normaliser())
+    summary, rows = score(prompt.task, examples, transcripts, load_normalizer())
     return summary | {"rtfx": summary["seconds"] / max(spent, 1e-9)}, rows

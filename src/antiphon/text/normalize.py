@@ -1,4 +1,4 @@
-"""Normalisers: what is made equal in two transcripts before their differences are counted."""
+"""Normalizers: what is made equal in two transcripts before their differences are counted."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from whisper_normalizer.english import EnglishTextNormalizer
 
 from antiphon.errors import ConfigError, DataError, did_you_mean
 
-NormaliserName = Literal["default", "whisper", "none"]
-Normalise = Callable[[str], str]
+NormalizerName = Literal["default", "whisper", "none"]
+Normalize = Callable[[str], str]
 
 RULES = 2
 """Of `default`; raised whenever they make another text of any transcript, or `antiphon.text.alignment.units` other
@@ -44,31 +44,31 @@ _VARIATION_SELECTOR = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _DECIMAL_POINT = re.compile(r"(?<=\d)\.(?=\d)")
 
 
-def normaliser(language: str | None, name: str = "default") -> Normalise:
+def normalizer(language: str | None, name: str = "default") -> Normalize:
     """The function that cleans transcripts of `language`, a code or English name: "en", "en-GB", "English".
 
     `default`
-        For English: contractions are expanded and British spellings made American, as Whisper's normaliser
-        does (Radford et al. 2022, appendix C), and a digit standing alone is spelt out. Unlike Whisper's, it
+        For English: contractions are expanded and British spellings made American, as Whisper's normalizer
+        does (Radford et al. 2022, appendix C), and a digit standing alone is spelled out. Unlike Whisper's, it
         never joins number words ("one two three" stays three words, not "123"), so WER counts words as they
         were spoken, and it deletes neither fillers nor bracketed text, so nothing a model says is free.
         For every other language, and for None: NFKC, casefolded, punctuation and symbols to spaces. Letters,
         marks and digits of every script stay, Brahmic vowel signs included.
     `whisper`
-        Whisper's own English and basic normalisers, for figures comparable with published ones.
+        Whisper's own English and basic normalizers, for figures comparable with published ones.
     `none`
         The text as it is.
 
     Results are remembered per text. Raises `ConfigError` for any other name. Whisper's rules raise
     `DataError` for a number of thousands of digits.
     """
-    if name not in get_args(NormaliserName):
-        raise ConfigError(f"unknown normaliser {name!r}; {did_you_mean(name, get_args(NormaliserName))}")
+    if name not in get_args(NormalizerName):
+        raise ConfigError(f"unknown normalizer {name!r}; {did_you_mean(name, get_args(NormalizerName))}")
     return _build(_base_language(language), name)
 
 
 def versioned(name: str) -> str:
-    """The normaliser's name with all that its results depend on, for figures to be comparable by."""
+    """The normalizer's name with all that its results depend on, for figures to be comparable by."""
     tables = f"whisper-normalizer {importlib.metadata.version('whisper-normalizer')}"
     unicode = f"Unicode {unicodedata.unidata_version}"
     return {"default": f"default {RULES} ({tables}, {unicode})", "whisper": f"whisper ({tables}, {unicode})"}.get(
@@ -82,8 +82,8 @@ def _base_language(language: str | None) -> str:
 
 
 @cache
-def _build(language: str, name: str) -> Normalise:
-    clean: Normalise
+def _build(language: str, name: str) -> Normalize:
+    clean: Normalize
     if name == "none":
         return str
     if name == "whisper":
@@ -126,7 +126,7 @@ def _unicode_words(text: str) -> str:
 
 
 class _Whisper:
-    def __init__(self, rules: Normalise) -> None:
+    def __init__(self, rules: Normalize) -> None:
         self._rules = rules
 
     def __call__(self, text: str) -> str:
@@ -134,8 +134,8 @@ class _Whisper:
             return self._rules(text).strip()
         except (AssertionError, ValueError) as error:  # numbers of thousands of digits
             raise DataError(
-                f"Whisper's normaliser cannot read the text {text[:60]!r} of {len(text)} characters; "
-                "use the normaliser 'default'"
+                f"Whisper's normalizer cannot read the text {text[:60]!r} of {len(text)} characters; "
+                "use the normalizer 'default'"
             ) from error
 
 
