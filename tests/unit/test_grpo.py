@@ -10,7 +10,7 @@ from torch import Tensor
 from antiphon.algorithms import grpo
 from antiphon.algorithms.grpo import Settings
 from antiphon.algorithms.inputs import Outcomes, Scores
-from antiphon.algorithms.terms import has_spread, kl_estimate, token_weights
+from antiphon.algorithms.terms import has_variance, kl_estimate, token_weights
 
 LN2 = log(2)
 
@@ -190,7 +190,7 @@ def test_equal_rewards_that_binary_cannot_hold_have_no_advantage_either():
 
 def test_spread_is_a_matter_of_each_group():
     rewards = torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 0.99], [0.0, 0.0, 0.0], [-1.0, 1.0, 0.0]])
-    assert has_spread(rewards, torch.ones(4, 3, dtype=torch.bool)).tolist() == [False, True, False, True]
+    assert has_variance(rewards, torch.ones(4, 3, dtype=torch.bool)).tolist() == [False, True, False, True]
 
 
 # Two completions of 3 and 1 tokens with A = +1/2 and −1/2, on policy, so that the loss is −Σ w A.

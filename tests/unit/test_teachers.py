@@ -14,7 +14,7 @@ from tiny_encoder_decoder import whisper
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from antiphon.algorithms.inputs import LEAST
+from antiphon.algorithms.inputs import MIN_LOGPROB
 from antiphon.config import load_config
 from antiphon.errors import ConfigError, ModelError
 from antiphon.models.blocking import block_from
@@ -291,8 +291,8 @@ def test_a_token_that_the_teacher_rules_out_costs_much_and_not_infinity(student,
     strict = TextLM(other.model, bytes_tokenizer(), [ord("c") - 33])
     judgment, _ = judged(SameTokensTeacher("t", strict, 1.0, MANY), groups)
     assert judgment.logprobs is not None
-    assert judgment.logprobs[0, 0] == LEAST
-    assert judgment.logprobs[1].min() > LEAST
+    assert judgment.logprobs[0, 0] == MIN_LOGPROB
+    assert judgment.logprobs[1].min() > MIN_LOGPROB
 
 
 def test_distributions_over_other_tokens_are_refused_at_the_start(student, stranger):

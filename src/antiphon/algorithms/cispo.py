@@ -1,4 +1,4 @@
-"""CISPO: the importance weight is clipped, not the token's gradient (MiniMax-M1, 2506.13585, eqs. 4 and 5).
+"""CISPO clips the importance ratio and keeps every token's gradient (MiniMax-M1, 2506.13585, eqs. 4 and 5).
 
 J_it = sg[ clip(ρ_it, 1−ε_low, 1+ε_high) ] · A_it · log p(token)
 """
@@ -28,18 +28,18 @@ class Settings(PolicyGradientSettings):
     """Options of `algorithm: {name: cispo, …}`."""
 
     name: Literal["cispo"] = "cispo"
-    clip_low: float = Field(default=1.0, ge=0, le=1, description="the weight's lower bound is 1 − clip_low; 1 for none")
-    clip_high: float = Field(default=1.0, ge=0, description="the weight's upper bound is 1 + clip_high")
+    clip_low: float = Field(default=1.0, ge=0, le=1, description="the ratio's lower bound is 1 − clip_low; 1 for none")
+    clip_high: float = Field(default=1.0, ge=0, description="the ratio's upper bound is 1 + clip_high")
     std_normalization: bool = Field(default=True, description="divide advantages by the group's standard deviation")
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
-    """[P, G]: rewards centered and scaled by their group."""
+    """[P, G] rewards minus the group's mean, divided by its standard deviation unless turned off."""
     return group_relative(shaped_rewards(outcomes, settings), outcomes.valid, settings.std_normalization)
 
 
 def loss(scores: Scores, settings: Settings) -> Loss:
-    """REINFORCE with clipped importance weights: every token keeps its gradient."""
+    """REINFORCE weighted by the clipped importance ratio: no token's gradient is clipped away."""
     given = token_advantages(scores, settings)
     ratio = (scores.logprobs - scores.old_logprobs).detach().exp()
     low, high = 1 - settings.clip_low, 1 + settings.clip_high

@@ -1,7 +1,7 @@
 """DAPO: decoupled clip and dynamic sampling (Yu et al. 2025, 2503.14476, eqs. 8 to 13).
 
-Clip-higher, a mean over tokens, groups without spread replaced by further rollouts, and a soft punishment of
-completions that come near the longest length:
+Clip-higher, a token-level mean, further rollouts to replace zero-variance groups, and a soft penalty on completions
+that approach the length limit:
 
 r_i ← r_i − penalty · min(max(|y_i| − (L − C), 0) / C, 1)      L = max_new_tokens, C = overlong_share · L
 """
@@ -27,21 +27,21 @@ class Settings(PolicyGradientSettings):
 
     name: Literal["dapo"] = "dapo"
     dynamic_sampling: int = Field(
-        default=4, ge=0, description="most further rollouts in a step to replace groups without spread"
+        default=4, ge=0, description="at most this many further rollouts in a step, to replace zero-variance groups"
     )
     std_normalization: bool = Field(default=True, description="divide advantages by the group's standard deviation")
-    overlong_share: float = Field(default=0.2, gt=0, le=1, description="last share of max_new_tokens that is punished")
-    overlong_penalty: float = Field(default=1.0, ge=0, description="what a completion of full length loses; 0 for none")
+    overlong_share: float = Field(default=0.2, gt=0, le=1, description="last share of max_new_tokens that is penalized")
+    overlong_penalty: float = Field(default=1.0, ge=0, description="penalty at max_new_tokens; 0 for none")
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
-    """[P, G]: shaped rewards, centered and scaled by their group."""
+    """[P, G] shaped rewards minus the group's mean, divided by its standard deviation unless turned off."""
     rewards = shaped_rewards(outcomes, settings) - overlong(outcomes, settings)
     return group_relative(rewards, outcomes.valid, settings.std_normalization)
 
 
 def overlong(outcomes: Outcomes, settings: Settings) -> Tensor:
-    """What completions [P, G] lose for their length (eq. 13): nothing where there is no longest."""
+    """[P, G] length penalty (eq. 13); 0 for models without a length limit."""
     if outcomes.max_new_tokens is None:
         return torch.zeros_like(outcomes.rewards)
     buffer = settings.overlong_share * outcomes.max_new_tokens

@@ -17,7 +17,7 @@ from antiphon.algorithms.policy_gradient import (
     Loss,
     PolicyGradientSettings,
     clipped_surrogate,
-    only_where_spread,
+    only_with_variance,
     policy_gradient_needs,
     shaped_rewards,
 )
@@ -34,19 +34,22 @@ class Settings(PolicyGradientSettings):
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
-    """[P, G]: rewards centered on the group's mean, exactly 0 in a constant group."""
+    """[P, G] rewards minus the group's mean; exactly 0 in zero-variance groups."""
     rewards = shaped_rewards(outcomes, settings)
     return group_relative(rewards, outcomes.valid, settings.std_normalization)
 
 
 def group_relative(rewards: Tensor, valid: Tensor, std_normalization: bool) -> Tensor:
-    """Rewards [P, G] centered on their group's mean, and divided by its standard deviation if asked."""
+    """Rewards [P, G] minus their group's mean, divided by its standard deviation with `std_normalization`.
+
+    Exactly 0 in zero-variance groups and where not `valid` [P, G].
+    """
     centered = rewards - group_mean(rewards, valid)
     if std_normalization:
         centered = centered / (group_std(rewards, valid) + 1e-6)
-    return only_where_spread(centered, rewards, valid)
+    return only_with_variance(centered, rewards, valid)
 
 
 def loss(scores: Scores, settings: Settings) -> Loss:
-    """The clipped surrogate of one micro-batch, and its metrics as weighted sums."""
+    """The clipped surrogate of one micro-batch (eq. 3), and its metrics as weighted sums."""
     return clipped_surrogate(scores, (scores.logprobs - scores.old_logprobs).exp(), settings)

@@ -4,9 +4,9 @@ s_i   = exp( (1 / |y_i|) · Σ_t [log p(token) − log p_old(token)] )
 s_it  = sg[s_i] · p(token) / sg[p(token)]
 J_it  = min(s_it A_it, clip(s_it, 1−ε_low, 1+ε_high) A_it)
 
-The ratio is of the whole completion, its length taken out, so its clip range is far narrower than a token's. s_it has
-its value, and its gradient where all tokens of a completion have one advantage; where they have not, each token
-answers for its own.
+s_i is the importance ratio of the whole completion, normalized by length, so its clip range is far narrower than a
+token's. s_it equals s_i in value, and in gradient if all tokens of a completion share one advantage. If they do not,
+each token's gradient follows its own advantage.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from antiphon.algorithms.policy_gradient import (
     policy_gradient_needs,
     shaped_rewards,
 )
-from antiphon.algorithms.terms import Normalization, sequence_sums
+from antiphon.algorithms.terms import NORMALIZATION, Normalization, sequence_sums
 
 needs = policy_gradient_needs
 
@@ -36,17 +36,17 @@ class Settings(PolicyGradientSettings):
     name: Literal["gspo"] = "gspo"
     clip_low: float = Field(default=3e-4, ge=0, lt=1, description="the ratio's lower bound is 1 − clip_low")
     clip_high: float = Field(default=4e-4, ge=0, description="the ratio's upper bound is 1 + clip_high")
-    normalization: Normalization = Field(default="sequence", description="what one unit of the mean is")
+    normalization: Normalization = Field(default="sequence", description=NORMALIZATION)
     std_normalization: bool = Field(default=True, description="divide advantages by the group's standard deviation")
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
-    """[P, G]: rewards centered and scaled by their group (eq. 6)."""
+    """[P, G] rewards minus the group's mean, divided by its standard deviation unless turned off (eq. 6)."""
     return group_relative(shaped_rewards(outcomes, settings), outcomes.valid, settings.std_normalization)
 
 
 def loss(scores: Scores, settings: Settings) -> Loss:
-    """The clipped surrogate with the value of one ratio for all tokens of a completion."""
+    """The clipped surrogate with one sequence-level ratio for all tokens of a completion (eqs. 13 and 14)."""
     fixed = scores.logprobs.detach()
     length = (scores.weights > 0).sum(-1, keepdim=True).clamp(min=1)
     log_ratio = sequence_sums(fixed - scores.old_logprobs, scores.weights) / length

@@ -1,7 +1,7 @@
-"""What an algorithm asks for and what it is given: tensors alone.
+"""The inputs of algorithms: what they declare that they need, and the tensors they receive.
 
-Shapes: P prompts, G completions each, N = P·G rows (those of prompt p are p·G to p·G+G−1), A actions of a completion
-(its tokens, or 1 where the whole sequence is one action).
+Shapes: P prompts, G completions each, N = P·G rows (prompt p has rows p·G to p·G+G−1), A actions of a completion
+(its tokens, or 1 if the whole sequence is one action).
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-LEAST = -100.0
-"""A teacher's log-probabilities below this are taken for it: a token that it rules out costs much, not infinity."""
+MIN_LOGPROB = -100.0
+"""Lower bound of a teacher's log-probabilities: a token that it rules out costs much, but not infinity."""
 
 
 MERGE = "merge"
-"""Key of a field's metadata: the function that makes of all losses' values the one of their run."""
+"""Key of a field's metadata: the function that merges the values of all losses into one for the run."""
 
 
 def _merged(default: Any, merge: Callable[[Sequence[Any]], Any]) -> Any:
-    """A field of `Needs`, and how losses that are summed share it; `merge` raises `ValueError` where they cannot."""
+    """A field of `Needs`, with how summed losses share it; `merge` raises `ValueError` if they cannot."""
     return field(default=default, metadata={MERGE: merge})
 
 
@@ -31,96 +31,99 @@ def _one_source(values: Sequence[str]) -> str:
     return values[0]
 
 
-def _most_told(values: Sequence[str | None]) -> str | None:
+def _most_detailed(values: Sequence[str | None]) -> str | None:
     return max(values, key=(None, "logprobs", "distributions").index)
 
 
-def _of_each_loss(values: Sequence[str]) -> str:
-    """Nothing is shared: the trainer asks every loss for its own. A run has the value of a loss alone."""
+def _per_loss(values: Sequence[str]) -> str:
+    """Not shared: the trainer reads each loss's own value. The merged one matters only to a single loss."""
     return values[0] if len(values) == 1 else "all"
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a run has to provide for an algorithm with its settings. Each field says how summed losses share it."""
+    """What a run must provide for an algorithm with its settings. Each field declares how summed losses share it."""
 
     source: Literal["samples", "labels", "all"] = _merged("samples", _one_source)
     """Where completions come from: the model's samples, the references, or every label of a classifier."""
     rewards: bool = _merged(True, any)
     reference: bool = _merged(False, any)
-    """The initial model's log-probabilities."""
-    teacher: Literal["logprobs", "distributions"] | None = _merged(None, _most_told)
-    """The teacher's log-probabilities of the sampled tokens, or all that it would have said at each of them."""
+    """Whether it uses the reference (initial) model's log-probabilities."""
+    teacher: Literal["logprobs", "distributions"] | None = _merged(None, _most_detailed)
+    """The teacher's log-probabilities of the sampled tokens, or its whole distribution at each of them."""
     greedy: bool = _merged(False, any)
-    """The reward of one greedy completion a prompt."""
+    """Whether it uses the reward of one greedy completion per prompt, as a baseline."""
     token_level: bool = _merged(False, any)
-    """Log-probabilities token by token; models whose action is the whole sequence must refuse."""
+    """Whether it uses per-token log-probabilities; models with one action per sequence are refused."""
     alignment_credit: bool = _merged(False, any)
+    """Whether it uses per-token credit from the alignment with the reference."""
     audio_ctc: bool = _merged(False, any)
-    """CTC of the references over the audio states, weighted by the settings' `ctc_weight`."""
+    """Whether it adds a CTC loss of the references on the audio states, weighted by the settings' `ctc_weight`."""
     entropy: bool = _merged(False, any)
-    """Gradients through the entropy."""
+    """Whether gradients flow through the entropy."""
     recomputed_old: bool = _merged(False, any)
-    """The trainer's own log-probabilities of the weights a step begins with, beside the engine's."""
+    """Whether it uses the trainer's own log-probabilities under the weights that a step begins with, besides the
+    engine's."""
     dynamic_sampling: int = _merged(0, max)
-    """Most further rollouts in a step to replace groups without spread."""
-    mean_over: Literal["groups", "rows", "all", "aligned"] = _merged("groups", _of_each_loss)
-    """What counts in the mean: groups with an advantage, completions with one, every completion, or the actions that
-    the teacher has an opinion of."""
+    """The most further rollouts in a step, to replace zero-variance groups."""
+    mean_over: Literal["groups", "rows", "all", "aligned"] = _merged("groups", _per_loss)
+    """What the loss is averaged over: groups with a nonzero advantage, completions with one, every completion, or the
+    actions that the teacher scores."""
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """A step's rollout, before anything is learned from it."""
+    """The outcome of a step's rollout, from which advantages are computed."""
 
     rewards: Tensor
     """[P, G] fp32, 0 where not `valid`."""
     valid: Tensor
-    """[P, G] bool, False for a completion whose reward was dropped; it counts nowhere."""
+    """[P, G] bool, False for a completion whose reward was dropped; it is ignored."""
     first: Tensor
     """[P, G] bool, True for the first of equal completions in its group."""
     lengths: Tensor
-    """[P, G] tokens."""
+    """[P, G] in tokens."""
     max_new_tokens: int | None
-    """The longest completion; None where the whole answer is one action, which nothing cuts short."""
+    """The length limit in tokens; None if the whole answer is one action, which has no limit."""
     greedy_rewards: Tensor | None = None
-    """[P]"""
+    """[P] rewards of the greedy completions."""
     reference_kl: Tensor | None = None
-    """[P, G] the estimated KL to the reference, summed over the completion."""
+    """[P, G] estimated KL to the reference model, summed over the completion."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """A micro-batch of whole groups as a loss sees it. All [N, A] unless said, and 0 on padding."""
+    """A micro-batch of whole groups as a loss sees it. All [N, A] unless noted, and 0 on padding."""
 
     logprobs: Tensor
-    """Carries gradients, as do `entropy` and `divergence`; nothing else does."""
+    """Under the current weights. Only these, `entropy` and `divergence` carry gradients."""
     old_logprobs: Tensor
-    """Of the weights that this step began with."""
+    """Under the weights that this step began with."""
     engine_logprobs: Tensor
-    """Of the distribution that was in fact sampled from."""
+    """Under the distribution that the engine sampled from."""
     advantages: Tensor
     weights: Tensor
-    """From `token_weights` over the whole minibatch, so that the sums of micro-batches add up; 0 on what does not
-    count."""
+    """From `token_weights` over the whole minibatch, so that micro-batches add up to its mean; 0 on actions that do
+    not count."""
     group_size: int
     first: Tensor
     """[N] bool, True for the first of equal completions in its group."""
     reference_logprobs: Tensor | None = None
     teacher_logprobs: Tensor | None = None
-    """At least `LEAST`; the student's own where the teacher has no opinion."""
+    """At least `MIN_LOGPROB`; the student's own on actions that the teacher does not score."""
     entropy: Tensor | None = None
+    """Of each token's distribution, in nats."""
     divergence: Tensor | None = None
-    """Between student and teacher at each token, by the algorithm's own `divergence`."""
+    """Between student and teacher at each token, from the algorithm's own `divergence`."""
     compared: Tensor | None = None
-    """Tokens of the vocabulary that the divergence compared one by one at each token."""
+    """How many vocabulary entries the divergence compared one by one at each token."""
 
 
 def asked_for(tensor: Tensor | None, name: str) -> Tensor:
-    """`tensor`, which `Outcomes` or `Scores` has as `name` for an algorithm whose `needs` ask for it.
+    """`tensor`, the field `name` of `Outcomes` or `Scores`, which is set if the algorithm's `needs` ask for it.
 
-    Raises `ValueError` where they do not.
+    Raises `ValueError` if it is None.
     """
     if tensor is None:
-        raise ValueError(f"the algorithm reads {name!r}, and its `needs` do not ask for it (docs/extend/algorithm.md)")
+        raise ValueError(f"the algorithm reads {name!r}, but its `needs` do not ask for it (docs/extend/algorithm.md)")
     return tensor

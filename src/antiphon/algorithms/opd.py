@@ -1,14 +1,13 @@
-"""OPD: on-policy distillation, the student learns from a teacher at every token of its own answers.
+"""OPD: on-policy distillation. The student learns from a teacher at every token of its own samples.
 
 forward_kl  KL(teacher ‖ student)                               (Hinton et al. 2015, 1503.02531)
 reverse_kl  KL(student ‖ teacher)                               (MiniLLM, 2306.08543; GKD, 2306.13649)
 js          ½ KL(teacher ‖ m) + ½ KL(student ‖ m), m their mean (GKD, eq. 1 with β = ½)
-sampled     ρ · (log p_student − log p_teacher) of the sampled token, a policy gradient whose mean is the reverse KL
+sampled     ρ · (log p_student − log p_teacher) of the sampled token, a policy gradient that estimates the reverse KL
 
-The first three compare distributions: on the whole vocabulary, or on the union of both sides' `top_k` tokens with
-all others as one bucket, which bounds the full divergence from below. A temperature τ softens both sides and the
-result is multiplied by τ², so that gradients keep their size. Means are over the tokens that the teacher has an
-opinion of.
+The first three compare distributions: over the whole vocabulary, or over the union of both models' `top_k` tokens with
+all others as one bucket, a lower bound of the full divergence. A temperature τ softens both distributions, and the
+result is multiplied by τ², which keeps the scale of the gradients. Means are over the tokens that the teacher scores.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from antiphon.algorithms.inputs import LEAST, Needs, Outcomes, Scores, asked_for
+from antiphon.algorithms.inputs import MIN_LOGPROB, Needs, Outcomes, Scores, asked_for
 from antiphon.algorithms.policy_gradient import Loss
-from antiphon.algorithms.terms import Normalization
+from antiphon.algorithms.terms import NORMALIZATION, Normalization
 from antiphon.config import Settings as StrictSettings
 
 RECIPE: dict[str, Any] = {"rollout.group_size": 1, "optimizer.schedule": "cosine", "optimizer.warmup_steps": 10}
@@ -33,20 +32,20 @@ class Settings(StrictSettings):
     """Options of `algorithm: {name: opd, …}`."""
 
     name: Literal["opd"] = "opd"
-    weight: float = Field(default=1.0, ge=0, description="factor of this loss where several are summed")
-    normalization: Normalization = Field(default="token", description="what one unit of the mean is")
+    weight: float = Field(default=1.0, ge=0, description="weight of this loss in a sum of several")
+    normalization: Normalization = Field(default="token", description=NORMALIZATION)
     loss: Literal["forward_kl", "reverse_kl", "js", "sampled"] = Field(
-        default="forward_kl", description="how student and teacher are compared"
+        default="forward_kl", description="divergence between student and teacher"
     )
     top_k: int | None = Field(
-        default=32, ge=1, description="tokens of each side compared one by one; null for the whole vocabulary"
+        default=32, ge=1, description="most probable tokens of each model to compare; null for the whole vocabulary"
     )
     temperature: float = Field(default=1.0, gt=0, description="softens both distributions; not for `sampled`")
 
     @model_validator(mode="after")
     def _distributions(self) -> Settings:
         if self.loss == "sampled" and self.temperature != 1.0:
-            raise ValueError("'temperature' softens distributions and loss 'sampled' compares none; leave it out")
+            raise ValueError("'temperature' softens distributions, but loss 'sampled' compares none; leave it out")
         return self
 
 
@@ -58,12 +57,12 @@ def needs(settings: Settings) -> Needs:
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
-    """[P, G]: none, the teacher's are made token by token."""
+    """[P, G] zeros: the loss reads the teacher token by token."""
     return torch.zeros_like(outcomes.rewards)
 
 
 def loss(scores: Scores, settings: Settings) -> Loss:
-    """The mean divergence, or for `sampled` the policy gradient of it."""
+    """The mean divergence, or its policy gradient for `sampled`."""
     if settings.loss != "sampled":
         total = (scores.weights * asked_for(scores.divergence, "divergence")).sum()
         return total, {
@@ -77,10 +76,10 @@ def loss(scores: Scores, settings: Settings) -> Loss:
 
 
 def divergence(student: Tensor, teacher: Tensor, settings: Settings) -> Tensor:
-    """[m, 2]: between log-probabilities [m, V] of the student, which carries gradients, and of the teacher; and the
-    tokens that were compared one by one because both sides allow them.
+    """[m, 2]: the divergence between log-probabilities [m, V] of the student, which carry gradients, and of the
+    teacher; and how many tokens were compared one by one, those that neither model blocks.
 
-    The vocabularies agree index by index as far as the shorter goes; what lies beyond must be blocked.
+    The vocabularies agree index by index up to the end of the shorter one; ids beyond must be blocked.
     """
     size = min(student.shape[-1], teacher.shape[-1])
     student, teacher = (_softened(side[:, :size], settings.temperature) for side in (student, teacher))
@@ -97,8 +96,9 @@ def divergence(student: Tensor, teacher: Tensor, settings: Settings) -> Tensor:
 
 
 def divergence_from_top(student: Tensor, ids: Tensor, teacher: Tensor, settings: Settings) -> Tensor:
-    """As `divergence`, from what a teacher tells of its most probable tokens: their `ids` [m, K] and log-probabilities
-    [m, K]. Where there are fewer, an id is repeated and has −inf. What it does not tell of is one event of each side.
+    """`divergence` from a teacher's most probable tokens alone: their `ids` [m, K] and log-probabilities [m, K].
+
+    Rows with fewer than K repeat an id with −inf. All tokens that the teacher does not list form one bucket.
     """
     left_out = teacher.isneginf()
     rest = -torch.expm1(teacher.logsumexp(-1, keepdim=True).clamp(max=0.0))
@@ -111,18 +111,19 @@ def _softened(logprobs: Tensor, temperature: float) -> Tensor:
 
 
 def _on(ids: Tensor, left_out: Tensor, logprobs: Tensor) -> Tensor:
-    """[m, K+1] of log-probabilities [m, V]: those of `ids` [m, K], −inf where `left_out`, then that of all others.
+    """[m, K+1] from log-probabilities [m, V]: of `ids` [m, K], −inf where `left_out`, then of all others together.
 
-    The others are summed as they are: one minus the sum of the `ids` would lose a small rest to rounding.
+    The others are summed directly: one minus the sum over `ids` would lose a small remainder to rounding.
     """
-    others = logprobs.scatter(-1, ids, 2 * LEAST).logsumexp(-1, keepdim=True)
+    others = logprobs.scatter(-1, ids, 2 * MIN_LOGPROB).logsumexp(-1, keepdim=True)
     return torch.cat([logprobs.gather(-1, ids).masked_fill(left_out, -torch.inf), others], -1)
 
 
 def _compare(student: Tensor, teacher: Tensor, settings: Settings, tokens: int) -> Tensor:
-    """[m, 2] of log-probabilities [m, K] of the same events, the first of which are `tokens`."""
-    compared = ((student > LEAST) & (teacher > LEAST))[:, :tokens].sum(-1)
-    student, teacher = student.clamp(min=LEAST), teacher.clamp(min=LEAST)
+    """[m, 2] as `divergence`, from log-probabilities [m, K] of the same events; the first `tokens` events are tokens,
+    not buckets."""
+    compared = ((student > MIN_LOGPROB) & (teacher > MIN_LOGPROB))[:, :tokens].sum(-1)
+    student, teacher = student.clamp(min=MIN_LOGPROB), teacher.clamp(min=MIN_LOGPROB)
     if settings.loss == "forward_kl":
         value = _kl(teacher, student)
     elif settings.loss == "reverse_kl":

@@ -1,9 +1,9 @@
-"""What the policy-gradient algorithms share: their options, shaped rewards, and a loss from a per-token objective.
+"""Shared by the policy-gradient algorithms: options, shaped rewards, and a loss from a per-token objective.
 
     loss = Σ_it w_it · [ −c_it · J_it + β · KL_it − η · H_it ]
 
-J is the algorithm's objective, c the correction for what the engine sampled with other numbers than the trainer
-scores with, KL the divergence from the initial model, H the entropy.
+J is the algorithm's objective, c the importance-sampling correction for an engine whose log-probabilities differ from
+the trainer's, KL the divergence from the initial model, H the entropy.
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ from pydantic import Field
 from torch import Tensor
 
 from antiphon.algorithms.inputs import Needs, Outcomes, Scores
-from antiphon.algorithms.terms import KLEstimator, Normalization, has_spread, kl_estimate, sequence_sums
+from antiphon.algorithms.terms import (
+    NORMALIZATION,
+    KLEstimator,
+    Normalization,
+    has_variance,
+    kl_estimate,
+    sequence_sums,
+)
 from antiphon.config import Settings as StrictSettings
 
 Loss = tuple[Tensor, dict[str, Tensor]]
@@ -24,35 +31,39 @@ Loss = tuple[Tensor, dict[str, Tensor]]
 class PolicyGradientSettings(StrictSettings):
     """Options of every policy-gradient algorithm."""
 
-    weight: float = Field(default=1.0, ge=0, description="factor of this loss where several are summed")
+    weight: float = Field(default=1.0, ge=0, description="weight of this loss in a sum of several")
     clip_low: float = Field(default=0.2, ge=0, lt=1, description="the ratio's lower bound is 1 − clip_low")
     clip_high: float = Field(default=0.28, ge=0, description="the ratio's upper bound is 1 + clip_high")
-    normalization: Normalization = Field(default="token", description="what one unit of the mean is")
-    beta: float = Field(default=0.0, ge=0, description="weight of the KL to the initial model; 0 keeps no reference")
+    normalization: Normalization = Field(default="token", description=NORMALIZATION)
+    beta: float = Field(
+        default=0.0, ge=0, description="coefficient of the KL to the initial model; 0 loads no reference model"
+    )
     kl: KLEstimator = Field(default="k3", description="estimator of that KL in the loss; in the reward it is k1")
-    kl_in: Literal["loss", "reward"] = Field(default="loss", description="where the KL is charged")
-    entropy_bonus: float = Field(default=0.0, ge=0, description="weight of the entropy that is rewarded")
+    kl_in: Literal["loss", "reward"] = Field(default="loss", description="where the KL penalty is applied")
+    entropy_bonus: float = Field(default=0.0, ge=0, description="coefficient of the entropy bonus")
     dynamic_sampling: int = Field(
-        default=0, ge=0, description="most further rollouts in a step to replace groups without spread"
+        default=0, ge=0, description="at most this many further rollouts in a step, to replace zero-variance groups"
     )
     correction: Literal["none", "truncate", "mask"] = Field(
-        default="none", description="what is done about tokens that the engine and the trainer score differently"
+        default="none", description="importance-sampling correction where engine and trainer score tokens differently"
     )
-    correction_level: Literal["token", "sequence"] = Field(default="token", description="what is corrected as one")
-    correction_cap: float = Field(default=2.0, ge=1, description="largest p_trainer / p_engine that counts in full")
+    correction_level: Literal["token", "sequence"] = Field(
+        default="token", description="one correction per token, or per completion"
+    )
+    correction_cap: float = Field(default=2.0, ge=1, description="cap on the ratio p_trainer / p_engine")
     teacher_coefficient: float = Field(
         default=0.0, ge=0, description="weight of log p_teacher − log p_student, added to each token's advantage"
     )
     credit: Literal["sequence", "alignment"] = Field(
-        default="sequence", description="alignment: each token answers for the edits it is aligned with"
+        default="sequence", description="alignment: each token is credited for the edits it is aligned with"
     )
-    credit_weight: float = Field(default=0.1, ge=0, description="λ: what one edit weighs in the alignment credit")
+    credit_weight: float = Field(default=0.1, ge=0, description="λ: the weight of one edit in the alignment credit")
 
 
 def policy_gradient_needs(settings: PolicyGradientSettings, greedy: bool = False) -> Needs:
-    """What these options ask for. KL, entropy and teacher have something to say about groups without spread, too."""
-    pulled = settings.beta > 0 and settings.kl_in == "loss"
-    everywhere = pulled or settings.entropy_bonus > 0 or settings.teacher_coefficient > 0
+    """The needs of these options. KL, entropy and teacher terms have a gradient in zero-variance groups too."""
+    kl_loss = settings.beta > 0 and settings.kl_in == "loss"
+    everywhere = kl_loss or settings.entropy_bonus > 0 or settings.teacher_coefficient > 0
     return Needs(
         reference=settings.beta > 0,
         teacher="logprobs" if settings.teacher_coefficient > 0 else None,
@@ -67,27 +78,27 @@ def policy_gradient_needs(settings: PolicyGradientSettings, greedy: bool = False
 
 
 def shaped_rewards(outcomes: Outcomes, settings: PolicyGradientSettings) -> Tensor:
-    """Rewards [P, G], less β times the completion's KL where it is charged there (2501.03262, eq. 4, summed)."""
+    """Rewards [P, G]; with `kl_in: reward`, minus β times each completion's KL (2501.03262, eq. 4, summed)."""
     if settings.kl_in == "loss" or outcomes.reference_kl is None:
         return outcomes.rewards
     return outcomes.rewards - settings.beta * outcomes.reference_kl
 
 
-def only_where_spread(advantages: Tensor, rewards: Tensor, valid: Tensor) -> Tensor:
-    """`advantages` [P, G], exactly 0 in constant groups and for completions that do not count."""
-    return torch.where(has_spread(rewards, valid)[:, None] & valid, advantages, 0.0)
+def only_with_variance(advantages: Tensor, rewards: Tensor, valid: Tensor) -> Tensor:
+    """`advantages` [P, G], exactly 0 in zero-variance groups and for completions that are not `valid`."""
+    return torch.where(has_variance(rewards, valid)[:, None] & valid, advantages, 0.0)
 
 
 def token_advantages(scores: Scores, settings: PolicyGradientSettings) -> Tensor:
-    """Advantages [N, A], with the teacher's log-ratio added (on-policy distillation as a reward, 2306.13649)."""
+    """Advantages [N, A] plus the teacher's log-ratio (on-policy distillation as a reward, 2306.13649)."""
     if scores.teacher_logprobs is None or settings.teacher_coefficient == 0:
         return scores.advantages
-    agreement = scores.teacher_logprobs - scores.old_logprobs
-    return scores.advantages + settings.teacher_coefficient * agreement * (scores.weights > 0)
+    log_ratio = scores.teacher_logprobs - scores.old_logprobs
+    return scores.advantages + settings.teacher_coefficient * log_ratio * (scores.weights > 0)
 
 
 def clipped_surrogate(scores: Scores, ratio: Tensor, settings: PolicyGradientSettings) -> Loss:
-    """PPO's pessimistic bound (1707.06347, eq. 7): J = min(ρA, clip(ρ, 1−ε_low, 1+ε_high) A)."""
+    """PPO's clipped surrogate (1707.06347, eq. 7), J = min(ρA, clip(ρ, 1−ε_low, 1+ε_high) A), for `ratio` ρ [N, A]."""
     advantages = token_advantages(scores, settings)
     low, high = 1 - settings.clip_low, 1 + settings.clip_high
     objective = torch.minimum(ratio * advantages, ratio.clamp(low, high) * advantages)
@@ -98,14 +109,14 @@ def clipped_surrogate(scores: Scores, ratio: Tensor, settings: PolicyGradientSet
 def clip_shares(
     scores: Scores, ratio: Tensor, advantages: Tensor, settings: PolicyGradientSettings
 ) -> dict[str, Tensor]:
-    """The weight of tokens whose gradient the clip takes away, below and above."""
+    """The weighted share of tokens whose gradient is clipped to zero, at the lower and at the upper bound."""
     low = (ratio < 1 - settings.clip_low) & (advantages < 0)
     high = (ratio > 1 + settings.clip_high) & (advantages > 0)
     return {"clip_low_share": (scores.weights * low).sum(), "clip_high_share": (scores.weights * high).sum()}
 
 
 def total_loss(scores: Scores, objective: Tensor, settings: PolicyGradientSettings, metrics: dict[str, Tensor]) -> Loss:
-    """The loss of a per-token `objective` [N, A] to be maximized, and the metrics, all as weighted sums."""
+    """The loss from a per-token `objective` [N, A] to maximize, and the metrics, all as weighted sums."""
     weights = scores.weights
     correction = engine_correction(scores, settings)
     total = -(weights * correction * objective).sum()
@@ -127,7 +138,7 @@ def total_loss(scores: Scores, objective: Tensor, settings: PolicyGradientSettin
 
 @torch.no_grad()
 def engine_correction(scores: Scores, settings: PolicyGradientSettings) -> Tensor:
-    """c [N, A]: p_old / p_engine, of the token or of the whole completion, kept within bounds.
+    """c [N, A]: the importance ratio p_old / p_engine of the token or of the whole completion, bounded.
 
     truncate  min(ratio, cap)                            (truncated importance sampling, Yao et al. 2025)
     mask      ratio where it lies in [1/cap, cap], else 0 (masked importance sampling, 2510.18855, IcePop)

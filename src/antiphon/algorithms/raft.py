@@ -1,7 +1,7 @@
-"""RAFT: supervised learning on the best of the model's own answers (Dong et al. 2023, 2304.06767, algorithm 1).
+"""RAFT: supervised fine-tuning on the model's best samples (Dong et al. 2023, 2304.06767, algorithm 1).
 
-Of each prompt's candidates the `best` highest rewards are kept, of those the ones that reach `threshold`, and of all
-that remain the `top_share` with the highest rewards. One step is one cycle: roll out, select, learn.
+Each prompt keeps its `best` candidates by reward, if they reach `threshold`; of all that remain, the `top_share` with
+the highest rewards are kept. One step is one cycle: roll out, select, train.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from antiphon.algorithms.inputs import Needs, Outcomes, Scores
 from antiphon.algorithms.policy_gradient import Loss
-from antiphon.algorithms.terms import Normalization
+from antiphon.algorithms.terms import NORMALIZATION, Normalization
 from antiphon.config import Settings as StrictSettings
 
 RECIPE: dict[str, Any] = {
@@ -38,20 +38,22 @@ class Settings(StrictSettings):
     """Options of `algorithm: {name: raft, …}`."""
 
     name: Literal["raft"] = "raft"
-    weight: float = Field(default=1.0, ge=0, description="factor of this loss where several are summed")
-    normalization: Normalization = Field(default="token", description="what one unit of the mean is")
-    best: int = Field(default=1, ge=1, description="candidates kept of each prompt, the best ones")
-    threshold: float | None = Field(default=None, description="least reward of a kept candidate; null for none")
-    top_share: float = Field(default=1.0, gt=0, le=1, description="share kept of all that remain, the best ones")
+    weight: float = Field(default=1.0, ge=0, description="weight of this loss in a sum of several")
+    normalization: Normalization = Field(default="token", description=NORMALIZATION)
+    best: int = Field(default=1, ge=1, description="candidates to keep per prompt, by reward")
+    threshold: float | None = Field(default=None, description="minimum reward of a kept candidate; null for none")
+    top_share: float = Field(
+        default=1.0, gt=0, le=1, description="share of all remaining candidates to keep, by reward"
+    )
 
 
 def needs(settings: Settings) -> Needs:
-    """Only what was selected counts."""
+    """Samples and rewards; only the selected completions count in the loss."""
     return Needs(mean_over="rows")
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
-    """[P, G]: 1 for candidates that are kept, 0 for the others. Of equal rewards the earlier sample ranks first."""
+    """[P, G]: 1 for selected candidates, 0 for the others. Ties go to the earlier sample; duplicates are left out."""
     candidates = outcomes.valid & outcomes.first
     rewards = outcomes.rewards.masked_fill(~candidates, -torch.inf)
     rank = rewards.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
@@ -69,6 +71,6 @@ def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
 
 
 def loss(scores: Scores, settings: Settings) -> Loss:
-    """The negative log-likelihood of what was kept."""
+    """The negative log-likelihood of the selected completions."""
     total = -(scores.weights * scores.advantages * scores.logprobs).sum()
     return total, {"nll": total.detach()}

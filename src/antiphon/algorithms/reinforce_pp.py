@@ -16,7 +16,7 @@ from antiphon.algorithms.grpo import loss
 from antiphon.algorithms.inputs import Outcomes
 from antiphon.algorithms.policy_gradient import (
     PolicyGradientSettings,
-    only_where_spread,
+    only_with_variance,
     policy_gradient_needs,
     shaped_rewards,
 )
@@ -30,16 +30,16 @@ class Settings(PolicyGradientSettings):
     """Options of `algorithm: {name: reinforce_pp, …}`."""
 
     name: Literal["reinforce_pp"] = "reinforce_pp"
-    kl_in: Literal["loss", "reward"] = Field(default="reward", description="where the KL is charged")
-    group_baseline: bool = Field(default=True, description="subtract the group's mean first")
+    kl_in: Literal["loss", "reward"] = Field(default="reward", description="where the KL penalty is applied")
+    group_baseline: bool = Field(default=True, description="subtract the group's mean reward first")
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
-    """[P, G]: normalized over all completions of the step; with the baseline exactly 0 in a constant group."""
+    """[P, G] rewards normalized over the batch; with the group baseline exactly 0 in zero-variance groups."""
     rewards, valid = shaped_rewards(outcomes, settings), outcomes.valid
     values = rewards - group_mean(rewards, valid) if settings.group_baseline else rewards
     counted = values[valid]
     if len(counted) == 0 or float(counted.max() - counted.min()) <= 1e-8:
         return torch.zeros_like(values)
     normalized = torch.where(valid, (values - counted.mean()) / (counted.std(correction=0) + 1e-6), 0.0)
-    return only_where_spread(normalized, rewards, valid) if settings.group_baseline else normalized
+    return only_with_variance(normalized, rewards, valid) if settings.group_baseline else normalized

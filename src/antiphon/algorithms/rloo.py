@@ -13,7 +13,7 @@ from antiphon.algorithms.grpo import loss
 from antiphon.algorithms.inputs import Outcomes
 from antiphon.algorithms.policy_gradient import (
     PolicyGradientSettings,
-    only_where_spread,
+    only_with_variance,
     policy_gradient_needs,
     shaped_rewards,
 )
@@ -30,8 +30,8 @@ class Settings(PolicyGradientSettings):
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
-    """[P, G]: the mean of the others is subtracted, which leaves k/(k−1) times the deviation from the mean of all k."""
+    """[P, G] rewards minus the mean of the group's others: k/(k−1) times the deviation from the mean of all k."""
     rewards, valid = shaped_rewards(outcomes, settings), outcomes.valid
     size = valid.sum(-1, keepdim=True)
     centered = (rewards - group_mean(rewards, valid)) * size / (size - 1).clamp(min=1)
-    return only_where_spread(centered, rewards, valid)
+    return only_with_variance(centered, rewards, valid)

@@ -1,6 +1,8 @@
-"""Self-critical sequence training: the greedy answer is the baseline (Rennie et al. 2017, 1612.00563, section 3).
+"""SCST, self-critical sequence training: the greedy completion's reward is the baseline.
 
-A_i = r_i − r(greedy answer of the same prompt)
+Rennie et al. 2017, 1612.00563, section 3.
+
+A_i = r_i − r(greedy completion of the same prompt)
 """
 
 from __future__ import annotations
@@ -24,12 +26,12 @@ class Settings(PolicyGradientSettings):
 
 
 def needs(settings: Settings) -> Needs:
-    """One greedy completion a prompt, beside what every policy gradient needs."""
+    """One greedy completion per prompt, besides what every policy gradient needs."""
     return policy_gradient_needs(settings, greedy=True)
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
-    """[P, G]: how much better than the greedy answer; a group of equal answers may be worth learning from."""
+    """[P, G] rewards minus the greedy completion's; nonzero even in zero-variance groups."""
     greedy = asked_for(outcomes.greedy_rewards, "greedy_rewards")
     difference = shaped_rewards(outcomes, settings) - greedy[:, None]
     return torch.where(outcomes.valid, difference, 0.0)

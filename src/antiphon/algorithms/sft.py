@@ -1,8 +1,8 @@
-"""SFT: supervised fine-tuning on the references, as a warm-up or as the control of an experiment.
+"""SFT: supervised fine-tuning on the references, as a warm-up or as a control.
 
 loss = −Σ_it w_it · log p(token of the reference) + ctc_weight · CTC(reference | audio states)
 
-The second term is the trainer's (`antiphon.models.audio_ctc`), for it sees the model and this module sees tensors.
+The trainer adds the second term (`antiphon.models.audio_ctc`), which needs the model; this module sees only tensors.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from antiphon.algorithms.inputs import Needs, Outcomes, Scores
 from antiphon.algorithms.policy_gradient import Loss
-from antiphon.algorithms.terms import Normalization
+from antiphon.algorithms.terms import NORMALIZATION, Normalization
 from antiphon.config import Settings as StrictSettings
 
 RECIPE: dict[str, Any] = {"rollout.group_size": 1, "optimizer.schedule": "cosine", "optimizer.warmup_steps": 10}
@@ -26,18 +26,18 @@ class Settings(StrictSettings):
     """Options of `algorithm: {name: sft, …}`."""
 
     name: Literal["sft"] = "sft"
-    weight: float = Field(default=1.0, ge=0, description="factor of this loss where several are summed")
-    normalization: Normalization = Field(default="token", description="what one unit of the mean is")
-    ctc_weight: float = Field(default=0.0, ge=0, description="factor of an auxiliary CTC loss on the audio states")
+    weight: float = Field(default=1.0, ge=0, description="weight of this loss in a sum of several")
+    normalization: Normalization = Field(default="token", description=NORMALIZATION)
+    ctc_weight: float = Field(default=0.0, ge=0, description="weight of an auxiliary CTC loss on the audio states")
 
 
 def needs(settings: Settings) -> Needs:
-    """References in place of samples, and no reward."""
+    """References instead of samples, and no reward."""
     return Needs(source="labels", rewards=False, mean_over="all", audio_ctc=settings.ctc_weight > 0)
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
-    """[P, G]: every reference counts."""
+    """[P, G] ones: every reference counts."""
     return torch.ones_like(outcomes.rewards)
 
 

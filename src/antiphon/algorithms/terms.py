@@ -1,4 +1,4 @@
-"""Pieces that losses share: token weights, KL estimators, group statistics. Tensors only.
+"""Terms that losses share: token weights, KL estimators, group statistics. Tensors only.
 
 Shapes: P prompts, G completions each, N = P·G, A actions; `mask` [N, A] is 1 on actions, stop token included.
 """
@@ -11,20 +11,25 @@ import torch
 from torch import Tensor
 
 Normalization = Literal["token", "sequence", "constant"]
+NORMALIZATION = (
+    "token: mean over all tokens of the minibatch (DAPO); sequence: mean over completions of their token means (GRPO); "
+    "constant: mean over completions of their token sums / max_new_tokens (Dr.GRPO)"
+)
+"""What the options of `Normalization` are, as settings describe them."""
 KLEstimator = Literal["k1", "k2", "k3"]
 
 
 def token_weights(
     mask: Tensor, normalization: Normalization, max_new_tokens: int, totals: tuple[float, float] | None = None
 ) -> Tensor:
-    """Weights [N, A] such that a loss is the plain sum of weight × token loss over the whole batch.
+    """Weights [N, A] that make a loss the plain sum of weight × token loss over the whole minibatch.
 
     token     1 / (all tokens): every token counts the same (DAPO, 2503.14476, eq. 12)
     sequence  1 / (N · its tokens): every completion counts the same (GRPO, 2402.03300, eq. 3)
     constant  1 / (N · max_new_tokens): no length in the denominator (Dr.GRPO, 2503.20783, section 3)
 
-    Completions without any action count nowhere. `totals` are the tokens and completions of the whole minibatch
-    where `mask` is a shard of it.
+    N excludes completions whose mask is all 0. If `mask` is a shard of the minibatch, `totals` are the tokens and
+    completions of the whole minibatch.
     """
     mask = mask.float()
     tokens, completions = totals or counts(mask)
@@ -36,15 +41,15 @@ def token_weights(
 
 
 def counts(mask: Tensor) -> tuple[float, float]:
-    """The tokens and completions of `mask` [N, A] that count."""
+    """Numbers of tokens and of completions that `mask` [N, A] counts."""
     return float(mask.sum()), float((mask.sum(-1) > 0).sum())
 
 
 def kl_estimate(logprobs: Tensor, reference: Tensor, estimator: KLEstimator) -> Tensor:
-    """Per-token estimate of KL(policy ‖ reference) from tokens sampled by the policy (Schulman 2020).
+    """Per-token estimate [N, A] of KL(policy ‖ reference) from tokens sampled by the policy (Schulman 2020).
 
     With r = log p_reference − log p_policy:  k1 = −r,  k2 = r²/2,  k3 = exp(r) − 1 − r.
-    As a loss, k2 has the gradient of the KL on policy; k1's gradient is zero in expectation.
+    As an on-policy loss, k2 has the gradient of the KL; k1's gradient is zero in expectation.
     """
     ratio = reference - logprobs
     if estimator == "k1":
@@ -54,8 +59,8 @@ def kl_estimate(logprobs: Tensor, reference: Tensor, estimator: KLEstimator) -> 
     return torch.expm1(ratio) - ratio
 
 
-def has_spread(rewards: Tensor, valid: Tensor, tolerance: float = 1e-8) -> Tensor:
-    """[P] True where the valid rewards [P, G] of a group differ; a constant group teaches nothing."""
+def has_variance(rewards: Tensor, valid: Tensor, tolerance: float = 1e-8) -> Tensor:
+    """[P] bool: True for groups with reward variance, whose valid rewards [P, G] differ by more than `tolerance`."""
     highest = rewards.masked_fill(~valid, -torch.inf).amax(-1)
     lowest = rewards.masked_fill(~valid, torch.inf).amin(-1)
     return highest - lowest > tolerance
@@ -67,11 +72,11 @@ def group_mean(values: Tensor, valid: Tensor) -> Tensor:
 
 
 def group_std(values: Tensor, valid: Tensor) -> Tensor:
-    """[P, 1] standard deviation of the valid values [P, G] of each group, as of a population."""
+    """[P, 1] population standard deviation of the valid values [P, G] of each group."""
     centered = values - group_mean(values, valid)
     return group_mean(centered**2, valid).sqrt()
 
 
 def sequence_sums(values: Tensor, weights: Tensor) -> Tensor:
-    """[N, 1] sum of `values` [N, A] over the actions that count."""
+    """[N, 1] sum of `values` [N, A] over the actions with a nonzero weight."""
     return (values * (weights > 0)).sum(-1, keepdim=True)

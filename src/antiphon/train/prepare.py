@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from antiphon.algorithms.inputs import Outcomes
-from antiphon.algorithms.terms import has_spread
+from antiphon.algorithms.terms import has_variance
 from antiphon.config import Config
 from antiphon.distributed.world import World
 from antiphon.models.policy import Policy
@@ -65,7 +65,7 @@ class Preparer:
         everyone = Everyone(self.world, groups)
         outcomes = everyone.outcomes(self._outcomes(groups, batch, others))
         if self.needs.rewards:
-            metrics["zero_variance_share"] = 1 - float(has_spread(outcomes.rewards, outcomes.valid).float().mean())
+            metrics["zero_variance_share"] = 1 - float(has_variance(outcomes.rewards, outcomes.valid).float().mean())
         credit = self._credit(groups, batch)
         valid = everyone.own(outcomes.valid)
         given = [everyone.own(one.advantages(outcomes)) * valid for one in self.objectives]

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from antiphon.algorithms.inputs import LEAST
+from antiphon.algorithms.inputs import MIN_LOGPROB
 from antiphon.errors import ModelError
 from antiphon.models.logits import Predictions
 from antiphon.models.policy import Policy, Sampling, TokenPolicy, emits_tokens
@@ -105,7 +105,7 @@ class TextTeacher:
         if not emits_tokens(self.policy):
             return ScoredAnswer(logprobs, None)
         reading = read(prefixes(self.policy.tokenizer, target[:-1]), answer, stops=True)
-        return reading and ScoredAnswer(logprobs[: len(target)].clamp(min=LEAST), reading)
+        return reading and ScoredAnswer(logprobs[: len(target)].clamp(min=MIN_LOGPROB), reading)
 
 
 def compare(groups: Sequence[Group], batch: Batch, spoken: Sequence[ScoredAnswer | None], student: Policy) -> Judgment:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from antiphon.algorithms.inputs import LEAST
+from antiphon.algorithms.inputs import MIN_LOGPROB
 from antiphon.models.logits import Predictions
 from antiphon.train.batch import Batch
 from antiphon.train.teachers.by_text import ScoredAnswer, compare, student_reading
@@ -88,7 +88,7 @@ class RemoteTeacher:
             top = {i: value for i, value in one.top.items() if i < len(blocked) and not blocked[i]}
             lost = sum(math.exp(value) for i, value in one.top.items() if i not in top)
             scale = math.log1p(-min(lost, 1 - 1e-12))
-            said = max(top.get(one.token, -math.inf) - scale, LEAST)
+            said = max(top.get(one.token, -math.inf) - scale, MIN_LOGPROB)
             allowed.append(Place(one.token, one.text, said, {i: value - scale for i, value in top.items()}))
         return allowed
 

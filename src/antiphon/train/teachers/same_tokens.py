@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from antiphon.algorithms.inputs import LEAST
+from antiphon.algorithms.inputs import MIN_LOGPROB
 from antiphon.errors import ModelError
 from antiphon.models.logits import Predictions
 from antiphon.models.policy import Policy, TokenPolicy, emits_tokens
@@ -33,7 +33,7 @@ class SameTokensTeacher:
         batch = self._resampler.resample(batch)
         logprobs = None
         if sampled:
-            logprobs = rollout_logprobs(self.policy, batch, self.temperature, self.max_tokens).clamp(min=LEAST)
+            logprobs = rollout_logprobs(self.policy, batch, self.temperature, self.max_tokens).clamp(min=MIN_LOGPROB)
         return Judgment(batch.mask, 1, 1, logprobs)
 
     def divergence(self, student: Predictions, batch: Batch, algorithm: ModuleType, settings: Any) -> Tensor:

@@ -33,7 +33,7 @@ class Judgment:
     expected: float
     """How many it should judge."""
     logprobs: Tensor | None = None
-    """[N, A] at least `LEAST`, the student's own where not aligned; None where they were not asked for."""
+    """[N, A] at least `MIN_LOGPROB`, the student's own where not aligned; None where they were not asked for."""
 
     @property
     def share(self) -> float:
