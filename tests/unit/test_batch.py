@@ -131,7 +131,7 @@ def test_a_position_may_have_several_ids():
 
 
 def test_positions_of_one_batch_have_one_width():
-    with pytest.raises(ValueError, match="the completions of one batch have 1 and 2 ids a position"):
+    with pytest.raises(ValueError, match="the completions of one batch have 1 and 2 ids per position"):
         make_batch([frames((7, 1)), group("b", (7,))], CPU)
 
 

@@ -225,7 +225,7 @@ def test_with_a_reference_constant_groups_still_feel_its_pull(initial, sampled):
 
 
 def test_a_trainer_without_what_its_losses_need_is_refused(initial):
-    with pytest.raises(ValueError, match="the losses learn from a reference model, and the trainer was given none"):
+    with pytest.raises(ValueError, match="the losses need a reference model, but the trainer was given none"):
         trainer(initial, beta=1.0)
 
 

@@ -65,7 +65,7 @@ def _collectives(world: World) -> dict:
 
 def _rank(rank: int, port: int, folder: str) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    failure.FAREWELL = timedelta(seconds=2)
+    failure.FAILURE_TIMEOUT = timedelta(seconds=2)
     world = World.from_environment(torch.device("cpu"))
     found = _collectives(world)
     try:

@@ -1,4 +1,4 @@
-"""Where tensors live and in what precision: `auto` choices for device and dtype, and a CPU made ready for training."""
+"""Device and dtype of a run, `auto` included, and CPU settings for training."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one; each rank of this machine has a GPU of its own.
+    """The device called `name`; `auto` is a GPU if there is one. Each rank on this machine gets its own GPU.
 
-    Raises `ConfigError` when `cuda` is asked for and there is none, and when there are fewer GPUs than ranks.
+    Raises `ConfigError` if `cuda` is requested without a GPU, or if there are fewer GPUs than ranks.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device=cuda, but torch sees no GPU here; use device=auto or device=cpu")
+        raise ConfigError("device=cuda, but torch finds no GPU; use device=auto or device=cpu")
     if name == "cuda" and environment.size() > 1:
         ranks, gpus = environment.local_size(), torch.cuda.device_count()
         if ranks > gpus:
@@ -36,19 +36,22 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 on a GPU and float32 on a CPU; masters, log-softmax and reductions are fp32 in both."""
+    """The dtype called `name`; `auto` is bfloat16 on a GPU and float32 on a CPU.
+
+    Master weights, log-softmax and reductions are fp32 in either case.
+    """
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return getattr(torch, name)
 
 
 def prepare_cpu(threads: int | None = None) -> None:
-    """Set the thread count, and have glibc keep freed memory.
+    """Set the thread count, and make glibc keep freed memory.
 
-    Ranks that share this machine divide its cores where `threads` is not given: torchrun would have each use one.
+    Without `threads`, ranks on one machine share its cores evenly; torchrun would give each rank one thread.
 
-    By default glibc maps every block above 32 MB anew and the kernel faults its pages in again: keeping them
-    makes a training step about twice as fast on a CPU.
+    By default glibc maps every block above 32 MB anew, and the kernel faults its pages in again. Keeping them makes a
+    training step about twice as fast on a CPU.
     """
     if environment.local_size() > 1 and os.environ.get("OMP_NUM_THREADS", "1") == "1":
         threads = threads or max(_cores() // environment.local_size(), 1)
@@ -60,12 +63,12 @@ def prepare_cpu(threads: int | None = None) -> None:
 
 
 def _cores() -> int:
-    """Those that this process may run on."""
+    """Number of cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def release_memory() -> None:
-    """Give the system what glibc keeps of freed memory: gigabytes after a run over thousands of clips."""
+    """Return freed memory that glibc holds to the system: gigabytes after a run over thousands of clips."""
     if libc := _glibc():
         libc.malloc_trim(0)
 
@@ -76,7 +79,10 @@ def _glibc() -> ctypes.CDLL | None:
 
 
 def memory_gb() -> float:
-    """GB (1e9 bytes): on a GPU the most that tensors took since the last call, else what this process holds now."""
+    """Memory in GB (1e9 bytes): on a GPU the peak of tensors since the last call, else this process's current memory.
+
+    Where the current memory is unknown (not Linux), it is the process's peak.
+    """
     if torch.cuda.is_initialized():
         peak = torch.cuda.max_memory_allocated()
         torch.cuda.reset_peak_memory_stats()

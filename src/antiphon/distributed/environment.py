@@ -1,4 +1,4 @@
-"""What torchrun says of this process in the environment. Without torchrun it is alone."""
+"""This process's rank and world size, from torchrun's environment variables; rank 0 of 1 without torchrun."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import os
 
 
 def size() -> int:
-    """Ranks of the job."""
+    """World size: the number of ranks of the job."""
     return int(os.environ.get("WORLD_SIZE") or 1)
 
 
 def rank() -> int:
-    """Which of them this process is."""
-    return _of_several("RANK", 0)
+    """This process's rank in the job."""
+    return _variable("RANK", 0)
 
 
 def local_rank() -> int:
-    """Which of the ranks on this machine this process is."""
-    return _of_several("LOCAL_RANK", 0)
+    """This process's rank on its machine."""
+    return _variable("LOCAL_RANK", 0)
 
 
 def local_size() -> int:
-    """Ranks on this machine."""
-    return _of_several("LOCAL_WORLD_SIZE", 1)
+    """Number of ranks on this machine."""
+    return _variable("LOCAL_WORLD_SIZE", 1)
 
 
-def _of_several(name: str, alone: int) -> int:
+def _variable(name: str, alone: int) -> int:
     return int(os.environ.get(name) or alone) if size() > 1 else alone

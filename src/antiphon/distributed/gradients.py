@@ -1,4 +1,4 @@
-"""Gradients added up over ranks: each holds its share of a global mean, so their sum is its gradient."""
+"""Sums gradients over ranks. Each rank's loss is its share of a global mean, so the sum is the mean's gradient."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 from antiphon.distributed.world import World
 
 BUCKET = 1 << 24
-"""Numbers that travel together: 64 MiB in fp32."""
+"""Elements per all-reduce: 64 MiB in fp32."""
 
 
 @torch.no_grad()
 def sum_gradients(world: World, parameters: Iterable[Tensor]) -> None:
-    """Replaces each parameter's gradient by its sum over ranks; one that no rank has a gradient for keeps none."""
+    """Replace each parameter's gradient by its sum over ranks; one without a gradient on any rank keeps none."""
     if world.size == 1:
         return
     known = list(parameters)
@@ -30,7 +30,7 @@ def sum_gradients(world: World, parameters: Iterable[Tensor]) -> None:
 
 
 def _buckets(parameters: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """In order, of `BUCKET` numbers at most; a larger parameter travels alone."""
+    """The parameters in order, in lists of at most `BUCKET` elements; a larger parameter has a list of its own."""
     bucket: list[Tensor] = []
     for one in parameters:
         if bucket and sum(other.numel() for other in bucket) + one.numel() > BUCKET:

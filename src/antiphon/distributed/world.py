@@ -1,10 +1,9 @@
-"""The processes that train one model together: data parallel, a rank each, over torch.distributed.
+"""Data parallel training: one rank per process, over torch.distributed.
 
-`torchrun` says in the environment who is who. One process is a world of size 1, in which every sum, gather and
-broadcast is what it was given: nothing is copied and no collective runs.
+Ranks come from torchrun's environment variables. A single process is a world of size 1, in which every sum, gather and
+broadcast returns its input: nothing is copied and no collective runs.
 
-The Python objects that travel here are pickled by torch.distributed. They come from processes of one job, which trust
-each other.
+torch.distributed pickles the Python objects sent here. They come from processes of one job, which trust each other.
 """
 
 from __future__ import annotations
@@ -25,28 +24,29 @@ from antiphon.errors import ConfigError, RankError
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(hours=2)
+COLLECTIVE_TIMEOUT = timedelta(hours=2)
 """How long a rank waits for the slowest one, which may be sampling long answers or waiting for a reward."""
-_NUMBER = count()
-"""Of the worlds of this process: a script may train several models one after the other."""
+_WORLD_NUMBER = count()
+"""Numbers the worlds of this process: a script may train several models in turn."""
 
 
 class World:
-    """Who this process is among the ranks of a job, and what they tell each other.
+    """This process's rank in a job, and the collectives between ranks.
 
-    Every rank must call every method but `share` and `fail`, in the same order.
+    All methods but `share` and `fail` are collective: every rank must call them, in the same order.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, store: Any = None) -> None:
-        """`store` is torch.distributed's, by which ranks learn of failures; see `from_environment`."""
+        """`store` is torch.distributed's, through which ranks report failures; see `from_environment`."""
         self.rank, self.size = rank, size
         self._failure = None if store is None else Failure(store, rank)
 
     @classmethod
     def from_environment(cls, device: torch.device) -> World:
-        """The world that torchrun describes by RANK, WORLD_SIZE and MASTER_*; of size 1 without it.
+        """The world of torchrun's RANK, WORLD_SIZE and MASTER_* variables; of size 1 without them.
 
-        Waits for all ranks. Tensors on the CPU and objects go through gloo, those on a GPU through NCCL.
+        Waits for all ranks. CPU tensors and Python objects go through gloo, GPU tensors through NCCL. Raises
+        `ConfigError` if WORLD_SIZE is above 1 and another variable is missing.
         """
         if environment.size() == 1:
             return cls()
@@ -57,7 +57,7 @@ class World:
         missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
         if missing:
             raise ConfigError(
-                f"WORLD_SIZE={os.environ['WORLD_SIZE']} in the environment, but no {missing[0]}; start the ranks by "
+                f"WORLD_SIZE={os.environ['WORLD_SIZE']} in the environment, but no {missing[0]}; start the ranks with "
                 "torchrun --nproc-per-node N -m antiphon train ..., or unset WORLD_SIZE"
             )
         backend = "gloo"
@@ -65,8 +65,8 @@ class World:
             torch.cuda.set_device(device)
             backend = "cpu:gloo,cuda:nccl"
         store, rank, size = next(iter(rendezvous("env://")))
-        store = PrefixStore(f"antiphon/{next(_NUMBER)}", store)
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+        store = PrefixStore(f"antiphon/{next(_WORLD_NUMBER)}", store)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=COLLECTIVE_TIMEOUT)
         return cls(rank, size, store)
 
     @property
@@ -75,20 +75,20 @@ class World:
         return self.rank == 0
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
-        """This rank's contiguous part of `items`, parts as even as can be; the last ones may be empty."""
+        """This rank's contiguous part of `items`. Parts are as even as possible; the last ones may be empty."""
         start, stop = (-(-len(items) * rank // self.size) for rank in (self.rank, self.rank + 1))
         return items[start:stop]
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The sum of every rank's `tensor`, all of one shape and type."""
+        """The sum of `tensor` over ranks, which have the same shape and dtype."""
         return self._reduced(tensor, "SUM")
 
     def max(self, tensor: Tensor) -> Tensor:
-        """The largest of every rank's `tensor`, element by element."""
+        """The elementwise maximum of `tensor` over ranks."""
         return self._reduced(tensor, "MAX")
 
     def sum_metrics(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """The sum over ranks of each metric; a rank that lacks one adds nothing to it."""
+        """The sum of each metric over ranks; a rank without it adds nothing."""
         if self.size == 1:
             return dict(metrics)
         ranks = self.gather(dict(metrics))
@@ -96,7 +96,7 @@ class World:
         return {name: sum(one[name] for one in ranks if name in one) for name in names}
 
     def gather(self, value: T) -> list[T]:
-        """Every rank's `value`, in the order of ranks."""
+        """Every rank's `value`, in rank order."""
         if self.size == 1:
             return [value]
         import torch.distributed as dist
@@ -106,7 +106,7 @@ class World:
         return values
 
     def gather_at_main(self, value: T) -> list[T] | None:
-        """Every rank's `value` on rank 0, None on the others."""
+        """Every rank's `value`, in rank order, on rank 0; None on the others."""
         if self.size == 1:
             return [value]
         import torch.distributed as dist
@@ -116,7 +116,7 @@ class World:
         return values
 
     def from_main(self, make: Callable[[], T]) -> T:
-        """What `make` returns on rank 0; the others do not call it."""
+        """Rank 0's `make()`, broadcast to all ranks; the others do not call it."""
         if self.size == 1:
             return make()
         import torch.distributed as dist
@@ -127,30 +127,30 @@ class World:
 
     @contextlib.contextmanager
     def failing_together(self) -> Iterator[None]:
-        """Within the block, an error on one rank ends all of them: see `fail`."""
+        """Within the block, an error on one rank ends all ranks (see `fail`)."""
         try:
             yield
         except BaseException as error:
-            said = self.fail(error)
-            if said is error:
+            first = self.fail(error)
+            if first is error:
                 raise
-            raise said from error
+            raise first from error
 
     def fail(self, error: BaseException) -> BaseException:
-        """Ends the job on every rank, and returns the error to raise on this one.
+        """End the job on every rank, and return the error to raise on this one.
 
-        That is `error` where this rank is the first to fail, with a note that names the rank. On the others, which get
-        an error from whatever method they wait in, it is a `RankError` of what the first one said.
+        On the first rank to fail this is `error`, with a note that names the rank. The other ranks get an error from
+        the method they wait in; theirs is a `RankError` with the first rank's message.
         """
         return error if self._failure is None else self._failure.agree(error)
 
     def part(self) -> bool:
-        """After `fail` and what this rank has to do about it. Returns whether rank 0 did so, too; see `Failure`."""
+        """Call after `fail`, once this rank has recorded the error. Returns whether rank 0 did (see `Failure`)."""
         failure, self._failure = self._failure, None
         return failure is None or failure.part()
 
     def close(self) -> None:
-        """Leave the job, after every rank is done."""
+        """Leave the job once every rank is done."""
         if self.size > 1:
             import torch.distributed as dist
 
@@ -168,13 +168,15 @@ class World:
         return reduced
 
     def _call(self, collective: Callable[[], Any]) -> None:
-        """Runs a collective. Raises `RankError` in place of the error that a failed rank leaves the others with."""
+        """Run a collective. Raises `RankError` with the failed rank's message instead of torch.distributed's error."""
         try:
             collective()
         except RuntimeError as error:
-            said = self._failure and self._failure.said()
-            raise RankError(said or f"a rank ended without a message ({_line(error)}); see its output") from error
+            first = self._failure and self._failure.first_error()
+            raise RankError(
+                first or f"a rank ended without a message ({_first_line(error)}); see its output"
+            ) from error
 
 
-def _line(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).split("\n", 1)[0]

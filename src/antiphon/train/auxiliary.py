@@ -1,4 +1,4 @@
-"""Auxiliary losses: of how a model computes a micro-batch, not of what it says in it."""
+"""Auxiliary losses: on how a model processes a micro-batch (expert routing, audio states), not on its completions."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from antiphon.train.objectives import Objective, weights_in_sum
 
 @dataclass(frozen=True)
 class Auxiliary:
-    """One auxiliary loss, and how it is computed."""
+    """One auxiliary loss and how to compute it."""
 
     name: str
-    """The name of its metric."""
+    """Of its metric."""
     coefficient: float
     recording: Callable[[], AbstractContextManager[None]]
-    """Watches one `encode` and one scoring of its completions."""
+    """Records one `encode` and one scoring of its completions."""
     loss: Callable[[Batch, Any], Tensor]
-    """(micro-batch, its prefix) -> the loss of what was recorded: of each row [N], or one for them all []."""
+    """(micro-batch, its prefix) -> the loss of what was recorded: per row [N], or a scalar []."""
 
 
 def auxiliary_losses(
     policy: Policy, objectives: Sequence[Objective], config: Config, ctc: AudioCTC | None
 ) -> list[Auxiliary]:
-    """Those to which the recipe gives a weight."""
+    """The auxiliary losses with a nonzero weight in the recipe."""
     found = []
     if config.train.router_aux_loss_coef:
         router = RouterLoss(policy.model)
@@ -59,10 +59,10 @@ def auxiliary_sum(
     scales: Sequence[Tensor],
     objectives: Sequence[Objective],
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """What the auxiliary losses of a micro-batch add to its loss, and the metrics of each.
+    """The sum of the auxiliary losses of a micro-batch, to add to its loss, and the metric of each.
 
-    Their `values` are averaged over rows by the `weights` [N, A, O] of each algorithm's loss, whose sums over the
-    minibatch are the `scales`, and these means by each algorithm's `weight`.
+    For each algorithm, the `values` are averaged over rows with its token weights `weights` [N, A, O], whose sums over
+    the minibatch are the `scales`. These means are averaged with the algorithms' `weight` settings.
     """
     factors = weights_in_sum(objectives)
     shares = [one / sum(factors) if sum(factors) else 1 / len(factors) for one in factors]

@@ -1,4 +1,4 @@
-"""Groups of completions as tensors: what is portioned, scored and learned from."""
+"""Groups of completions as tensors, from the rollout to minibatches and micro-batches."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Batch:
-    """P prompts with G completions each; rows p·G … p·G+G−1 of the [N, ·] tensors are those of prompt p.
+    """P prompts with G completions each; prompt p has rows p·G … p·G+G−1 of the [N, ·] tensors.
 
-    U is the longest completion in positions and A in actions, the units that have a log-probability: A = U for models
-    that emit position by position, A = 1 where the whole sequence is one action (CTC labelings, class labels). K is
-    the number of token ids of a position: 1 for text, the codebooks of a frame for audio.
+    U is the length of the longest completion in positions, A in actions, the units that have a log-probability: A = U
+    for autoregressive models, A = 1 if the whole sequence is one action (CTC label sequences, class labels). K is the
+    number of token ids per position: 1 for text, the codebooks of a frame for audio.
     """
 
     prompts: list[Prompt]
     tokens: Tensor
     """[N, U] token ids, [N, U, K] where K > 1; 0 on padding."""
     token_mask: Tensor
-    """[N, U] 1 on positions, the stop token included."""
+    """[N, U] 1 on positions, including the stop token."""
     mask: Tensor
     """[N, A] 1 on actions."""
     engine_logprobs: Tensor
-    """[N, A] fp32, 0 on padding, as are all tensors of actions."""
+    """[N, A] fp32, 0 on padding like all per-action tensors."""
     old_logprobs: Tensor
-    """[N, A] of the weights that the step begins with: the trainer's own where it computes them, else the engine's."""
+    """[N, A] under the weights that the step begins with: the trainer's own if it computes them, else the engine's."""
     first: Tensor
     """[N] True for the first of equal completions in its group."""
     rows: Tensor
-    """[N] the place of each completion in the step's rollout."""
+    """[N] index of each completion in the step's rollout."""
 
     @property
     def group_size(self) -> int:
@@ -53,9 +53,10 @@ class Batch:
         return self._mapped(lambda name, value: value[rows], prompts=[self.prompts[p] for p in chosen])
 
     def within(self, max_tokens: int, prompt_sizes: Sequence[int]) -> list[list[int]]:
-        """Prompts portioned so that each portion, padded, is within `max_tokens` positions of prompts and completions.
+        """Prompts split into micro-batches of at most `max_tokens` positions, padding included.
 
-        Prompts of similar length go together, the longest first; a group that is too long for itself goes alone.
+        `prompt_sizes` [P] are in positions. Prompts of similar length go together, the longest first; a group above
+        the limit goes alone.
         """
         longest = self.token_mask.sum(-1).view(len(self.prompts), self.group_size).tolist()
         needs = [(prompt_sizes[p], self.group_size * int(max(longest[p]))) for p in range(len(self.prompts))]
@@ -71,13 +72,13 @@ class Batch:
         return portions
 
     def trimmed(self) -> Self:
-        """Without the columns that are padding in every row."""
+        """The batch without columns that are padding in every row."""
         tokens, actions = (max(int(mask.sum(-1).max()), 1) for mask in (self.token_mask, self.mask))
         widths = {"tokens": tokens, "token_mask": tokens}
         return self._mapped(lambda name, value: value if value.dim() == 1 else value[:, : widths.get(name, actions)])
 
     def _mapped(self, function: Callable[[str, Tensor], Tensor], **changes: object) -> Self:
-        """With `function(name, tensor)` in place of each tensor, those within mappings included."""
+        """A copy with `function(name, tensor)` applied to each tensor, including those in mappings."""
         for name in (field.name for field in fields(self)):
             value = getattr(self, name)
             if isinstance(value, Tensor):
@@ -89,34 +90,34 @@ class Batch:
 
 @dataclass(frozen=True)
 class Prepared(Batch):
-    """A batch with what each of the O losses learns from it."""
+    """A batch with the fixed inputs of each of the O losses."""
 
     others: Mapping[str, Tensor]
-    """[N, A] what other models say of the actions, by its name in `Scores`: `reference_logprobs`, `teacher_logprobs`;
-    only what the losses ask for."""
+    """[N, A] log-probabilities under other models, by their names in `Scores` (`reference_logprobs`,
+    `teacher_logprobs`); only those that the losses need."""
     advantages: Tensor
     """[N, A, O]"""
     counted: Tensor
-    """[N, A, O] 1 on actions that count in each loss's mean."""
+    """[N, A, O] 1 on actions that each loss's mean counts."""
 
 
 @dataclass(frozen=True)
 class Weighted(Prepared):
-    """A minibatch, or a part of one, with the weights that make sums over the whole minibatch means."""
+    """A minibatch or micro-batch with token weights, under which sums over the minibatch are means."""
 
     weights: Tensor
     """[N, A, O]"""
 
 
 def split_evenly(items: Sequence[T], parts: int) -> list[Sequence[T]]:
-    """Into at most `parts` sequences, sizes as even as can be."""
+    """`items` in at most `parts` sequences of sizes as even as possible."""
     parts = min(parts, len(items))
     bounds = [round(i * len(items) / parts) for i in range(parts + 1)]
     return [items[start:end] for start, end in pairwise(bounds)]
 
 
 def make_batch(groups: Sequence[Group], device: torch.device) -> Batch:
-    """Pad the groups' completions into one batch; the engine's log-probabilities are the old ones, too."""
+    """Pad the groups' completions into one batch; `old_logprobs` are the engine's."""
     completions = [completion for group in groups for completion in group.completions]
     tokens, token_mask = _positions(completions)
     logprobs, mask = padded([completion.logprobs for completion in completions], torch.float32)
@@ -127,10 +128,10 @@ def make_batch(groups: Sequence[Group], device: torch.device) -> Batch:
 
 
 def _positions(completions: Sequence[Completion]) -> tuple[Tensor, Tensor]:
-    """Token ids [N, U] or [N, U, K], and the mask [N, U]. Raises `ValueError` for completions of several widths."""
+    """Token ids [N, U] or [N, U, K], and the mask [N, U]. Raises `ValueError` if completions differ in width K."""
     widths = {completion.width for completion in completions}
     if len(widths) > 1:
-        raise ValueError(f"the completions of one batch have {min(widths)} and {max(widths)} ids a position")
+        raise ValueError(f"the completions of one batch have {min(widths)} and {max(widths)} ids per position")
     width = widths.pop() if widths else 1
     tokens, mask = padded([completion.token_ids for completion in completions], torch.long, least=width)
     if width == 1:
@@ -139,7 +140,7 @@ def _positions(completions: Sequence[Completion]) -> tuple[Tensor, Tensor]:
 
 
 def _first(group: Group) -> list[bool]:
-    """Of each completion, whether it is new; one whose reward was dropped makes no later one old."""
+    """Whether each completion is the first of its kind; dropped ones do not make later ones repeats."""
     known: set[tuple[int, ...]] = set()
     new = []
     for completion, reward in zip(group.completions, group.rewards or [None] * len(group.completions), strict=True):
@@ -150,7 +151,7 @@ def _first(group: Group) -> list[bool]:
 
 
 def padded(rows: Sequence[Sequence[float]], dtype: torch.dtype, least: int = 1) -> tuple[Tensor, Tensor]:
-    """Rows of unequal length as one tensor, at least `least` wide and 0 on padding, and its mask."""
+    """Rows of unequal length as one tensor, 0 on padding and at least `least` wide, and its mask."""
     width = max([least, *(len(row) for row in rows)])
     values, mask = torch.zeros(len(rows), width, dtype=dtype), torch.zeros(len(rows), width)
     for i, row in enumerate(rows):

@@ -1,4 +1,4 @@
-"""Everything a step depends on, in one folder: the model as transformers or peft saves it, the optimizer beside it."""
+"""Training checkpoints: one folder with the model as transformers or peft saves it, and the optimizer's state."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ STATE = "trainer.json"
 
 
 def save_checkpoint(folder: Path, trainer: Trainer, step: int) -> None:
-    """Fill `folder`; `step` is the number of steps done. No random state is needed: it derives from the step.
+    """Fill `folder`; `step` is the number of steps done. No random state is saved, because it derives from the step.
 
-    With LoRA the model is its adapter alone, or, for `lora.save: merged`, whole.
+    With LoRA only the adapter is saved, or the merged model with `lora.save: merged`.
     """
     policy, settings = trainer.policy, trainer.config.lora
     if settings and settings.save == "merged":
@@ -37,9 +37,10 @@ def save_checkpoint(folder: Path, trainer: Trainer, step: int) -> None:
 
 
 def load_checkpoint(folder: Path, trainer: Trainer) -> int:
-    """Put adapters and optimizer back where they were. Returns the steps done.
+    """Restore adapters and optimizer state. Returns the number of steps done.
 
-    Without LoRA the policy must have been loaded from `folder`, with LoRA from what the run started from.
+    Without LoRA the policy must have been loaded from `folder`, with LoRA from the run's initial model. Raises
+    `RunError` if the folder cannot be read or belongs to another model.
     """
     try:
         step = json.loads((folder / STATE).read_text())["step"]

@@ -1,4 +1,4 @@
-"""Credit token by token: what a completion's tokens did for its alignment with the reference."""
+"""Per-token credit: how a completion's tokens contribute to its edits against the reference."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from antiphon.types import Group
 
 
 class AlignmentCredit:
-    """c_t − c̄ (see `edit_credit`) for each token of each completion of a group."""
+    """Centered credit c_t − c̄ (see `edit_credit`) for each token of each completion of a group."""
 
     def __init__(self, policy: Policy) -> None:
-        """Raises `ConfigError` for a policy that does not emit tokens."""
+        """Raises `ConfigError` if the policy does not emit tokens."""
         if not emits_tokens(policy):
             raise ConfigError("'algorithm.credit': alignment is for models that emit tokens; leave it out")
         self.tokenizer = policy.tokenizer
@@ -32,10 +32,9 @@ class AlignmentCredit:
 
 
 def token_spans(tokenizer: Any, token_ids: tuple[int, ...], text: str, answer: str) -> list[Span | None]:
-    """Which characters of `answer` each token wrote; None for framing, special tokens and an unfinished character.
+    """The characters of `answer` that each token covers; None for framing, special tokens and incomplete characters.
 
-    `text` is the whole completion decoded, of which `answer` is a part. Several tokens that make one character
-    share it.
+    `text` is the whole decoded completion, which contains `answer`. Tokens that make up one character share it.
     """
     start = text.rfind(answer) if answer else -1
     if start < 0:
@@ -54,7 +53,7 @@ def token_spans(tokenizer: Any, token_ids: tuple[int, ...], text: str, answer: s
 
 
 def _agreeing(prefix: str, text: str) -> int:
-    """Leading characters that `prefix` has in common with `text`; an unfinished character at its end has none."""
+    """Length of the common prefix of `prefix` and `text`; an incomplete character at its end does not count."""
     length = min(len(prefix), len(text))
     while prefix[:length] != text[:length]:
         length -= 1

@@ -1,4 +1,4 @@
-"""Learn, the last of a step's three parts: minibatches, micro-batches, gradients, the optimizer."""
+"""Learn, the last of a step's three parts: gradient accumulation over micro-batches, and optimizer steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from antiphon.train.score import Scored, Scorer, loss_inputs
 
 
 class Learner:
-    """Updates the weights from a `Prepared` batch. Losses are known by their place."""
+    """Updates the weights from a `Prepared` batch. Losses are identified by their index."""
 
     def __init__(
         self, objectives: Sequence[Objective], config: Config, scorer: Scorer, optimizer: MasterAdamW, world: World
@@ -36,7 +36,7 @@ class Learner:
     def update(self, minibatches: Sequence[Prepared], factor: float) -> dict[str, float]:
         """One optimizer step for each minibatch of each epoch, at `factor` times the learning rate.
 
-        Every rank has its part of each minibatch, which may be empty.
+        Each rank passes its part of each minibatch, which may be empty. Returns metrics averaged over the updates.
         """
         totals: dict[str, list[float]] = defaultdict(list)
         for _ in range(self.config.train.epochs):
@@ -50,7 +50,7 @@ class Learner:
         return metrics
 
     def measure(self, batch: Prepared, learn: Callable[[Tensor], Any]) -> dict[str, float]:
-        """Give the loss of every micro-batch of a minibatch to `learn`; returns the minibatch's loss and metrics."""
+        """Call `learn` on the loss of each micro-batch. Returns the loss and metrics of the whole minibatch."""
         minibatch = Weighted(**vars(batch), weights=self._weights(batch))
         scales = [self.world.sum(weights.sum()).clamp(min=1e-12) for weights in minibatch.weights.unbind(-1)]
         device = minibatch.weights.device
@@ -66,12 +66,12 @@ class Learner:
             difference = (scored.logprobs.detach() - micro.engine_logprobs).abs() * micro.mask
             worst = torch.maximum(worst, difference.max())
         metrics = self.world.sum_metrics({name: float(value) for name, value in sums.items()})
-        if self._sampled:  # Nothing else was sampled by an engine.
+        if self._sampled:  # References have no engine log-probabilities to compare.
             metrics["engine_difference_max"] = float(self.world.max(worst))
         return metrics
 
     def _loss(self, micro: Weighted, scored: Scored, scales: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """A micro-batch's part of the loss, and of every metric of the minibatch."""
+        """A micro-batch's share of the minibatch's loss, and of each metric."""
         metrics: dict[str, Tensor] = {}
         loss, auxiliary = auxiliary_sum(
             self.scorer.auxiliaries, scored.auxiliary, micro.weights, scales, self.objectives
@@ -83,14 +83,14 @@ class Learner:
             for name, value in sums.items():
                 metrics[self._prefixes[place] + name] = value.detach() / scales[place]
         metrics["loss"] = loss.detach()
-        # The entropy is no loss's own. By convention its mean is over what the first loss counts, so that curves of
-        # runs with several losses stay comparable.
+        # The entropy belongs to no single loss. By convention it is averaged over what the first loss counts, so that
+        # curves of runs with several losses stay comparable.
         for name, value in scored.of_tokens.items():
             metrics[name] = (micro.weights[..., 0] * value.detach()).sum() / scales[0]
         return loss, metrics | auxiliary
 
     def _weights(self, batch: Prepared) -> Tensor:
-        """[N, A, O] over the whole minibatch."""
+        """[N, A, O] token weights, normalized over the whole minibatch on all ranks."""
         longest = self.config.rollout.max_new_tokens
         weights = [
             token_weights(counted, objective.settings.normalization, longest, self._totals(counted))
@@ -99,12 +99,12 @@ class Learner:
         return torch.stack(weights, -1)
 
     def _totals(self, counted: Tensor) -> tuple[float, float]:
-        """The tokens and completions of the whole minibatch that count in a loss, of which `counted` are here."""
+        """Tokens and completions of the minibatch, over all ranks, that a loss counts; `counted` are this rank's."""
         tokens, completions = self.world.sum(torch.tensor(counts(counted), dtype=torch.float64)).tolist()
         return tokens, completions
 
     def _apply(self, factor: float) -> float:
-        """The optimizer step of a minibatch, with the gradients of all ranks. Returns their norm."""
+        """One optimizer step with gradients summed over ranks. Returns the gradient norm."""
         sum_gradients(self.world, self.optimizer.masters.values())
         return self.optimizer.step(factor, self.config.optimizer.max_grad_norm)
 

@@ -23,7 +23,7 @@ class Objective:
 
     name: str
     module: Any
-    """What has `needs`, `advantages` and `loss`."""
+    """A module with `needs`, `advantages` and `loss`."""
     settings: Any
 
     @property
@@ -31,17 +31,20 @@ class Objective:
         return self.module.needs(self.settings)
 
     def advantages(self, outcomes: Outcomes) -> Tensor:
-        """[P, G]"""
+        """Advantages [P, G] of completions."""
         return self.module.advantages(outcomes, self.settings)
 
     def loss(self, scores: Scores) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum of one micro-batch, and metrics as weighted sums."""
+        """The loss of one micro-batch times the algorithm's `weight`, and metrics, all as weighted sums."""
         total, metrics = self.module.loss(scores, self.settings)
         return self.settings.weight * total, metrics
 
 
 def load_objectives(spec: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[Objective]:
-    """What a recipe's `algorithm:` names, built-in or the user's, settings checked."""
+    """The algorithms of a recipe's `algorithm:`, built-in or the user's, with checked settings.
+
+    Raises `ConfigError` for an unknown algorithm or setting.
+    """
     listed = isinstance(spec, Sequence)
     specs = spec if listed else [spec]
     return [
@@ -51,9 +54,9 @@ def load_objectives(spec: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> li
 
 
 def recipe_defaults(spec: Any) -> dict[str, Any]:
-    """Dotted keys of a recipe, and what an algorithm that is used alone would have them be: its `RECIPE`, if any.
+    """Recipe defaults, by dotted key, of an algorithm that is used alone: its `RECIPE`, if any.
 
-    `spec` is what a recipe says of its algorithm, unchecked.
+    `spec` is the recipe's unchecked `algorithm:`.
     """
     name = spec.get("name") if isinstance(spec, Mapping) else spec
     return getattr(ALGORITHM.load(name), "RECIPE", {}) if isinstance(name, str) else {}
@@ -66,10 +69,10 @@ def _load(settings: dict[str, Any], key: str) -> Objective:
 
 
 def combined_needs(objectives: Sequence[Objective]) -> Needs:
-    """What all of them need together, field by field as `Needs` says.
+    """The merged needs of all losses, field by field as `Needs` declares.
 
-    Raises `ConfigError` for what they cannot share, such as different completions, and `TypeError` for a field of
-    `Needs` that does not say how losses share it.
+    Raises `ConfigError` if they cannot share a field, such as different completions, and `TypeError` if a field of
+    `Needs` does not declare how losses share it.
     """
     needs, merged = [objective.needs for objective in objectives], {}
     for field in fields(needs[0]):
@@ -84,7 +87,7 @@ def combined_needs(objectives: Sequence[Objective]) -> Needs:
 
 
 def metric_prefixes(objectives: Sequence[Objective]) -> list[str]:
-    """What stands before the names of each loss's metrics: nothing for one alone; `opd/`, `opd_2/`, … in a sum."""
+    """The prefix of each loss's metrics: empty for a single loss; `opd/`, `opd_2/`, … in a sum."""
     prefixes: list[str] = []
     for objective in objectives:
         named = (objective.name if n == 1 else f"{objective.name}_{n}" for n in count(1))
@@ -93,11 +96,11 @@ def metric_prefixes(objectives: Sequence[Objective]) -> list[str]:
 
 
 def weights_in_sum(objectives: Sequence[Objective]) -> list[float]:
-    """The factor of each loss in the sum; 1 for one alone."""
+    """The weight of each loss in the sum; 1 for a single loss."""
     return [1.0] if len(objectives) == 1 else [objective.settings.weight for objective in objectives]
 
 
 def joint_advantages(objectives: Sequence[Objective], advantages: Tensor) -> Tensor:
-    """[N, A] of each loss's advantages [N, A, O]: by what the losses together weigh an action."""
+    """[N, A] weighted sum of the losses' advantages [N, A, O]."""
     first, *rest = (w * one for w, one in zip(weights_in_sum(objectives), advantages.unbind(-1), strict=True))
     return sum(rest, first)

@@ -1,4 +1,4 @@
-"""AdamW with fp32 masters, a schedule that is a function of the step, and gradients summed in fp32."""
+"""AdamW with fp32 master weights, gradient accumulation in fp32, and a learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from antiphon.errors import ModelError
 
 
 def schedule_factor(step: int, steps: int, optimizer: Optimizer) -> float:
-    """The learning rate's factor at `step` (0-based): linear warm-up, then the schedule, never below its floor."""
+    """Learning-rate factor at `step` (0-based): linear warm-up, then the schedule, never below `min_lr_ratio`."""
     if step < optimizer.warmup_steps:
         return (step + 1) / optimizer.warmup_steps
     since, floor = step - optimizer.warmup_steps, optimizer.min_lr_ratio
@@ -26,11 +26,11 @@ def schedule_factor(step: int, steps: int, optimizer: Optimizer) -> float:
 
 
 class MasterAdamW:
-    """AdamW (Loshchilov & Hutter 2019) on fp32 copies of parameters that compute in a lower precision.
+    """AdamW (Loshchilov & Hutter 2019) on fp32 master copies of lower-precision parameters.
 
-    A bf16 weight of size 1 cannot hold a step of 1e-3, so updates made in bf16 vanish. Parameters that are fp32
-    already are their own masters. Gradients of lower-precision parameters are moved into fp32 as soon as a
-    backward pass has made them, so accumulation over micro-batches loses nothing.
+    bf16 updates vanish: a bf16 weight near 1 cannot represent a step of 1e-3. Parameters that are fp32 already are
+    their own masters. Each backward pass moves gradients of lower-precision parameters into fp32 at once, so gradient
+    accumulation over micro-batches loses no precision.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class MasterAdamW:
         )
         for name, parameter in self.parameters.items():
             if parameter is not self.masters[name]:
-                parameter.register_post_accumulate_grad_hook(self._drain(self.masters[name]))
+                parameter.register_post_accumulate_grad_hook(self._accumulate_into(self.masters[name]))
 
     @staticmethod
-    def _drain(master: Tensor):
+    def _accumulate_into(master: Tensor):
         def hook(parameter: Tensor) -> None:
             assert parameter.grad is not None
             gradient = parameter.grad.float()
@@ -64,7 +64,10 @@ class MasterAdamW:
         return hook
 
     def step(self, factor: float, max_norm: float) -> float:
-        """One update at `base_lr × factor`; returns the gradient norm before clipping."""
+        """One update at learning rate `base_lr × factor`. Returns the gradient norm before clipping.
+
+        Raises `ModelError` if the norm is not finite.
+        """
         norm = float(nn.utils.clip_grad_norm_(self.masters.values(), max_norm if max_norm > 0 else math.inf))
         if not math.isfinite(norm):
             raise ModelError(
@@ -82,7 +85,7 @@ class MasterAdamW:
         return norm
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Everything a resumed run needs, by name: masters that are not the weights themselves, and moments."""
+        """The optimizer state of a checkpoint, by name: moments, and masters that are not the weights themselves."""
         tensors: dict[str, Tensor] = {}
         for name, master in self.masters.items():
             if master is not self.parameters[name]:
@@ -92,12 +95,12 @@ class MasterAdamW:
         return tensors
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """The inverse of `state_tensors`. Raises `KeyError` or `RuntimeError` when they are of another model."""
+        """The inverse of `state_tensors`. Raises `KeyError` or `RuntimeError` if they belong to another model."""
         started = any(name.startswith("step.") for name in tensors)
         expected = [f"{key}.{name}" for name in self.masters for key in ("step", "exp_avg", "exp_avg_sq") if started]
         expected += [f"master.{name}" for name, master in self.masters.items() if master is not self.parameters[name]]
         if set(expected) != set(tensors):
-            raise KeyError(f"they are of other parameters, such as {min(set(expected) ^ set(tensors))!r}")
+            raise KeyError(f"its tensors are of other parameters, such as {min(set(expected) ^ set(tensors))!r}")
         with torch.no_grad():
             for name, master in self.masters.items():
                 if master is not self.parameters[name]:

@@ -1,4 +1,4 @@
-"""Prepare, the first of a step's three parts: from groups to everything that stays fixed while weights are updated."""
+"""Prepare, the first of a step's three parts: from groups to everything that stays fixed during the updates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from antiphon.train.teachers.teacher import Teachers
 from antiphon.types import Group
 
 Credit = Callable[[Group], list[list[float]]]
-"""What is added to each token's advantage, for each completion of a group; their sums are 0."""
+"""A group -> for each completion, what to add to each token's advantage; sums to 0 over a completion."""
 
 Given = TypeVar("Given")
 
@@ -40,12 +40,12 @@ class Preparer:
         credit: Credit | None,
         world: World,
     ) -> None:
-        """Raises `ValueError` where the losses need one of the last three and it is not given."""
+        """Raises `ValueError` if the losses need a `reference`, `teacher` or `credit` that is None."""
         self.policy, self.objectives, self.config, self.world = policy, objectives, config, world
         self.needs = combined_needs(objectives)
-        self._references = _where(self.needs.reference, reference, "a reference model")
-        self._teachers = _where(self.needs.teacher is not None, teacher, "a teacher")
-        self._credits = _where(self.needs.alignment_credit, credit, "alignment credit")
+        self._references = _if_needed(self.needs.reference, reference, "a reference model")
+        self._teachers = _if_needed(self.needs.teacher is not None, teacher, "a teacher")
+        self._credits = _if_needed(self.needs.alignment_credit, credit, "alignment credit")
 
     @torch.no_grad()
     def __call__(self, groups: Sequence[Group]) -> tuple[Prepared, dict[str, float]]:
@@ -105,7 +105,7 @@ class Preparer:
         )
 
     def _credit(self, groups: Sequence[Group], batch: Batch) -> Tensor:
-        """[N, A] what each action is given beside its completion's advantage; 0 where no loss asks for it."""
+        """[N, A] credit to add to each action's advantage; 0 if no loss needs it."""
         total = torch.zeros_like(batch.mask)
         for credit in self._credits:
             rows = padded([row for group in groups for row in credit(group)], torch.float32)[0]
@@ -116,27 +116,26 @@ class Preparer:
 def _of_loss(
     objective: Objective, given: Tensor, valid: Tensor, batch: Batch, aligned: Tensor, credit: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """One loss's advantages [N, A] of those `given` to completions [P, G], and which actions count in its mean
-    [N, A]."""
+    """One loss's per-action advantages [N, A], from `given` [P, G], and the mask [N, A] of its mean."""
     advantages = given.reshape(-1, 1).expand_as(batch.mask)
     if objective.needs.alignment_credit:
         advantages = advantages + objective.settings.credit_weight * credit * valid.reshape(-1, 1)
     advantages = advantages * batch.mask
     of_group = (advantages != 0).any(-1).view(given.shape).any(-1, keepdim=True)
-    teaches = {
+    kept = {
         "all": valid,
         "aligned": valid,
         "groups": of_group & valid,
         "rows": given != 0,
     }[objective.needs.mean_over]
-    counted = batch.mask * teaches.reshape(-1, 1)
+    counted = batch.mask * kept.reshape(-1, 1)
     return advantages, counted * aligned if objective.needs.mean_over == "aligned" else counted
 
 
-def _where(needed: bool, given: Given | None, what: str) -> tuple[Given, ...]:
-    """What is given, alone, where it is needed; else nothing."""
+def _if_needed(needed: bool, given: Given | None, what: str) -> tuple[Given, ...]:
+    """`(given,)` if needed, else (). Raises `ValueError` if it is needed and None."""
     if not needed:
         return ()
     if given is None:
-        raise ValueError(f"the losses learn from {what}, and the trainer was given none")
+        raise ValueError(f"the losses need {what}, but the trainer was given none")
     return (given,)

@@ -1,4 +1,4 @@
-"""Score, the second of a step's three parts: what the policy says of a micro-batch, as each loss wants it."""
+"""Score, the second of a step's three parts: log-probabilities of a micro-batch, as each loss needs them."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Scored:
     logprobs: Tensor
     """[N, A]"""
     of_tokens: Mapping[str, Tensor]
-    """[N, A] what only models of tokens tell, by its name in `Scores`: `entropy`; empty for others."""
+    """[N, A] per-token values by their names in `Scores`: `entropy`; empty for models that do not emit tokens."""
     divergences: Mapping[int, Tensor]
-    """[N, A, 2] by the place of the loss: the divergence from the teacher, and how many tokens it compared."""
+    """[N, A, 2] by the index of the loss: the divergence from the teacher, and how many tokens it compared."""
     auxiliary: Sequence[Tensor]
-    """Each auxiliary loss: of each row [N], or one for them all []."""
+    """Each auxiliary loss: per row [N], or a scalar []."""
 
 
 class Scorer:
@@ -79,7 +79,7 @@ class Scorer:
         return Scored(logprobs, {"entropy": entropy}, divergences, auxiliary)
 
     def _read(self, predictions: Predictions, tokens: Tensor) -> Tensor:
-        """[M, 2] the log-probability of each of the tokens [M], and the entropy of its distribution."""
+        """[M, 2] log-probability of each token [M], and entropy of its distribution in nats."""
         gradient = torch.is_grad_enabled() and self._entropy_gradient
 
         def read(scores: Tensor, tokens: Tensor) -> Tensor:
@@ -92,10 +92,10 @@ class Scorer:
 
     @contextmanager
     def _recording(self) -> Iterator[None]:
-        """Auxiliary losses watch one `encode` and one scoring of its completions."""
-        with ExitStack() as watched:
+        """Auxiliary losses record one `encode` and one scoring of its completions."""
+        with ExitStack() as recordings:
             for one in self.auxiliaries:
-                watched.enter_context(one.recording())
+                recordings.enter_context(one.recording())
             yield
 
     def _auxiliary(self, batch: Batch, prefix: Any) -> list[Tensor]:
@@ -103,7 +103,7 @@ class Scorer:
 
 
 def loss_inputs(batch: Weighted, scored: Scored, current_is_old: bool) -> list[Scores]:
-    """What each loss is given; the policy's own scores are the old ones, too, where `current_is_old`."""
+    """The input of each loss. With `current_is_old`, the policy's own log-probabilities are the old ones too."""
     return [
         Scores(
             logprobs=scored.logprobs,
@@ -129,7 +129,7 @@ def _compared(scored: Scored, place: int) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def rollout_logprobs(policy: Policy, batch: Batch, temperature: float, max_tokens: int) -> Tensor:
-    """`policy`'s log-probabilities [N, A] of the batch's tokens, 0 on padding, no portion above `max_tokens`."""
+    """`policy`'s log-probabilities [N, A] of the batch's tokens, 0 on padding, in micro-batches of `max_tokens`."""
     values, size = torch.zeros_like(batch.engine_logprobs), batch.group_size
     for portion in batch.within(max_tokens, [policy.size(prompt) for prompt in batch.prompts]):
         micro = batch.groups(portion).trimmed()

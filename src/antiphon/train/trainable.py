@@ -1,4 +1,4 @@
-"""Which of a model's parameters a run trains: all but the frozen parts, or LoRA adapters."""
+"""Selects the parameters that a run trains: all but the frozen parts, or LoRA adapters."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from antiphon.models.submodules import freeze, linear_layers
 
 
 def make_trainable(model: Any, config: Config) -> None:
-    """Freeze `config.freeze` and add the adapters of `config.lora`, to a model as `load_policy` gives it.
+    """Freeze `config.freeze` and add the adapters of `config.lora`, on a model from `load_policy`.
 
-    A model that is an adapter on another is merged first, so a run always starts from plain weights. Call it before
-    anything reads `requires_grad`: the optimizer, and what is cached of frozen parts.
+    If the model has an adapter, it is merged first, so a run always starts from plain weights. Call this before
+    anything reads `requires_grad`: the optimizer, and caches of frozen parts.
 
-    Raises `ConfigError` for parts and layers that the model has not, where nothing is left to train, and for adapters
-    alone to be saved whose model is in no folder.
+    Raises `ConfigError` if the model lacks a named part or layer, if nothing is left to train, or if an adapter would
+    be saved alone on top of a merged one, which no folder holds.
     """
     if has_adapter(model):
         if config.lora and config.lora.save == "adapter":

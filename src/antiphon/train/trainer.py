@@ -24,7 +24,7 @@ from antiphon.types import Group
 
 
 class Trainer:
-    """Learns from rollouts. Blind to the model's family and to the algorithms' mathematics."""
+    """Updates the policy from rollouts. It knows neither the model's family nor the algorithms' mathematics."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Trainer:
         self.learner = Learner(self.objectives, config, scorer, self.optimizer, self.world)
 
     def step(self, groups: Sequence[Group], step: int) -> tuple[Tensor, dict[str, float]]:
-        """Learn from the rollout of `step` (0-based), of which `groups` are this rank's.
+        """Update the policy from the rollout of `step` (0-based); `groups` are this rank's part of it.
 
         Returns their advantages [N, A] and the step's metrics.
         """
@@ -65,14 +65,14 @@ class Trainer:
         counted = batch.counted.flatten(1).any(-1).view(len(groups), batch.group_size)
         everyone = Everyone(self.world, groups)
         metrics["learned_share"] = float(everyone.rows(counted).float().mean())
-        if teaching := everyone.where(counted.any(-1)):
-            parts = split_evenly(teaching, self.config.train.minibatches)
+        if learnable := everyone.where(counted.any(-1)):
+            parts = split_evenly(learnable, self.config.train.minibatches)
             metrics |= self.learner.update([batch.groups(everyone.mine(part)) for part in parts], factor)
         self.policy.version = step + 1
         return advantages, metrics
 
     def evaluate(self, groups: Sequence[Group]) -> dict[str, float]:
-        """The losses and metrics of a rollout, without gradients and without a step: calibration."""
+        """The losses and metrics of a rollout, without gradients or an update; used for calibration."""
         batch, metrics = self.prepare(groups)
         with torch.no_grad():
             return metrics | self.learner.measure(batch, lambda loss: None)
