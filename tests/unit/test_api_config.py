@@ -99,7 +99,7 @@ def test_rewards_are_named_in_the_recipe():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (TrainConfig("a", recipe=Recipe(optimizer={"lr": 1e-4})), "unknown key 'optimizer'.* did you mean 'optimizer'"),
+        (TrainConfig("a", recipe=Recipe(optimiser={"lr": 1e-4})), "unknown key 'optimiser'.* did you mean 'optimizer'"),
         (TrainConfig("a", recipe=Recipe(optimizer={"lr": "high"})), "'optimizer.lr' .* must be a number"),
         (TrainConfig("a", recipe=Recipe(model="b")), "'model' is set by TrainConfig and by its recipe"),
         (

@@ -93,7 +93,7 @@ def test_every_problem_has_a_line_of_its_own(tmp_path):
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("train.save_every=0", "must be a number of steps, or -1 to save at the end alone, got 0"),
+        ("train.save_every=0", "must be a number of steps, or -1 to save at the end only, got 0"),
         ("train.steps=true", "must be a whole number, got true"),
         ("optimizer.lr=.nan", "must be a finite number, got nan"),
         ("rollout=5", "must be a mapping of settings, got 5"),

@@ -13,7 +13,7 @@ from antiphon.train.objectives import ALGORITHM, load_objectives
 
 SAMPLE = Sample(id="a", prompt="", response="one two", label="one two")
 
-TASK = Kind("task", "antiphon.tasks", offers=("prompt",))
+TASK = Kind("task", "antiphon.tasks", offers=("prompt",), attribute="task")
 ENGINE = Kind("engine", attribute="ENGINE", offers=("sync",))
 
 

@@ -1,4 +1,4 @@
-"""Typed settings: what a recipe may say, and how YAML, flags and overrides become one `Config`."""
+"""Typed settings: the recipe's schema, and how YAML, flags and overrides are merged into one `Config`."""
 
 from antiphon.config.load import load_config
 from antiphon.config.schema import Config

@@ -1,4 +1,4 @@
-"""What a recipe may say of its data."""
+"""Recipe settings: data sets and pseudo-labels."""
 
 from __future__ import annotations
 
@@ -10,27 +10,29 @@ from antiphon.config.settings import Fraction, Name, Settings, listed
 
 
 class Data(Settings):
-    """What is learned from and what is measured."""
+    """Training and evaluation sets."""
 
     train: Annotated[list[Name], BeforeValidator(listed)] = Field(
         default=[], description="Training sets to mix, one or a list: JSONL files or built-in sets' names."
     )
-    limit: PositiveInt | None = Field(default=None, description="Rows used of each training set; all by default.")
+    limit: PositiveInt | None = Field(
+        default=None, description="Use the first rows only of each training set; default: all."
+    )
     eval: Annotated[list[Name], BeforeValidator(listed)] = Field(
         default=[], description="Evaluation sets, one or a list: JSONL files or built-in sets' names."
     )
     format: Name | None = Field(
         default=None,
-        description="Reader of sets: jsonl, or your own, file.py:name; by default the one that claims a set.",
+        description="Reader of the sets: jsonl, or your own as file.py:name; default: the one that claims a set.",
     )
     columns: dict[Name, Name] = Field(
-        default={}, description="Names of the file's columns where they differ: {audio: wav, text: txt}."
+        default={}, description="Map of our field names to the file's column names: {audio: wav, text: txt}."
     )
     on_bad_audio: Literal["error", "skip"] = Field(
         default="error",
-        description="A clip that cannot be used stops the run at its start, or is counted and left out.",
+        description="On an unusable clip, stop before training (error), or count and skip it (skip).",
     )
-    max_seconds: PositiveFloat = Field(default=30.0, description="Longer clips are bad audio; none is ever cut.")
+    max_seconds: PositiveFloat = Field(default=30.0, description="Longer clips are bad audio; clips are never cut.")
     min_seconds: NonNegativeFloat = Field(default=0.1, description="Shorter clips are bad audio.")
 
     @model_validator(mode="after")
@@ -41,9 +43,9 @@ class Data(Settings):
 
 
 class Labels(Settings):
-    """Transcripts that a model makes of the training audio, in place of the data's own."""
+    """Pseudo-labels: transcripts of the training audio by another model, in place of the data's own texts."""
 
-    model: Name = Field(description="The model that transcribes the training set, as for the recipe's `model`.")
+    model: Name = Field(description="Model that transcribes the training set, written like the recipe's `model`.")
     min_confidence: Fraction = Field(
-        default=0.0, description="Least mean probability of a transcript's tokens for it to be learned from."
+        default=0.0, description="Discard transcripts with a lower mean token probability."
     )

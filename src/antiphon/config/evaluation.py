@@ -1,4 +1,4 @@
-"""What a recipe may say of evaluation and of what may stop a run."""
+"""Recipe settings: evaluation, and the checks that can stop a run."""
 
 from __future__ import annotations
 
@@ -10,40 +10,42 @@ from antiphon.config.settings import Name, Settings
 
 
 class Eval(Settings):
-    """When to measure, and on how much."""
+    """Evaluation during training: when, and on how many examples."""
 
     every: NonNegativeInt = Field(default=0, description="Steps between evaluations during training; 0 for none.")
-    limit: PositiveInt | None = Field(default=None, description="Examples used of each set; all by default.")
+    limit: PositiveInt | None = Field(
+        default=None, description="Use the first examples only of each set; default: all."
+    )
     before: bool = Field(default=True, description="Evaluate before the first step.")
     after: bool = Field(default=True, description="Evaluate after the last step.")
-    batch_size: PositiveInt = Field(default=64, description="Clips transcribed side by side.")
-    beam: PositiveInt | None = Field(default=None, description="Width of a beam search, for CTC models; else greedy.")
+    batch_size: PositiveInt = Field(default=64, description="Batch size, in clips.")
+    beam: PositiveInt | None = Field(default=None, description="Beam width, for CTC models; default: greedy.")
     group_by: Name | None = Field(
-        default=None, description="Measure by group too: by speaker, language or any column of the rows."
+        default=None, description="Also report metrics per group: speaker, language or any other column."
     )
     best: Name | None = Field(
-        default=None, description="What the best step is best by: MEASURE (mean over the sets) or SET/MEASURE."
+        default=None, description="Metric that selects the best step: MEASURE (mean over the sets) or SET/MEASURE."
     )
     patience: PositiveInt | None = Field(
-        default=None, description="Stop after this many evaluations in a row without a new best; never by default."
+        default=None, description="Early stopping: evaluations in a row without a new best; default: never stop."
     )
 
 
 class Gate(Settings):
-    """The parity gate: engine against trainer, and whether the model hears."""
+    """The parity gate: engine and trainer must agree on log-probabilities, and the audio must change them."""
 
-    enabled: bool = Field(default=True, description="Check before training, and stop the run where it fails.")
+    enabled: bool = Field(default=True, description="Check before training, and stop the run if it fails.")
     every: NonNegativeInt = Field(default=0, description="Steps between checks during training; 0 for none.")
-    prompts: PositiveInt = Field(default=4, description="Prompts of the training set it uses.")
+    prompts: PositiveInt = Field(default=4, description="Number of training prompts to check.")
 
 
 class Guard(Settings):
-    """The regression guard: is any group worse than before training, whatever the mean?"""
+    """The regression guard: tests whether any group got worse than before training, even if the mean improved."""
 
     action: Literal["off", "warn", "stop"] = Field(
-        default="warn", description="What to do when a group of eval.group_by, or a set, is significantly worse."
+        default="warn", description="What to do if a set, or a group of eval.group_by, is significantly worse."
     )
     alpha: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.05, description="Chance of a false alarm, over all groups and all evaluations of the run."
+        default=0.05, description="Probability of a false alarm, over all groups and all evaluations of the run."
     )
-    min_utterances: PositiveInt = Field(default=10, description="Smaller groups are not judged.")
+    min_utterances: PositiveInt = Field(default=10, description="Smaller groups are not tested.")

@@ -1,4 +1,4 @@
-"""A recipe file, named flags and `key=value` overrides become one checked `Config`; the last wins."""
+"""Merges a recipe file, named flags and `key=value` overrides into one validated `Config`; the last one wins."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from antiphon.errors import ConfigError
 
 _FLAG_KEYS = {"data": "data.train", "cycles": "train.steps"}
 _SHORTHANDS = {"algorithm": "grpo", "reward": "wer", "rollout.engine": "in_process"}
-"""Keys that may be a bare name, and the name that stands when none is given."""
+"""Keys that accept a bare name, and the default name."""
 
 
 def load_config(
@@ -27,10 +27,10 @@ def load_config(
 
     `recipe` is a YAML file; `flags` are command-line options by name (`{"model": "builtin:student"}`, where
     `data` means `data.train` and None means not given); `overrides` are `dotted.key=value`, values in YAML, or values
-    by their dotted keys. An override replaces what stood at its key. `defaults` makes dotted keys and values, for
-    what nothing else set, of the recipe's algorithm as it was written.
+    by their dotted keys. An override replaces the value at its key. `defaults` takes the recipe's algorithm as it was
+    written, and returns dotted keys and values for what nothing else set.
 
-    Raises `ConfigError` naming the key, where it came from and the nearest valid name.
+    Raises `ConfigError` with the key, where it came from and the nearest valid name.
     """
     layers = _Layers()
     if recipe is not None:
@@ -47,7 +47,7 @@ def load_config(
 
 
 def _overrides(given: Sequence[str] | Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
-    """Key, value and origin of each."""
+    """Yields the key, value and origin of each override."""
     if isinstance(given, Mapping):
         yield from ((key, plain(value, key), f"the argument {key!r}") for key, value in given.items())
         return
@@ -60,7 +60,7 @@ def _overrides(given: Sequence[str] | Mapping[str, Any]) -> Iterator[tuple[str, 
 
 
 class _Layers:
-    """Nested values, and for each key the place that it was last set in."""
+    """Nested values, and for each key where it was last set."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
@@ -102,7 +102,7 @@ class _Layers:
         self._origins[path] = origin
 
     def has(self, key: str) -> bool:
-        """Whether the key, or one above it that is no mapping, was set."""
+        """Whether the key was set, or a parent key to something other than a mapping."""
         section: Any = self.values
         for part in key.split("."):
             if not isinstance(section, dict):
@@ -113,7 +113,7 @@ class _Layers:
         return True
 
     def origin(self, path: KeyPath) -> str:
-        """Where the value at `path` was set: the entry for it or for the nearest key above."""
+        """Where the value at `path` was set, itself or as part of its nearest parent key."""
         for length in range(len(path), -1, -1):
             if path[:length] in self._origins:
                 return self._origins[path[:length]]

@@ -1,4 +1,4 @@
-"""Parts by name: `NAME`, `package.module:name` or `file.py:name`, resolved one way for every kind of part."""
+"""Finds plugins by `NAME`, `package.module:name` or `file.py:name`, the same way for every kind."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from antiphon.errors import ConfigError, describe, did_you_mean
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of part: task, reader, engine, tracker, algorithm, reward, normalizer or eval function."""
+    """A kind of plugin: task, reader, engine, tracker, algorithm, reward, normalizer or eval function."""
 
     name: str
-    """What messages call such a part."""
+    """Its name in messages, such as "reward"."""
     package: str | None = None
-    """The part `NAME` is the module `NAME` of this package; None when there are no built-in ones."""
+    """The package that holds the built-in plugins, one module each; None if there are no built-in ones."""
     offers: tuple[str, ...] = ()
-    """What a part has to define. Modules of `package` that define less are not parts."""
+    """Names that a plugin must define. Modules of `package` without them are not plugins."""
     attribute: str | None = None
-    """A module holds its part under this name; None when the module itself is the part."""
+    """The name of the plugin within its module; None if the module itself is the plugin."""
     function: bool = False
-    """A function is such a part too, whatever `offers` says."""
+    """Whether a plain function is accepted too, whatever `offers` requires."""
 
     def names(self) -> list[str]:
-        """The built-in parts."""
+        """The names of the built-in plugins."""
         return [name for name in self._modules() if self._is_part(self._builtin(name))]
 
     def load(self, spec: str, key: str = "") -> Any:
-        """The part that `spec` names: one of ours by its `NAME`, or the user's, found from the working folder.
+        """Load a plugin: a built-in one by its `NAME`, or the user's, looked up from the working folder.
 
-        The user's is `package.module:name` or `file.py:name`; without `:name` it is the module, or what the module
-        holds as `attribute`. A file runs as a module, once for each content, and can import files beside it. `key`
-        says in messages which key of a recipe holds `spec`.
+        The user's is `package.module:name` or `file.py:name`; without `:name` it is the module, or the module's
+        `attribute`. A file is run as a module, again only if its content changes, and can import files next to it.
+        `key` is the recipe key that holds `spec`, for messages.
 
-        Raises `ConfigError` with what was looked for, the cause, the remedy and the nearest valid name.
+        Raises `ConfigError` with the spec, the cause, the remedy and the nearest valid name.
         """
         if not is_path(spec):
             part = self._builtin(spec) if spec in self._modules() else None
@@ -93,12 +93,12 @@ class Kind:
 
 
 def is_path(spec: str) -> bool:
-    """Whether `spec` names a part of the user's, by file or module, rather than one of ours."""
+    """Whether `spec` is a file or module path of the user's rather than a built-in name."""
     return "." in spec or ":" in spec
 
 
 def name_of(part: Callable[..., Any]) -> str:
-    """The spec of a function given as an object: `package.module:name`, or `file.py:name` of a script."""
+    """The spec of a function object: `package.module:name`, or `file.py:name` if a script defines it."""
     name = getattr(part, "__qualname__", type(part).__qualname__)
     script = getattr(sys.modules["__main__"], "__file__", None) if part.__module__ == "__main__" else None
     return f"{script or part.__module__}:{name}"
@@ -146,7 +146,7 @@ def _import_module(place: str, called: str) -> ModuleType:
 
 
 def _defined(module: ModuleType) -> dict[str, Any]:
-    """What the module itself defines, without what it imports."""
+    """The names that the module itself defines, without its imports."""
     return {
         name: value
         for name, value in vars(module).items()

@@ -1,4 +1,4 @@
-"""What a recipe may say of sampling and rewards."""
+"""Recipe settings: sampling, and how rewards are called."""
 
 from __future__ import annotations
 
@@ -33,42 +33,42 @@ def _block_tokens(value: Any) -> Any:
 
 
 class Rollout(Settings):
-    """How the model is asked."""
+    """How completions are sampled."""
 
     group_size: PositiveInt | None = Field(
-        default=None, description="Completions sampled for each prompt (G): 8, or with `hypotheses: all` every label."
+        default=None, description="Completions per prompt (G). Default: 8, or every label with `hypotheses: all`."
     )
     temperature: NonNegativeFloat = Field(
-        default=1.0, description="Sampling temperature; the loss sees the same one. 0 is greedy, for distillation."
+        default=1.0, description="Sampling temperature; the loss uses it too. 0 is greedy, for distillation."
     )
-    max_new_tokens: PositiveInt = Field(default=64, description="Longest completion, in tokens.")
+    max_new_tokens: PositiveInt = Field(default=64, description="Maximum completion length, in tokens.")
     prompts_per_step: PositiveInt | None = Field(
-        default=16, description="Distinct prompts in one step (P); null for the whole training set."
+        default=16, description="Distinct prompts per step (P); null for the whole training set."
     )
     engine: Annotated[dict[str, Any], BeforeValidator(_engine)] = Field(
         default={"name": "in_process"},
-        description="What samples: an engine's name, or a mapping of its name and options.",
+        description="Engine that samples the completions: a name, or a mapping of its name and options.",
     )
     max_tokens: PositiveInt = Field(
         default=32768,
-        description="Positions of prompts and of completions at their longest that are decoded at once; lower it when "
-        "memory runs out.",
+        description="Decoding batch size: positions of prompts and of completions at their maximum length; lower it "
+        "if memory runs out.",
     )
     block_tokens: Annotated[Literal["special"] | list[int], BeforeValidator(_block_tokens)] = Field(
-        default="special", description="Token ids never sampled: the special ones, or a list."
+        default="special", description="Token ids that are never sampled: special (all special tokens), or a list."
     )
     block_tokens_from: NonNegativeInt | None = Field(
-        default=None, description="No token id from this one on is ever sampled, stop tokens apart; none by default."
+        default=None, description="Never sample token ids from this one up, except stop tokens; default: no limit."
     )
-    top_k: PositiveInt | None = Field(default=None, description="Draw from this many most probable tokens alone.")
+    top_k: PositiveInt | None = Field(default=None, description="Sample from the k most probable tokens only.")
     top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        default=None, description="Draw from the fewest tokens that have this much of the probability together."
+        default=None, description="Nucleus sampling: the fewest tokens whose probabilities add up to top_p."
     )
     min_p: Fraction | None = Field(
-        default=None, description="Draw from tokens of at least this share of the best one's probability."
+        default=None, description="Sample from tokens with at least min_p times the highest probability."
     )
     off_policy_filters: bool = Field(
-        default=False, description="Train on what was drawn through top_k, top_p or min_p, biased as it is."
+        default=False, description="Train on samples filtered by top_k, top_p or min_p, although biased."
     )
 
     @model_validator(mode="after")
@@ -76,21 +76,22 @@ class Rollout(Settings):
         filters = [name for name in ("top_k", "top_p", "min_p") if getattr(self, name) is not None]
         if filters and not self.off_policy_filters:
             raise ValueError(
-                f"must not draw through a filter ({', '.join(filters)}): the loss takes every token to be drawn from "
-                "the whole distribution, so its gradient would be biased; leave the filter out, or accept the bias "
+                f"must not filter tokens ({', '.join(filters)}): the loss assumes sampling from the full distribution, "
+                "so its gradient would be biased; leave the filter out, or accept the bias "
                 "with 'rollout.off_policy_filters: true'"
             )
         return self
 
 
 class RewardLimits(Settings):
-    """How rewards are called, and what becomes of a sample for which one fails."""
+    """How rewards are called, and what happens to a sample if one fails."""
 
-    concurrency: PositiveInt = Field(default=64, description="Calls of an async reward in flight at a time.")
+    concurrency: PositiveInt = Field(default=64, description="Maximum concurrent calls of an async reward.")
     timeout_s: PositiveFloat | None = Field(
-        default=120.0, description="Seconds an async call may take before it has failed; null for any time."
+        default=120.0, description="Timeout of an async call, in seconds; null for none."
     )
-    retries: NonNegativeInt = Field(default=0, description="Further tries of a call that raises or takes too long.")
+    retries: NonNegativeInt = Field(default=0, description="Retries of a call that raises or times out.")
     on_failure: Literal["error", "drop"] = Field(
-        default="error", description="A failed reward stops the run, or its sample is counted and not learned from."
+        default="error",
+        description="If a reward fails, stop the run (error), or leave its sample out of the loss and count it (drop).",
     )

@@ -1,4 +1,4 @@
-"""What a recipe may say: every key, its type, its default and what it does."""
+"""The recipe's schema: every key with its type, default and description."""
 
 from __future__ import annotations
 
@@ -61,36 +61,38 @@ def _teachers(value: Any) -> Any:
 def _trainable(dtype: DType) -> DType:
     if dtype == "float16":
         raise ValueError(
-            "'float16' would round small gradients to 0, as the loss is not scaled: train in bfloat16 or float32 "
+            "'float16' would round small gradients to 0, as there is no loss scaling; train in bfloat16 or float32 "
             "(float16 is for transcribe, eval, compare and serve, and for a teacher)"
         )
     return dtype
 
 
 class Config(Settings):
-    """One recipe, complete: what `config.yaml` of a run folder holds."""
+    """A complete recipe, as stored in a run folder's `config.yaml`."""
 
-    model: Name = Field(default="builtin:student", description="Path, hub id, RUN, RUN@STEP or builtin:NAME.")
-    task: Name = Field(default="asr", description="How an example becomes a prompt, and an answer is read.")
+    model: Name = Field(
+        default="builtin:student", description="Model to train: a path, hub id, RUN, RUN@STEP or builtin:NAME."
+    )
+    task: Name = Field(default="asr", description="Task: makes prompts of examples, and reads and measures answers.")
     algorithm: Annotated[dict[str, Any] | list[dict[str, Any]], BeforeValidator(_algorithm)] = Field(
         default={"name": "grpo"},
-        description="An algorithm's name, a mapping of its name and settings, or a list of those to sum.",
+        description="Algorithm: a name, a mapping of its name and settings, or a list of those to sum the losses of.",
     )
     reward: Annotated[str | dict[str, Any] | list[str | dict[str, Any]], BeforeValidator(_reward)] = Field(
         default="wer",
-        description="A built-in reward, or file.py:function; a mapping with settings; a list.",
+        description="Reward: a built-in name or file.py:function, a mapping with settings, or a list of those to sum.",
     )
     reward_limits: RewardLimits = RewardLimits()
     teacher: Annotated[list[TeacherConfig], BeforeValidator(_teachers)] = Field(
-        default=[], description="The model that distillation learns from, as for `model`, or a mapping, or a list."
+        default=[], description="Teacher for distillation: written like `model`, a mapping, or a list of those."
     )
     freeze: Annotated[list[Name], BeforeValidator(listed)] = Field(
-        default=[], description="Parts of the model that are not trained, such as [audio_encoder]."
+        default=[], description="Parts of the model to freeze, such as [audio_encoder]."
     )
-    lora: Lora | None = Field(default=None, description="Train LoRA adapters in place of the weights; {} for defaults.")
+    lora: Lora | None = Field(default=None, description="Train LoRA adapters, not the full weights; {} for defaults.")
     data: Data = Data()
     labels: Labels | None = Field(
-        default=None, description="Learn from what a model hears in the training audio, not from the data's texts."
+        default=None, description="Train on another model's transcripts of the training audio, not the data's texts."
     )
     rollout: Rollout = Rollout()
     optimizer: Optimizer = Optimizer()
@@ -99,25 +101,27 @@ class Config(Settings):
     gate: Gate = Gate()
     guard: Guard = Guard()
     track: Annotated[list[dict[str, Any]], BeforeValidator(_track)] = Field(
-        default=[], description="Trackers to log to: one or a list of names, or of mappings of a name and settings."
+        default=[], description="Trackers to log to: a name, a mapping of a name and settings, or a list of those."
     )
-    language: Name = Field(default="auto", description="auto, given (each example's own) or a language for every clip.")
-    context: str = Field(default="", description="Text before the audio: hot words, domain, style.")
-    seed: NonNegativeInt = Field(default=0, description="All randomness derives from it.")
+    language: Name = Field(
+        default="auto", description="auto (detect), given (each example's own) or one language for all clips."
+    )
+    context: str = Field(default="", description="Text before the audio: hotwords, domain, style.")
+    seed: NonNegativeInt = Field(default=0, description="Seed of all randomness.")
     trust_remote_code: bool = Field(
-        default=False, description="Run Python code that comes with the model's weights; only if you trust its author."
+        default=False, description="Run the Python code in the model's repository; only if you trust its author."
     )
-    device: Device = Field(default="auto", description="auto takes a GPU where there is one.")
+    device: Device = Field(default="auto", description="auto uses a GPU if there is one.")
     dtype: Annotated[DType, AfterValidator(_trainable)] = Field(
-        default="auto", description="Type of the computation: float32, bfloat16 or auto."
+        default="auto", description="Data type of the forward and backward passes: float32, bfloat16 or auto."
     )
     threads: PositiveInt | None = Field(
         default=None,
-        description="CPU threads of a process; by default PyTorch's own choice, or each rank's share of the cores.",
+        description="CPU threads per process; default: PyTorch's choice, or each rank's share of the cores.",
     )
-    output: Name = Field(default="runs", description="Folder that holds the run folders.")
+    output: Name = Field(default="runs", description="Parent folder of the run folders.")
     name: Annotated[str, AfterValidator(_folder_name)] | None = Field(
-        None, description="End of the run's id; algorithm and model by default."
+        None, description="Suffix of the run id; default: algorithm and model."
     )
 
     @model_validator(mode="after")
@@ -127,7 +131,7 @@ class Config(Settings):
             raise ValueError("'eval.patience' needs evaluations during training: set 'eval.every' and 'data.eval'")
         if self.guard.action == "stop" and not (self.eval.before and (during or (self.eval.after and self.data.eval))):
             raise ValueError(
-                "'guard.action: stop' compares evaluations with the one before training: "
+                "'guard.action: stop' compares evaluations with the one before training; "
                 "set 'data.eval', 'eval.before: true', and 'eval.every' or 'eval.after: true'"
             )
         return self
@@ -142,17 +146,17 @@ class Config(Settings):
             )
         if rollout.temperature == 0 and rollout.group_size != 1:
             raise ValueError(
-                f"'rollout.temperature' 0 gives one answer a prompt, so 'rollout.group_size' must be 1, "
+                f"'rollout.temperature' 0 gives one completion per prompt, so 'rollout.group_size' must be 1, "
                 f"got {rollout.group_size or 'none'}"
             )
         return self
 
     @property
     def algorithm_name(self) -> str:
-        """The algorithm's name, or the names of those that are summed: `grpo+opd`."""
+        """The algorithm's name; for a sum, all names: `grpo+opd`."""
         listed = self.algorithm if isinstance(self.algorithm, list) else [self.algorithm]
         return "+".join(one["name"] for one in listed)
 
     def to_yaml(self) -> str:
-        """The recipe in full, defaults included; `load_config` reads it back equal."""
+        """The full recipe, defaults included; `load_config` reads back an equal one."""
         return yaml.dump(self.model_dump(mode="json"))

@@ -1,4 +1,4 @@
-"""Settings checked against a pydantic model, every problem in words and with the nearest valid name."""
+"""Validates settings against a pydantic model; every error says what is wrong and the nearest valid name."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 def listed(value: Any) -> Any:
-    """One name as a list of it, nothing as an empty one."""
+    """Wrap a single value in a list; None becomes an empty one."""
     return [] if value is None else [value] if isinstance(value, str) else value
 
 
 class Settings(BaseModel):
-    """Base of every settings model: no unknown key, no coercion between types, no NaN or infinity."""
+    """Base of every settings model: rejects unknown keys, type coercion, NaN and infinity."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, validate_default=True)
 
@@ -36,31 +36,31 @@ def validate_settings(
     where: str | Callable[[Path], str],
     prefix: str = "",
 ) -> SettingsT:
-    """`data` as a `model_cls`.
+    """Validate `data` as a `model_cls`.
 
-    `where` says in messages where the settings came from ("recipe.yaml"), or tells that for one key's path.
-    `prefix` is the dotted key they live under ("algorithm"), so that messages name a key as a user writes it.
+    `where` is the origin of the settings in messages ("recipe.yaml"), or a function that returns it for a key's path.
+    `prefix` is their parent key ("algorithm"), so that messages name a key as a user writes it.
 
-    Raises `ConfigError`, one line a problem: the key, where it came from, what is wrong, and for an unknown
+    Raises `ConfigError` with a line per problem: the key, where it came from, what is wrong, and for an unknown
     key the nearest valid one.
     """
     try:
         return model_cls.model_validate(dict(data))
     except ValidationError as error:
         find = where if callable(where) else lambda _: where
-        lines = [_say(problem, model_cls, find, prefix) for problem in error.errors(include_url=False)]
+        lines = [_message(problem, model_cls, find, prefix) for problem in error.errors(include_url=False)]
         raise ConfigError("\n".join(lines)) from None
 
 
 def plain(value: Any, key: str) -> Any:
-    """`value` of the setting `key` as a recipe has it: paths become text, tuples lists, mappings dicts.
+    """Convert the `value` of `key` to what YAML can hold: paths to text, tuples to lists, mappings to dicts.
 
     Raises `ConfigError` for a type that a recipe cannot hold.
     """
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return str.__str__(value)  # The characters alone of a subclass, such as an enumeration.
+        return str.__str__(value)  # Drops a subclass, such as an enumeration.
     if isinstance(value, int | float):
         return int(value) if isinstance(value, int) else float(value)
     if isinstance(value, os.PathLike):
@@ -73,40 +73,40 @@ def plain(value: Any, key: str) -> Any:
 
 
 def dotted(path: Path) -> str:
-    """`("data", "eval", 0)` as a user writes it: `data.eval[0]`."""
+    """The key as a user writes it: `("data", "eval", 0)` becomes `data.eval[0]`."""
     key = ""
     for part in path:
         key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else part
     return key
 
 
-def _say(problem: ErrorDetails, model_cls: type[BaseModel], find: Callable[[Path], str], prefix: str) -> str:
+def _message(problem: ErrorDetails, model_cls: type[BaseModel], find: Callable[[Path], str], prefix: str) -> str:
     path: Path = tuple(problem["loc"])
     origin = f" in {find(path)}" if find(path) else ""
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {_under(prefix, path)!r}{origin}; {_suggest(path, model_cls, prefix)}"
+        return f"unknown key {_dotted_key(prefix, path)!r}{origin}; {_suggest(path, model_cls, prefix)}"
     if problem["type"] == "missing" and isinstance(path[-1], int):
-        return f"{_under(prefix, path[:-1])!r}{origin} has too few values; give value number {path[-1] + 1}"
+        return f"{_dotted_key(prefix, path[:-1])!r}{origin} has too few values; give value number {path[-1] + 1}"
     if problem["type"] == "missing":
-        return f"key {_under(prefix, path)!r} is missing{origin}; add it"
-    wrong = _in_words(problem)
-    key = _under(prefix, path)
+        return f"key {_dotted_key(prefix, path)!r} is missing{origin}; add it"
+    wrong = _reason(problem)
+    key = _dotted_key(prefix, path)
     return f"{key!r}{origin} {wrong}" if key else wrong
 
 
-def _under(prefix: str, path: Path) -> str:
+def _dotted_key(prefix: str, path: Path) -> str:
     return dotted(((prefix,) if prefix else ()) + path)
 
 
 def _suggest(path: Path, model_cls: type[BaseModel], prefix: str) -> str:
-    """The nearest valid key: a neighbor, else the same name elsewhere, else all neighbors."""
+    """Suggest the nearest sibling key, else a similar key elsewhere, else list all siblings."""
     wanted = str(path[-1])
     keys = list(_keys(model_cls))
     neighbors = [key for key in keys if key[:-1] == path[:-1]]
     elsewhere = [key for key in keys if key[:-1] != path[:-1]]
     for candidates, cutoff in ((neighbors, 0.6), (elsewhere, 0.8)):
         names = {str(key[-1]): key for key in reversed(candidates)}
-        hint = did_you_mean(wanted, names, "", cutoff, lambda one: repr(_under(prefix, names[one])))  # noqa: B023
+        hint = did_you_mean(wanted, names, "", cutoff, lambda one: repr(_dotted_key(prefix, names[one])))  # noqa: B023
         if hint:
             return hint
     return "valid keys here: " + ", ".join(str(key[-1]) for key in neighbors)
@@ -140,7 +140,7 @@ _EXPECTED = {
 }
 
 
-def _in_words(problem: ErrorDetails) -> str:
+def _reason(problem: ErrorDetails) -> str:
     context = {name: _number(value) for name, value in problem.get("ctx", {}).items()}
     if problem["type"] == "value_error":
         return str(context["error"])

@@ -1,4 +1,4 @@
-"""What a recipe may say of a teacher."""
+"""Recipe settings: teachers."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ from antiphon.types import DType
 
 
 class TeacherConfig(Settings):
-    """One model that distillation learns from: in this process, or behind an OpenAI-compatible server."""
+    """A teacher for distillation: a model in this process, or one behind an OpenAI-compatible server."""
 
-    model: Name | None = Field(default=None, description="As for `model`; with `url`, the name it is served by.")
-    url: Name | None = Field(default=None, description="Of a server that tells prompt_logprobs: http://host:8000/v1.")
-    weight: PositiveFloat = Field(default=1.0, description="Its share among several teachers.")
-    dtype: DType | None = Field(
-        default=None, description="Type of its computation in this process; the student's by default."
+    model: Name | None = Field(
+        default=None, description="Written like the recipe's `model`; with `url`, the served model name."
     )
-    top_k: PositiveInt = Field(default=20, description="Most probable tokens that the server tells at each place.")
-    concurrency: PositiveInt = Field(default=16, description="Requests in flight at a time.")
-    timeout_s: PositiveFloat = Field(default=60.0, description="Seconds that a request may take.")
-    retries: NonNegativeInt = Field(default=2, description="Further tries of a request that fails.")
+    url: Name | None = Field(
+        default=None, description="URL of a server that returns prompt_logprobs: http://host:8000/v1."
+    )
+    weight: PositiveFloat = Field(default=1.0, description="Relative weight among several teachers.")
+    dtype: DType | None = Field(
+        default=None, description="Data type of its forward pass in this process; default: the student's."
+    )
+    top_k: PositiveInt = Field(default=20, description="Most probable tokens to request from the server per position.")
+    concurrency: PositiveInt = Field(default=16, description="Maximum concurrent requests.")
+    timeout_s: PositiveFloat = Field(default=60.0, description="Timeout of a request, in seconds.")
+    retries: NonNegativeInt = Field(default=2, description="Retries of a failed request.")
     api_key_env: Name | None = Field(
         default=None,
-        description="Environment variable with the server's key; ANTIPHON_API_KEY by default, where that is set.",
+        description="Environment variable with the server's API key; default: ANTIPHON_API_KEY, if set.",
     )
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
-"""YAML as a recipe means it: the scalars of YAML 1.2, and no key given twice.
+"""YAML for recipes: YAML 1.2 scalars, and no duplicate keys.
 
 PyYAML reads YAML 1.1, where `1e-6` is text, `no` is false, `1:30` is ninety and a repeated key silently wins.
-Here the scalars are those of the YAML 1.2 core schema.
+This loader reads the scalars of the YAML 1.2 core schema.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SCALARS = (
 
 
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own way to start from an empty table
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's way to start from an empty table
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -40,7 +40,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Keeps the resolvers of YAML 1.1 too, so that text which either version reads otherwise is quoted."""
+    """Keeps the YAML 1.1 resolvers too, so that text is quoted where either version would misread it."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -52,7 +52,7 @@ for _tag, _pattern, _first in _SCALARS:
 
 
 def parse(text: str, where: str) -> Any:
-    """The value of one YAML document; `where` names it in the `ConfigError` for malformed text."""
+    """Parse one YAML document; `where` names it in the `ConfigError` for malformed text."""
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
@@ -60,18 +60,18 @@ def parse(text: str, where: str) -> Any:
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ConfigError(f"malformed YAML in {where}{place}: {error.problem or error.context}") from error
     except RecursionError as error:
-        raise ConfigError(f"malformed YAML in {where}: it is nested too deeply") from error
+        raise ConfigError(f"malformed YAML in {where}: nested too deeply") from error
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"malformed YAML in {where}: {' '.join(str(error).split())}") from error
 
 
 def dump(value: Any) -> str:
-    """`value` as a YAML document that `parse` reads back unchanged, keys in the order given."""
+    """Write `value` as a YAML document, keys in order; `parse` reads it back unchanged."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def dump_inline(value: Any) -> str:
-    """`value` as it stands in a `key=value` override; `parse` reads it back unchanged."""
+    """Write `value` inline, as in a `key=value` override; `parse` reads it back unchanged."""
     text = yaml.dump(
         value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=math.inf, default_flow_style=True
     )
