@@ -11,7 +11,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from antiphon.cli.data import app, parse_columns
-from antiphon.data.check import Spread, check
+from antiphon.data.check import Distribution, check
 from antiphon.data.rows import ReadOptions
 from antiphon.data.source import read_set
 from antiphon.data.stats import Share, stats
@@ -65,7 +65,7 @@ def test_the_report_of_a_good_dataset(tmp_path: Path):
     report = check(dataset(tmp_path, *good_rows(tmp_path)), max_seconds=2.5)
     assert (report.rows, report.good, report.bad) == (4, 4, [])
     assert report.hours == pytest.approx(6.5 / 3600)
-    assert report.durations == Spread(min=0.5, median=1.5, mean=1.625, p95=pytest.approx(2.85), max=3.0)
+    assert report.durations == Distribution(min=0.5, median=1.5, mean=1.625, p95=pytest.approx(2.85), max=3.0)
     assert report.rates == {8000: 3, 96_000: 1}
     assert report.channels == {1: 2, 2: 2}
     assert report.formats == {"WAV": 3, "FLAC": 1}
@@ -126,7 +126,7 @@ def test_statistics_count_words_as_wer_does(tmp_path: Path):
     assert (found.utterances, found.words, found.chars, found.vocabulary) == (4, 4, 16, 3)
     assert found.common_words == {"two": 2, "one": 1, "three": 1}
     assert found.words_per_second == pytest.approx(4 / 6.5)
-    assert found.words_per_utterance == Spread(min=0, median=1, mean=1, p95=pytest.approx(1.85), max=2)
+    assert found.words_per_utterance == Distribution(min=0, median=1, mean=1, p95=pytest.approx(1.85), max=2)
     assert found.speakers["ann"] == Share(2, pytest.approx(3 / 3600), words=3, words_per_second=1.0)
     assert list(found.speakers) == ["ann", "bob", "(not given)"]
     assert {name: share.utterances for name, share in found.languages.items()} == {"(not given)": 3, "en": 1}

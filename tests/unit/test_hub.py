@@ -58,7 +58,7 @@ def test_a_set_is_named_by_id_configuration_and_split(spec, expected, name):
 
 @pytest.mark.parametrize("spec", ["hf:", "hf:a:b:c:d"])
 def test_a_name_that_is_none_is_refused(spec):
-    with pytest.raises(ConfigError, match="names no set; write hf:REPO_OR_FOLDER:CONFIG:SPLIT"):
+    with pytest.raises(ConfigError, match="is not a set; write hf:REPO_OR_FOLDER:CONFIG:SPLIT"):
         HubSet.parse(spec)
 
 
@@ -150,11 +150,15 @@ def test_rows_without_text_are_refused_unless_they_may_be(tmp_path):
 def test_what_is_not_there_is_said(tmp_path):
     repository = german(tmp_path, rows("a")).repo
     for source, columns, message in (
-        (HubSet(repository, "fr"), {}, "cannot be had .*'fr' not found. Available: .*; correct hf:REPO:CONFIG:SPLIT"),
-        (HubSet(repository, "de", "dev"), {}, "cannot be had .*Available splits: .'test'.*; correct"),
-        (HubSet(f"{repository}/nowhere"), {}, "cannot be had"),
+        (
+            HubSet(repository, "fr"),
+            {},
+            "cannot be loaded .*'fr' not found. Available: .*; correct hf:REPO:CONFIG:SPLIT",
+        ),
+        (HubSet(repository, "de", "dev"), {}, "cannot be loaded .*Available splits: .'test'.*; correct"),
+        (HubSet(f"{repository}/nowhere"), {}, "cannot be loaded"),
         (HubSet(repository, "de"), {"text": "said"}, "has no column 'said'; its columns are audio, text"),
-        (HubSet(repository, "de"), {"audio": "sound"}, "has no column of audio 'sound'; its columns are audio, text"),
+        (HubSet(repository, "de"), {"audio": "sound"}, "has no audio column 'sound'; its columns are audio, text"),
     ):
         with pytest.raises(DataError, match=message):
             load_hub(source, columns=columns, limit=1)
@@ -163,12 +167,12 @@ def test_what_is_not_there_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("error", "remedy"),
     [
-        (ConnectionError("Couldn't reach 'a/b' on the Hub"), "mend the connection, or put the folder of a copy"),
+        (ConnectionError("Couldn't reach 'a/b' on the Hub"), "check the connection, or give a folder with a copy"),
         (
             FileNotFoundError("Dataset 'a/b' doesn't exist on the Hub"),
             "doesn't exist on the Hub.; correct hf:REPO:CONFIG",
         ),
-        (ImportError("please install 'torchcodec'."), "give a set whose recordings lie in Parquet, or do so"),
+        (ImportError("please install 'torchcodec'."), "recordings in Parquet, or convert"),
         (ValueError("Dataset 'a/b' is a gated dataset on the Hub."), "accept its conditions on its page, and log in"),
     ],
 )

@@ -12,7 +12,7 @@ from antiphon.cli.output import print_json, tables
 from antiphon.errors import ConfigError
 
 if TYPE_CHECKING:
-    from antiphon.data.check import Report, Spread
+    from antiphon.data.check import Distribution, Report
     from antiphon.data.rows import BadRow
     from antiphon.data.stats import Share, Stats
 
@@ -184,7 +184,7 @@ def _hours(hours: float) -> str:
     return f"{hours:.2f} h" if hours >= 1 else f"{hours * 60:.1f} min"
 
 
-def _spread(spread: Spread | None) -> str:
+def _spread(spread: Distribution | None) -> str:
     if spread is None:
         return "-"
     return (

@@ -1,4 +1,4 @@
-"""Every clip of a data set decoded, and what is found reported."""
+"""Decodes every clip of a data set and reports what it finds."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from antiphon.errors import AudioError
 from antiphon.types import Clip, Example, Hertz, Seconds
 
 _RATE: Hertz = 16000
-"""At which clips that are no recordings are made."""
+"""The sample rate for synthetic clips."""
 
 
 @dataclass(frozen=True)
-class Spread:
+class Distribution:
     """How a quantity is distributed over the rows."""
 
     min: float
@@ -32,8 +32,8 @@ class Spread:
     max: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Spread | None:
-        """None when there are no values."""
+    def of(cls, values: Sequence[float]) -> Distribution | None:
+        """The distribution of `values`; None if there are none."""
         if not values:
             return None
         low, median, p95, high = np.percentile(values, [0, 50, 95, 100])
@@ -42,27 +42,27 @@ class Spread:
 
 @dataclass
 class Report:
-    """What `check` found. Counts are of rows; rows in `bad` are in no other count than `rows`."""
+    """The result of `check`. Counts are of rows; a row in `bad` counts in `rows` only."""
 
     file: str
     rows: int = 0
     good: int = 0
     hours: float = 0.0
-    durations: Spread | None = None
+    durations: Distribution | None = None
     """Seconds."""
     rates: dict[Hertz, int] = field(default_factory=dict)
-    """Of recordings, as are `channels` and `formats`; synthetic speech has none."""
+    """Like `channels` and `formats`, counts recordings only, not synthetic speech."""
     channels: dict[int, int] = field(default_factory=dict)
     formats: dict[str, int] = field(default_factory=dict)
     languages: dict[str, int] = field(default_factory=dict)
-    """Rows that state none are left out; so too for `speakers`."""
+    """Like `speakers`, counts only rows that have one."""
     speakers: dict[str, int] = field(default_factory=dict)
     empty_texts: int = 0
     max_seconds: Seconds | None = None
     over_long: int | None = None
     """Clips longer than `max_seconds`; None without a limit."""
     bad: list[BadRow] = field(default_factory=list)
-    """In the order of the rows."""
+    """In row order."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -77,10 +77,10 @@ def check(
     on_progress: OnProgress | None = None,
     workers: int = WORKERS,
 ) -> Report:
-    """Read a set and decode every clip of it fully, in `workers` threads.
+    """Read a set and fully decode every clip, in `workers` threads.
 
-    Rows without a text, where `options` allows them, count among `empty_texts`. Raises `DataError` when the set itself
-    cannot be read and `ConfigError` for an unknown field in `options.columns`; bad rows are in the report.
+    Rows without a text, if `options` allows them, count as `empty_texts`. Bad rows are in the report. Raises
+    `DataError` if the set itself cannot be read and `ConfigError` for an unknown field in `options.columns`.
     """
     rows = read_set(spec, options)
     report = Report(rows.spec, rows=len(rows.examples) + len(rows.bad), max_seconds=max_seconds)
@@ -100,7 +100,7 @@ def check(
     report.bad = rows.all_bad(unreadable)
     report.good = len(good)
     report.hours = sum(seconds) / 3600
-    report.durations = Spread.of(seconds)
+    report.durations = Distribution.of(seconds)
     report.rates = _counts(info.rate for info in infos)
     report.channels = _counts(info.channels for info in infos)
     report.formats = _counts(info.format for info in infos)
@@ -113,12 +113,12 @@ def check(
 
 
 def seconds_of(clip: Clip) -> Seconds:
-    """The clip's length: of a recording by its header, else of what is made. Raises `AudioError`."""
+    """The clip's length, from the header of a recording; other clips are synthesized. Raises `AudioError`."""
     return clip.seconds() if isinstance(clip, FileClip) else len(clip.load(_RATE)) / _RATE
 
 
 def _scan(example: Example) -> tuple[AudioInfo | None, Seconds] | AudioError | None:
-    """What the header of a recording says, and the clip's length; None for a row without audio."""
+    """A recording's header and the clip's length; None for a row without audio."""
     clip = example.clip
     if clip is None:
         return None
@@ -129,5 +129,5 @@ def _scan(example: Example) -> tuple[AudioInfo | None, Seconds] | AudioError | N
 
 
 def _counts(values: Iterator[Any]) -> dict[Any, int]:
-    """How often each value occurs, most frequent first; None is left out."""
+    """Count each value, most frequent first, without None."""
     return dict(Counter(value for value in values if value is not None).most_common())

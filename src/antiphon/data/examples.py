@@ -1,4 +1,4 @@
-"""Rows of any reader become examples; every row that cannot is named with its line and reason."""
+"""Converts rows of any reader to examples; reports each bad row with its line and the reason."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from antiphon.types import Clip, Example, Seconds
 
 
 def to_examples(spec: str, found: Iterable[Row | BadRow], options: ReadOptions) -> Rows:
-    """The examples among the first `options.limit` rows of `spec`, bad rows aside. Audio is not opened.
+    """Make examples of the first `options.limit` rows of `spec`, and collect the bad rows. Audio is not opened.
 
-    Rows have the `fields` of their task, such as a `prompt`; where audio is none of these, it may be left out. An
-    example without an `id` is called after its recording and segment, or its prompt: 16 hexadecimal digits of their
-    SHA-256. Raises `ConfigError` when `options` names an unknown field or task.
+    A row needs the `fields` of its task, such as a `prompt`; audio is optional if it is not one of them. Without an
+    `id`, the id is 16 hexadecimal digits of the SHA-256 of the recording and segment, or of the prompt. Raises
+    `ConfigError` if `options` has an unknown field or task.
     """
     for name in options.columns:
         if name not in FIELDS:
@@ -42,7 +42,7 @@ def to_examples(spec: str, found: Iterable[Row | BadRow], options: ReadOptions) 
 
 
 def _add(rows: Rows, row: Row, keys: Mapping[str, str], options: ReadOptions, fields: Sequence[str]) -> None:
-    """`fields` are those that rows of the options' task need."""
+    """Add one row; `fields` are the ones that the task in `options` needs."""
     id = None
     try:
         id = values.name(row.values, "id", keys)
@@ -61,14 +61,14 @@ def _example(row: Row, keys: Mapping[str, str], options: ReadOptions, fields: Se
     found = row.values
     task = found.get(keys["task"]) if "task" in keys else None
     if task is not None and task != options.task:
-        # A row may not name code of its own to be run.
+        # A row must not choose code to run.
         if task not in task_names():
             raise DataError(_unknown("task", task, task_names()))
         fields = find_task(task).fields
     task = task or options.task
     begin, end = values.time(found, "begin_time", keys), values.time(found, "end_time", keys)
     audio = None if "audio" not in fields and found.get(keys["audio"]) is None else _recording(row, keys)
-    asked = "\n".join(_needed(found, name, task) for name in fields if name != "audio") or found.get(keys["text"])
+    asked = "\n".join(_required(found, name, task) for name in fields if name != "audio") or found.get(keys["text"])
     used = set(keys.values())
     return Example(
         id=values.name(found, "id", keys)
@@ -83,7 +83,7 @@ def _example(row: Row, keys: Mapping[str, str], options: ReadOptions, fields: Se
 
 
 def _recording(row: Row, keys: Mapping[str, str]) -> Path | Embedded | Clip:
-    """From a path, a data URI or a recording itself, alone or as the one element of a list."""
+    """The recording of a row: a path, data URI or clip, alone or in a list of one."""
     key = keys["audio"]
     value: Any = row.values.get(key)
     if isinstance(value, list):
@@ -102,8 +102,8 @@ def _recording(row: Row, keys: Mapping[str, str]) -> Path | Embedded | Clip:
     return row.folder / audio
 
 
-def _needed(row: Mapping[str, Any], name: str, task: str) -> str:
-    """A further column that rows of the task have, as text."""
+def _required(row: Mapping[str, Any], name: str, task: str) -> str:
+    """Another field that the task requires, as text."""
     value = row.get(name)
     if name == "prompt" and not (isinstance(value, str) and value.strip()):
         raise DataError(f'a row of task "{task}" needs a "prompt", the text to answer; add it as a string')

@@ -1,4 +1,4 @@
-"""The rows of a data set between its reader and its examples."""
+"""Rows of a data set: what readers yield, before they become examples."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from antiphon.errors import DataError
 from antiphon.types import Example
 
 FIELDS = ("audio", "text", "id", "task", "begin_time", "end_time", "language", "speaker")
-"""The fields that a row may have for us; all others are kept in `Example.columns`."""
+"""The fields that we know; all other columns go to `Example.columns`."""
 OWN_KEYS = {name: name for name in FIELDS}
-"""For rows that call our fields as we do, whatever `data.columns` says of other sets."""
+"""`Row.keys` for rows that use our field names, regardless of `data.columns`."""
 
 Line = int | str
-"""Where a row is: its line, from 1; or in words, such as "row 7", where its set has no lines."""
+"""A row's position: its line, from 1; or text such as "row 7" for sets without lines."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """How a set is to be read."""
+    """How to read a set."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Which key holds a field of ours, where it has another name: {"audio": "wav"}."""
+    """Map of our fields to the set's keys, where they differ: {"audio": "wav"}."""
     task: str = "asr"
-    """Of rows that name none."""
+    """The task of rows that do not name one."""
     limit: int | None = None
-    """The first rows alone."""
+    """Read the first rows only."""
     text_required: bool = True
-    """Without it a row may leave its text out, as audio that is yet to be transcribed does."""
+    """Whether a row must have a text; False for audio that is still to be transcribed."""
     format: str | None = None
-    """The reader, by its name or `file.py:name`; by default the one that claims the set."""
+    """The reader, a name or `file.py:name`; default: the one that claims the set."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row as its reader found it."""
+    """A row as read, before validation."""
 
     line: Line
     values: Mapping[str, Any]
-    """By the keys of its set. `audio` is a path, a data URI, an `Embedded` or a `Clip`, alone or as a list of one."""
+    """Values by the set's own keys. `audio` is a path, data URI, `Embedded` or `Clip`, alone or in a list of one."""
     folder: Path = Path()
-    """What a relative path in it is relative to."""
+    """Relative paths in the row are relative to this folder."""
     keys: Mapping[str, str] | None = None
-    """Which key holds which of `FIELDS`; None for their own names and `data.columns`."""
+    """Map of `FIELDS` to keys; None for our field names as changed by `data.columns`."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class BadRow:
     """A row that cannot be used, and why."""
 
     line: Line | None
-    """None when the example did not come from a set that was read."""
+    """None if the example was not read from a set."""
     id: str | None
     reason: str
 
@@ -66,22 +66,22 @@ class BadRow:
 
 @dataclass
 class Rows:
-    """What a set holds: the rows that can be used, and those that cannot."""
+    """The content of a set: usable examples and bad rows."""
 
     spec: str
     examples: list[Example] = field(default_factory=list)
     lines: dict[str, Line] = field(default_factory=dict)
-    """Where each example is, by its id."""
+    """Position of each example, by id."""
     bad: list[BadRow] = field(default_factory=list)
     order: dict[Line, int] = field(default_factory=dict)
-    """Which row, from 0, each line is, bad ones included."""
+    """Row number, from 0, of each line, including bad rows."""
 
     def all_bad(self, further: Sequence[BadRow] = ()) -> list[BadRow]:
-        """`bad` and those that turned out to be bad later, in the order of the rows."""
+        """`bad` plus `further` rows that turned out to be bad later, in row order."""
         return sorted([*self.bad, *further], key=lambda row: -1 if row.line is None else self.order[row.line])
 
     def require_good(self) -> Rows:
-        """Itself, unless a row is bad or there are none: then `DataError`, which lists the first bad rows."""
+        """Return self. Raises `DataError` if any row is bad, listing the first ones, or if there are no rows."""
         if self.bad:
             raise DataError(
                 describe_bad(self.bad, self.spec, len(self.bad) + len(self.examples))
@@ -93,12 +93,12 @@ class Rows:
 
 
 def place(line: Line) -> str:
-    """In words."""
+    """A row's position as text."""
     return f"line {line}" if isinstance(line, int) else line
 
 
 def describe_bad(bad: Sequence[BadRow], source: str, total: int, shown: int = 5) -> str:
-    """One sentence and the first `shown` bad rows, a line each."""
+    """A summary line and the first `shown` bad rows, one per line."""
     lines = [f"{source}: {len(bad)} of {total} row(s) cannot be used:", *(f"  {row}" for row in bad[:shown])]
     if len(bad) > shown:
         lines.append(f"  ... and {len(bad) - shown} more")

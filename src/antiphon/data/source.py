@@ -1,4 +1,4 @@
-"""A data set by what the user calls it: which reader claims it, and what it holds."""
+"""Loads a data set by its spec: finds the reader that claims it and reads its rows."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ READER = Kind("reader", "antiphon.data.readers", offers=("claims", "read"))
 
 
 def reader_of(spec: str, format: str | None = None) -> Any:
-    """What reads `spec`: the reader that claims it, unless `format` says otherwise.
+    """The reader of `spec`: the one that claims it, unless `format` names another.
 
-    A built-in `format` reads every file and folder. A reader of the user's, `file.py:name` or `package.module:name`,
-    reads the sets that it claims and those that nobody does. Without either, a set that nobody claims is JSONL.
-    Raises `ConfigError` for an unknown reader, and for a set that several claim.
+    A built-in `format` reads every file and folder. A user's reader, `file.py:name` or `package.module:name`, reads the
+    sets that it claims and unclaimed ones. Otherwise, an unclaimed set is read as JSONL. Raises `ConfigError` for an
+    unknown reader, and for a set that several readers claim.
     """
     chosen: Any = READER.load(format, "data.format") if format else None
     if inspect.isclass(chosen):
@@ -48,13 +48,13 @@ def _require_path(spec: str, prefixes: Sequence[str]) -> None:
 
 
 def set_name(spec: str, format: str | None = None) -> str:
-    """What reports call the set: a file's stem, a built-in set's name, a hub set's configuration."""
+    """The set's name in reports: a file's stem, a built-in set's name, a hub set's configuration."""
     name_of = getattr(reader_of(spec, format), "set_name", None)
     return name_of(spec) if name_of else Path(spec).stem
 
 
 def named_sets(specs: Sequence[str], format: str | None = None) -> dict[str, str]:
-    """Each set by what reports call it. Raises `ConfigError` when two would be called the same."""
+    """Specs by their names in reports. Raises `ConfigError` if two sets have the same name."""
     named: dict[str, str] = {}
     for spec in specs:
         name = set_name(spec, format)
@@ -68,9 +68,9 @@ def named_sets(specs: Sequence[str], format: str | None = None) -> dict[str, str
 
 
 def mixed(sets: Sequence[tuple[str, Sequence[Example]]]) -> list[Example]:
-    """The examples of several sets, each with its spec, as one training set.
+    """Merge the examples of several sets, given as (spec, examples), into one training set.
 
-    Raises `DataError` when two have an example of the same id: what is sampled is a function of the ids.
+    Raises `DataError` if two sets share an example id: sampling is seeded by ids.
     """
     first: dict[str, str] = {}
     for spec, examples in sets:
@@ -85,9 +85,9 @@ def mixed(sets: Sequence[tuple[str, Sequence[Example]]]) -> list[Example]:
 
 
 def read_set(spec: str | Path, options: ReadOptions | None = None) -> Rows:
-    """The rows of a set, bad ones aside with their line and reason. Audio is not opened.
+    """Read the rows of a set, keeping bad ones apart with line and reason. Audio is not opened.
 
-    Raises `DataError` when the set itself cannot be read, `ConfigError` for a field, task or reader that there is not.
+    Raises `DataError` if the set itself cannot be read, `ConfigError` for an unknown field, task or reader.
     """
     options, spec = options or ReadOptions(), str(spec)
     return to_examples(spec, reader_of(spec, options.format).read(spec, options), options)
@@ -100,10 +100,10 @@ def load_set(
     on_progress: Callable[[int], None] | None = None,
     text_required: bool = True,
 ) -> tuple[list[Example], list[BadRow]]:
-    """The examples of a set, every recording decoded once, and the rows skipped.
+    """Load the examples of a set, decoding every recording once to check it; also returns the rows skipped.
 
-    `limit` takes the first rows only. Without `text_required` a row may leave its text out. Raises `DataError` naming
-    each bad row, and what `read_set` raises.
+    `limit` reads the first rows only. Texts are optional if `text_required` is False. Raises `DataError` listing bad
+    rows, and the errors of `read_set`.
     """
     data = config.data
     options = ReadOptions(

@@ -1,4 +1,4 @@
-"""The text side of a dataset: how much is said, how fast, in which words, by whom."""
+"""Statistics of a data set's texts: amount of speech, speaking rate, vocabulary, speakers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from antiphon.data.check import Spread, seconds_of
+from antiphon.data.check import Distribution, seconds_of
 from antiphon.data.rows import BadRow, ReadOptions
 from antiphon.data.source import read_set
 from antiphon.data.validate import WORKERS, threaded
@@ -19,12 +19,12 @@ from antiphon.types import Example, Seconds
 
 _COMMON_WORDS = 20
 NOT_GIVEN = "(not given)"
-"""The group of the rows that state no speaker or language."""
+"""Group of rows without a speaker or language."""
 
 
 @dataclass
 class Share:
-    """What one speaker or one language contributes."""
+    """Totals of one speaker or language."""
 
     utterances: int
     hours: float
@@ -34,7 +34,7 @@ class Share:
 
 @dataclass
 class Stats:
-    """What `stats` found. Words are as WER counts them: normalized, and characters in unspaced scripts."""
+    """The result of `stats`. Words are the units of WER: normalized, and characters in scripts without spaces."""
 
     file: str
     utterances: int = 0
@@ -42,21 +42,21 @@ class Stats:
     words: int = 0
     chars: int = 0
     """Characters of the texts as written, spaces included."""
-    durations: Spread | None = None
+    durations: Distribution | None = None
     """Seconds."""
-    words_per_utterance: Spread | None = None
-    chars_per_utterance: Spread | None = None
+    words_per_utterance: Distribution | None = None
+    chars_per_utterance: Distribution | None = None
     words_per_second: float = 0.0
-    """All words over all seconds, pauses included."""
+    """Words per second of audio, pauses included."""
     empty_texts: int = 0
     vocabulary: int = 0
     """Distinct words."""
     common_words: dict[str, int] = field(default_factory=dict)
-    """The most frequent, with their counts."""
+    """The most frequent words, with counts."""
     speakers: dict[str, Share] = field(default_factory=dict)
     languages: dict[str, Share] = field(default_factory=dict)
     bad: list[BadRow] = field(default_factory=list)
-    """Rows in no count, in their order; as only headers are read, damaged audio is not among them."""
+    """Rows left out of all counts, in row order. Only headers are read, so damaged audio is not found."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -71,9 +71,9 @@ class _Utterance:
 
 
 def stats(spec: str | Path, options: ReadOptions | None = None) -> Stats:
-    """Statistics of a set's texts and of its clips' lengths, those of recordings by their headers.
+    """Compute statistics of a set's texts and clip lengths, the latter from the recordings' headers.
 
-    Raises `DataError` when the set itself cannot be read and `ConfigError` for an unknown field in `options.columns`.
+    Raises `DataError` if the set itself cannot be read and `ConfigError` for an unknown field in `options.columns`.
     """
     rows = read_set(spec, options)
     unreadable: list[BadRow] = []
@@ -92,9 +92,9 @@ def stats(spec: str | Path, options: ReadOptions | None = None) -> Stats:
         hours=whole.hours,
         words=whole.words,
         chars=sum(len(utterance.example.text) for utterance in said),
-        durations=Spread.of([utterance.seconds for utterance in said if utterance.example.clip]),
-        words_per_utterance=Spread.of([len(utterance.words) for utterance in said]),
-        chars_per_utterance=Spread.of([len(utterance.example.text) for utterance in said]),
+        durations=Distribution.of([utterance.seconds for utterance in said if utterance.example.clip]),
+        words_per_utterance=Distribution.of([len(utterance.words) for utterance in said]),
+        chars_per_utterance=Distribution.of([len(utterance.example.text) for utterance in said]),
         words_per_second=whole.words_per_second,
         empty_texts=sum(not utterance.example.text.strip() for utterance in said),
         vocabulary=len(vocabulary),
@@ -113,7 +113,7 @@ def _seconds(example: Example) -> Seconds | AudioError:
 
 
 def _shares(said: Iterable[tuple[str | None, _Utterance]]) -> dict[str, Share]:
-    """The share of each name, the one with most utterances first."""
+    """Totals by name, most utterances first."""
     groups: dict[str, list[_Utterance]] = defaultdict(list)
     for name, utterance in said:
         groups[name or NOT_GIVEN].append(utterance)

@@ -1,4 +1,4 @@
-"""Which examples a step sees, as a function of (seed, step) alone, and their prompts made ahead of time."""
+"""Selects each step's examples, as a function of (seed, step) only, and prepares their prompts in advance."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from antiphon.types import Example, Prompt
 
 
 class PromptStream:
-    """Shuffled epochs over `examples`; what an epoch cannot divide evenly waits for the next one's shuffle.
+    """Shuffled epochs over `examples`; the incomplete last step of an epoch is dropped and shuffled into the next.
 
-    No position is stored: any step can be asked for, so a resumed run continues where it would have been.
-    The next step's clips are read in a thread while the present step is computed.
+    It has no state: any step can be requested, so a resumed run continues exactly where it left off.
+    A thread reads the next step's clips during the current step.
 
-    Every rank knows every step's examples, and makes the prompts of its own share of them alone.
+    Every rank knows the examples of every step, but makes prompts only for its own shard.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class PromptStream:
         prompt: Callable[[Example], Prompt],
         world: World | None = None,
     ) -> None:
-        """`per_step` counts over all ranks of the `world`; None takes all of the examples in each step."""
+        """`per_step` is the total over all ranks of the `world`; None uses all examples in each step."""
         per_step = len(examples) if per_step is None else per_step
         if len(examples) < per_step:
             raise ConfigError(
@@ -45,9 +45,9 @@ class PromptStream:
         self._ahead: tuple[int, Future[list[Prompt]]] | None = None
 
     def examples(self, step: int, attempt: int = 0, without: Collection[str] = ()) -> list[Example]:
-        """The examples of a step (0-based), all distinct, less those whose ids are in `without`.
+        """The examples of a step (0-based), all distinct, excluding the ids in `without`.
 
-        Further attempts at a step have shuffles of their own.
+        Each further `attempt` at a step has its own shuffle.
         """
         steps_per_epoch = len(self._examples) // self.per_step
         epoch, place = divmod(step, steps_per_epoch)
@@ -57,9 +57,9 @@ class PromptStream:
         return [example for i in chosen if (example := self._examples[i]).id not in without]
 
     def prompts(self, step: int, attempt: int = 0, without: Collection[str] = ()) -> list[Prompt]:
-        """The prompts of this rank's share of the examples; a first attempt starts on those of the step after.
+        """Prompts of this rank's shard of the examples. The first attempt also starts preparing the next step's.
 
-        Where a step is the whole set, it does not: two of it would have to be held.
+        If a step is the whole set, it does not, to avoid holding two copies in memory.
         """
         if attempt:
             return self._make(step, attempt, without)

@@ -1,4 +1,4 @@
-"""The gate before training and evaluation: every clip decoded once, its length held against the limits."""
+"""Checks data before training and evaluation: decodes every clip once and checks its length."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from antiphon.types import Example, Seconds
 
 WORKERS = 2
 _BATCH = 1024
-"""Clips handed to the threads at a time."""
+"""Clips submitted to the threads at a time."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,13 +32,13 @@ def validate(
     on_progress: OnProgress | None = None,
     workers: int = WORKERS,
 ) -> tuple[list[Example], list[BadRow]]:
-    """Decode every file clip and hold its length against the limits: the examples kept, and the rows skipped.
+    """Decode every recording and check its length; returns the examples kept and the rows skipped.
 
-    Clips are never cut. Examples whose clip is no file (synthetic speech, or none) are kept unread. `lines`
-    says where an example is, by its id (`Rows.lines`), and `source` names the set, both for messages.
+    Clips are never cut. Examples without a recording (synthetic speech, or no audio) are kept unchecked. For
+    messages, `lines` gives an example's position by its id (`Rows.lines`), and `source` names the set.
 
-    Raises `DataError`, which lists the first bad rows, when there are any and `on_bad_audio` is "error", and
-    in either case when no example is left.
+    Raises `DataError`, listing the first bad rows, if there are any and `on_bad_audio` is "error", or if no
+    example is left.
     """
     if not any(isinstance(example.clip, FileClip) for example in examples):
         return list(examples), []
@@ -63,7 +63,7 @@ def validate(
 
 
 def _fault(example: Example, min_seconds: Seconds, max_seconds: Seconds) -> str | None:
-    """Why the clip cannot be trained on, by its header first: an over-long clip is not decoded."""
+    """Why the clip is unusable, or None. Checks the header first, so that an over-long clip is not decoded."""
     clip = example.clip
     if not isinstance(clip, FileClip):
         return None
@@ -88,7 +88,7 @@ def _fault(example: Example, min_seconds: Seconds, max_seconds: Seconds) -> str 
 def threaded(
     function: Callable[[Item], Result], items: Sequence[Item], workers: int, on_progress: OnProgress | None = None
 ) -> Iterator[tuple[Item, Result]]:
-    """Each item with its result, in order; libsndfile decodes outside the interpreter lock."""
+    """Yield each item with its result, in order. Threads help, as libsndfile releases the GIL."""
     done = 0
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(items), _BATCH):

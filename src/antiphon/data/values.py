@@ -1,4 +1,4 @@
-"""The values of a row, each checked to be of its kind and found under the key that holds it."""
+"""Reads and type-checks the values of a row."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from antiphon.types import Seconds
 
 Values = Mapping[str, Any]
 Keys = Mapping[str, str]
-"""Which key holds a field; without an entry the row does not have it."""
+"""Map of fields to keys; a field without an entry is absent from the row."""
 
 
 def text(row: Values, name: str, keys: Keys, required: bool = True) -> str:
-    """A string; where it is not `required`, "" for one that is missing or null."""
+    """Read a string; if it is not `required`, "" for a missing or null value."""
     key = keys.get(name, name)
     if not required and row.get(key) is None:
         return ""
@@ -32,7 +32,7 @@ def text(row: Values, name: str, keys: Keys, required: bool = True) -> str:
 
 
 def name(row: Values, field: str, keys: Keys) -> str | None:
-    """A string or a whole number, as a string; None where the row has none."""
+    """Read a string or whole number, as a string; None if missing."""
     value = row.get(keys[field]) if field in keys else None
     if value is None:
         return None
@@ -42,7 +42,7 @@ def name(row: Values, field: str, keys: Keys) -> str | None:
 
 
 def time(row: Values, field: str, keys: Keys) -> Seconds | None:
-    """None where the row has none, or -1."""
+    """Read a time in seconds; None if missing or -1."""
     value = row.get(keys[field]) if field in keys else None
     if value is None or (value == -1 and not isinstance(value, bool)):
         return None
@@ -61,7 +61,7 @@ def encodable(value: str, key: str) -> str:
 
 
 def kind(value: object) -> str:
-    """What a value is, in words."""
+    """The JSON type of a value, for messages."""
     if value is None:
         return "null"
     if value == "":

@@ -1,6 +1,6 @@
 """Spoken commands to an assistant: home, timers, calendar, numbers, navigation; three to ten words each.
 
-A sentence is a template whose `{slots}` are filled at random; slots may hold slots.
+A sentence is a template whose `{slots}` are filled at random; slots may be nested.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ _SLOT = re.compile(r"\{(\w+)\}")
 
 
 def sentence(rng: np.random.Generator) -> str:
-    """One command: a domain, then a template, then its slots, each drawn uniformly."""
+    """One random command: domain, template and slots are each drawn uniformly."""
     domain = list(TEMPLATES)[rng.integers(len(TEMPLATES))]
     text = TEMPLATES[domain][rng.integers(len(TEMPLATES[domain]))]
     while slot := _SLOT.search(text):
@@ -126,7 +126,7 @@ def sentence(rng: np.random.Generator) -> str:
 
 
 def vocabulary() -> list[str]:
-    """Every word that the grammar can say, sorted."""
+    """Every word that the grammar can generate, sorted."""
     texts = [*SLOTS["unit"], *(option for options in SLOTS.values() for option in options)]
     texts += [template for templates in TEMPLATES.values() for template in templates]
     return sorted({word for text in texts for word in _SLOT.sub(" ", text).split()})

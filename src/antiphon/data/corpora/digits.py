@@ -8,5 +8,5 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 def sentence(rng: np.random.Generator) -> str:
-    """One string of digits, drawn uniformly in length and in digits."""
+    """One random digit string; its length and digits are drawn uniformly."""
     return " ".join(WORDS[i] for i in rng.integers(len(WORDS), size=rng.integers(3, 7)))

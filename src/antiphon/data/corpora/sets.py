@@ -7,8 +7,8 @@
     train-reverb            training voices in reverberant rooms
     clean                   unseen voices
     noisy                   unseen voices in white, pink or babble noise
-    fast                    unseen voices, hurried
-    accent                  unseen voices of accents that training never heard
+    fast                    unseen voices, speaking fast
+    accent                  unseen voices with accents that are not in training
     reverb                  unseen voices in reverberant rooms
 """
 
@@ -35,7 +35,7 @@ BABBLE_TALKERS = 4
 
 @dataclass(frozen=True)
 class Condition:
-    """How a set sounds. Ranges are drawn uniformly for each utterance."""
+    """Acoustic conditions of a set. Values are drawn uniformly from the ranges for each utterance."""
 
     split: Split
     size: int
@@ -44,7 +44,7 @@ class Condition:
     noises: tuple[str, ...] = ()
     snr_db: tuple[float, float] = (0.0, 0.0)
     babble_snr_db: tuple[float, float] | None = None
-    """Of babble, where it differs: speech hides speech better than other noise of the same power."""
+    """The SNR for babble, if it differs: babble masks speech better than other noise of the same power."""
     rt60: tuple[Seconds, Seconds] | None = None
     telephone: bool = False
 
@@ -69,7 +69,7 @@ TEST_SETS = ("clean", "noisy", "fast", "accent", "reverb")
 
 @dataclass(frozen=True)
 class SynthClip:
-    """One synthetic utterance as a recipe; `load` speaks it and puts it into its room, line and noise."""
+    """The parameters of a synthetic utterance; `load` synthesizes it, then adds room, telephone line and noise."""
 
     name: str
     text: str
@@ -111,7 +111,7 @@ class SynthClip:
 
 
 def make_example(corpus: str, set_name: str, condition: Condition, index: int, seed: int = 0) -> Example:
-    """The utterance number `index` of a set: its words, its voice and its conditions, all from the seed."""
+    """Utterance number `index` of a set; its words, voice and conditions are determined by the seed."""
     key = [seed, zlib.crc32(f"{corpus}-{set_name}".encode()), index]
     rng = np.random.default_rng(key)
     voices = voices_of(condition.split)
@@ -145,7 +145,7 @@ def set_names() -> list[str]:
 
 @lru_cache(maxsize=32)
 def builtin_set(name: str) -> tuple[Example, ...]:
-    """The examples of `CORPUS-SET`. Raises `ConfigError` naming the sets there are."""
+    """The examples of `CORPUS-SET`. Raises `ConfigError` with the available sets."""
     corpus, _, set_name = name.partition("-")
     if corpus not in CORPORA or set_name not in CONDITIONS:
         raise ConfigError(f"there is no built-in set {name!r}; choose one of: {', '.join(set_names())}")

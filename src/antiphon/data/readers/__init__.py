@@ -1,13 +1,13 @@
-"""The forms that data sets have: a module each, found by its name.
+"""Readers of data sets: one module per format, found by name.
 
-A reader is a module, or an object of the user's, that has
+A reader is a module, or a user's object, with
 
-    claims(spec) -> bool                              whether `spec` names a set in this form
-    read(spec, options) -> Iterator[Row | BadRow]     its rows, in order (`antiphon.data.rows`)
+    claims(spec) -> bool                              whether it reads the set `spec`
+    read(spec, options) -> Iterator[Row | BadRow]     the rows in order (`antiphon.data.rows`)
 
-`read` yields rows one by one and need not hold them all; `options.limit` tells how many will be taken. It raises
-`DataError` when the set itself cannot be read, and yields a `BadRow` for a row that it cannot.
+`read` yields rows one by one and need not keep them; `options.limit` is how many will be used. It raises
+`DataError` if the set itself cannot be read, and yields a `BadRow` for a row that cannot.
 
-A reader may also have `set_name(spec) -> str`, what reports call the set (by default the file's stem), and `PREFIX`,
-what the names of its sets begin with, for messages.
+Optional: `set_name(spec) -> str`, the set's name in reports (default: the file's stem), and `PREFIX`, the prefix of
+its specs, for messages.
 """

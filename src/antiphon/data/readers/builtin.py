@@ -19,7 +19,7 @@ def set_name(spec: str) -> str:
 
 
 def read(spec: str, options: ReadOptions) -> Iterator[Row]:
-    """Raises `ConfigError` naming the sets there are."""
+    """Read a built-in set. Raises `ConfigError` with the available sets."""
     for number, one in enumerate(builtin_set(set_name(spec))):
         values = {
             "id": one.id,

@@ -1,4 +1,4 @@
-"""Data sets in the hub's form: by their id, or a folder with Parquet or audio files. We decode the recordings."""
+"""Hugging Face data sets, by id or as a folder with Parquet or audio files. We decode the recordings ourselves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from antiphon.errors import AudioError, ConfigError, DataError, MissingExtraErro
 
 PREFIX = "hf:"
 TEXT_COLUMNS = ("text", "sentence", "normalized_text", "transcript", "transcription")
-"""Where sets of speech keep what was said; the first that a set has is taken."""
+"""Usual names of the transcript column; the first one that a set has is used."""
 NAMES = ("id", "language", "speaker")
 
 Record = Mapping[str, Any]
@@ -26,25 +26,25 @@ class HubSet:
     """One split of a set."""
 
     repo: str
-    """Its id, such as google/fleurs, or a folder that holds a copy of it."""
+    """An id such as google/fleurs, or a folder with a copy."""
     config: str | None = None
     split: str = "test"
 
     @classmethod
     def parse(cls, spec: str) -> HubSet:
-        """From `hf:REPO`, `hf:REPO:CONFIG` or `hf:REPO:CONFIG:SPLIT`; an empty CONFIG is the default one.
+        """Parse `hf:REPO`, `hf:REPO:CONFIG` or `hf:REPO:CONFIG:SPLIT`; an empty CONFIG means the default.
 
         Raises `ConfigError`.
         """
         repo, *rest = spec.removeprefix(PREFIX).split(":")
         if not repo or len(rest) > 2:
-            raise ConfigError(f"{spec} names no set; write hf:REPO_OR_FOLDER:CONFIG:SPLIT, the last two if need be")
+            raise ConfigError(f"{spec} is not a set; write hf:REPO_OR_FOLDER:CONFIG:SPLIT, the last two as needed")
         config, split = [*rest, "", ""][:2]
         return cls(repo, config or None, split or "test")
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """Its name in reports."""
         name = self.config or Path(self.repo).name
         return name if self.split == "test" else f"{name}-{self.split}"
 
@@ -54,16 +54,16 @@ class HubSet:
 
 @dataclass(frozen=True)
 class _Table:
-    """A split, opened."""
+    """An open split."""
 
     features: Mapping[str, Any]
-    """What is in each column, as `datasets` says it."""
+    """The features of `datasets`: each column's type."""
     audio: str
-    """The column of the recordings."""
+    """The audio column."""
     recordings: Sequence[Record]
     """Rows whose `audio` is {"bytes", "path"}."""
     rows: Iterable[Record]
-    """The same rows without it."""
+    """The same rows without the audio column."""
 
 
 def claims(spec: str) -> bool:
@@ -75,19 +75,19 @@ def set_name(spec: str) -> str:
 
 
 def read(spec: str, options: ReadOptions) -> Iterator[Row]:
-    """The rows of a set; a recording stays packed until it is needed.
+    """Read the rows of a set; recordings stay encoded until needed.
 
-    All of a set is downloaded to the cache of `datasets`; the first `options.limit` rows alone are streamed.
-    `options.columns` says which column of the set is our `audio`, `text`, `id`, `language` or `speaker`; without it,
-    `TEXT_COLUMNS` are tried for the text. Rows whose ids are not unique are called by their numbers.
+    A whole set is downloaded to the cache of `datasets`; with `options.limit`, the first rows are streamed.
+    `options.columns` maps our `audio`, `text`, `id`, `language` or `speaker` to the set's columns; without it,
+    `TEXT_COLUMNS` are tried for the text. If ids are not unique, row numbers replace them.
 
-    Raises `DataError` when the set cannot be had or has no text, `MissingExtraError` without `datasets`.
+    Raises `DataError` if the set cannot be loaded or has no text, `MissingExtraError` without `datasets`.
     """
     return rows(HubSet.parse(spec), options)
 
 
 def rows(source: HubSet, options: ReadOptions) -> Iterator[Row]:
-    """As `read`."""
+    """Like `read`, for a parsed spec."""
     table = _open(source, options.columns.get("audio"), options.limit)
     text = _text_column(source, table.features, options.columns, options.text_required)
     keys = {name: name for name in NAMES} | dict(options.columns) | {"audio": table.audio, "text": text or "text"}
@@ -113,7 +113,7 @@ def _text_column(source: HubSet, features: Mapping[str, Any], columns: Mapping[s
 
 
 def _ids(rows: Sequence[Record], key: str) -> list[str]:
-    """The rows' own where they tell rows apart, else their numbers."""
+    """The rows' own ids if they are unique, else row numbers."""
     own = [_name(row.get(key)) for row in rows]
     known = [id for id in own if id is not None]
     return known if len(set(known)) == len(rows) else [str(number) for number in range(len(rows))]
@@ -137,7 +137,7 @@ def _open(source: HubSet, audio: str | None, limit: int | None) -> _Table:
     audio = audio or next(iter(heard), None)
     if audio is None or audio not in features:
         raise DataError(
-            f"{source} has no column of audio{f' {audio!r}' if audio else ''}; its columns are {', '.join(features)} "
+            f"{source} has no audio column{f' {audio!r}' if audio else ''}; its columns are {', '.join(features)} "
             "(--columns audio=COLUMN)"
         )
     if limit is None:
@@ -158,8 +158,8 @@ def _load(datasets: Any, source: HubSet, streaming: bool) -> Any:
 
 
 def _cache_of(folder: Path, caches: Path) -> Path:
-    """A cache of this folder's own, and of its files as they are: `datasets` tells two folders apart by their names
-    alone, and would give the rows of one for the other."""
+    """A cache folder for exactly this folder and its present files: `datasets` identifies folders by name only,
+    and could return another folder's rows."""
     digest = hashlib.sha256(str(folder.resolve()).encode())
     for file in sorted(folder.rglob("*")):
         stat = file.stat()
@@ -168,23 +168,23 @@ def _cache_of(folder: Path, caches: Path) -> Path:
 
 
 def _refusal(source: HubSet, error: Exception) -> str:
-    """Why a set cannot be had, of all that `datasets` and the hub may raise, and what to do."""
+    """Turn any error of `datasets` and the hub into a message with the cause and a remedy."""
     if type(error).__name__ == "DatasetGenerationError" and isinstance(error.__cause__, Exception):
         error = error.__cause__
     cause = (str(error).strip() or repr(error)).splitlines()[0]
     if "gated" in cause.lower():
         remedy = "accept its conditions on its page, and log in with: hf auth login"
     elif "torchcodec" in cause:
-        remedy = "give a set whose recordings lie in Parquet, or do so"
+        remedy = "use a set with its recordings in Parquet, or convert it"
     elif isinstance(error, ConnectionError):
-        remedy = "mend the connection, or put the folder of a copy in the id's place"
+        remedy = "check the connection, or give a folder with a copy in place of the id"
     else:
         remedy = "correct hf:REPO:CONFIG:SPLIT"
-    return f"{source} cannot be had ({cause}); {remedy}"
+    return f"{source} cannot be loaded ({cause}); {remedy}"
 
 
 def _in_words(row: Record, features: Mapping[str, Any]) -> dict[str, Any]:
-    """The row with the names of its labels in place of their numbers."""
+    """Replace the numbers of class labels in a row by their names."""
     return {
         name: features[name].int2str(value) if hasattr(features[name], "int2str") and value is not None else value
         for name, value in row.items()
@@ -196,7 +196,7 @@ def _name(value: Any) -> str | None:
 
 
 def _content(table: _Table, number: int, name: str) -> bytes:
-    """A recording's bytes, which are in the table or in a file beside it, here or on the hub."""
+    """A recording's bytes, from the table, a local file or the hub."""
     import fsspec
 
     cell = table.recordings[number][table.audio]
@@ -208,4 +208,6 @@ def _content(table: _Table, number: int, name: str) -> bytes:
         with fsspec.open(cell["path"], "rb") as file:
             return file.read()  # pyright: ignore[reportAttributeAccessIssue]
     except (OSError, ValueError) as error:
-        raise AudioError(f"{name}: {cell['path']} cannot be read ({error}); mend the copy or the connection") from error
+        raise AudioError(
+            f"{name}: {cell['path']} cannot be read ({error}); check the copy or the connection"
+        ) from error

@@ -1,4 +1,4 @@
-"""JSONL files: one JSON object a line, in UTF-8."""
+"""JSONL files: one JSON object per line, in UTF-8."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def claims(spec: str) -> bool:
 
 
 def read(spec: str, options: ReadOptions) -> Iterator[Row | BadRow]:
-    """Paths are relative to the file's folder; blank lines are skipped."""
+    """Read a JSONL file. Paths are relative to its folder; blank lines are skipped."""
     path = Path(spec)
     for line, raw in _lines(path):
         try:
@@ -27,7 +27,7 @@ def read(spec: str, options: ReadOptions) -> Iterator[Row | BadRow]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Line number from 1 and bytes of each line that is not blank; a UTF-8 byte order mark is dropped."""
+    """Yields each non-blank line's number, from 1, and bytes, without a UTF-8 byte order mark."""
     try:
         with path.open("rb") as file:
             for number, raw in enumerate(file, start=1):

@@ -21,14 +21,14 @@ SETS = {
     "spgispeech": ("spgispeech", "test"),
     "voxpopuli": ("voxpopuli_cleaned_aa", "test"),
 }
-"""Configuration and split of each, as the leaderboard measures them since 2026."""
+"""Configuration and split of each set, as the leaderboard has used them since 2026."""
 NORMALIZER = "whisper"
 UNSCORED = {"", "ignore time segment in scoring"}
-"""Normalized references of rows that the leaderboard leaves out."""
+"""The leaderboard skips rows whose normalized reference is one of these."""
 
 
 def specs(copy: str | None = None) -> list[str]:
-    """Every set as `--data` takes it; `copy` is a folder that holds a copy of the repository."""
+    """All sets as values for `--data`; `copy` is a folder with a copy of the repository."""
     return [f"{PREFIX}{name}" + (f":{copy}" if copy else "") for name in SETS]
 
 
@@ -41,9 +41,9 @@ def set_name(spec: str) -> str:
 
 
 def read(spec: str, options: ReadOptions) -> Iterator[Row]:
-    """The scored rows of `open-asr:NAME` or `open-asr:NAME:FOLDER`, or of its first rows; all are English.
+    """Read the scored rows of `open-asr:NAME` or `open-asr:NAME:FOLDER`, up to the limit. All are English.
 
-    Raises `ConfigError` for a name that is none of `SETS`, and what the reader of the hub raises.
+    Raises `ConfigError` for a name that is not in `SETS`, and the errors of the hub reader.
     """
     name, _, copy = spec.removeprefix(PREFIX).partition(":")
     if name not in SETS:
