@@ -18,7 +18,7 @@ def test_it_refuses_what_is_no_folder(cli, tmp_path):
     (tmp_path / "runs").write_text("")
     done = cli("dashboard", "--root", tmp_path / "runs")
     assert done.status == 2
-    assert "is no folder; name the one that holds the run folders with --root" in done.err
+    assert "is not a folder; set --root" in done.err
 
 
 def test_it_refuses_a_port_that_is_taken(cli, tmp_path):
@@ -48,5 +48,5 @@ def test_it_ends_quietly_when_interrupted(tmp_path):
     assert until(lambda: answers(f"http://127.0.0.1:{port}"), 90)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
-    assert said == f"The runs in {tmp_path} are shown at http://127.0.0.1:{port} (end it with Ctrl+C)\n"
+    assert said == f"Showing the runs in {tmp_path} at http://127.0.0.1:{port} (Ctrl+C to stop)\n"
     assert process.returncode == 0

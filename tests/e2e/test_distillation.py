@@ -127,7 +127,7 @@ def test_calibration_makes_no_step_and_no_run(cli, speech, tmp_path):
     assert expected <= said["metrics"].keys()
     assert {"rollout", "teacher", "train"} <= said["seconds"].keys()
     assert not (tmp_path / "runs").exists()
-    assert "nothing was learned" in cli(*asked).out
+    assert "no weights were updated" in cli(*asked).out
 
 
 def test_what_cannot_be_compared_is_refused_before_the_run(speech):

@@ -133,7 +133,9 @@ def test_models_are_compared_on_sets_too_and_people_get_a_sentence(cli, sets, tm
 
 def test_what_compare_needs_is_said(cli, results):
     neither = cli("compare", results["student"], "builtin:student")
-    assert "builtin:student is no evaluation (antiphon eval --output); to compare two models, name sets" in neither.err
+    assert (
+        "builtin:student is not an evaluation (antiphon eval --output); to compare two models, name sets" in neither.err
+    )
     both = cli("compare", results["student"], results["again"], "--data", "builtin:digits-clean")
     assert "leave out --data" in both.err
 

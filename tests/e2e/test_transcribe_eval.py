@@ -86,7 +86,7 @@ def test_rows_without_text_can_be_transcribed(cli, recordings, tmp_path):
 def test_a_transcript_that_was_cut_is_said_to_be(cli, recordings):
     done = cli("transcribe", "builtin:student", recordings / "clip0.wav", "--max-new-tokens", 2, "--json")
     assert done.json["results"][0]["finish_reason"] == "length"
-    assert "1 transcript(s) reached --max-new-tokens=2 and are cut off" in done.err
+    assert "1 transcript(s) reached --max-new-tokens=2 and were truncated" in done.err
 
 
 @pytest.mark.parametrize("name", ["train.jsonl", "dev.jsonl"])

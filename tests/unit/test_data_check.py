@@ -232,7 +232,7 @@ def test_stats_command_prints_tables_or_json(tmp_path: Path):
     path = str(dataset(tmp_path, *good_rows(tmp_path)))
     tables = CliRunner().invoke(app, ["stats", path])
     assert tables.exit_code == 0
-    assert "4, 3 distinct, 0.62 a second" in tables.stdout
+    assert "4, 3 distinct, 0.62 per second" in tables.stdout
     payload = json.loads(CliRunner().invoke(app, ["stats", path, "--json"]).stdout)
     assert payload["speakers"]["ann"]["words"] == 3
 

@@ -34,7 +34,7 @@ def test_ranks_divide_the_cores_unless_someone_says_how_many(rank_1_of_2, monkey
     assert taken == ([] if expected is None else [expected])
 
 
-@pytest.mark.parametrize(("rank", "said"), [("0", "antiphon runs is one process"), ("1", "")])
+@pytest.mark.parametrize(("rank", "said"), [("0", "antiphon runs runs in one process"), ("1", "")])
 def test_rank_0_alone_says_what_all_ranks_meet(rank_1_of_2, monkeypatch, capsys, rank, said):
     monkeypatch.setenv("RANK", rank)
     with pytest.raises(SystemExit) as left:

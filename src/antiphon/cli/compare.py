@@ -1,4 +1,4 @@
-"""`antiphon compare`: which of two models errs less, and whether the difference can be chance."""
+"""`antiphon compare`: which of two models makes fewer errors, and whether the difference is significant."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def command(
     data: options.Data = None,
     limit: options.Limit = None,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="DIR", help="Keep the evaluations as DIR/a and DIR/b.")
+        Path | None, typer.Option("--output", metavar="DIR", help="Save the evaluations as DIR/a and DIR/b.")
     ] = None,
     normalizer: options.Normalizer = None,
     task: options.TaskOption = options.TASK,
@@ -59,12 +59,12 @@ def command(
 
     if is_evaluation(Path(a)) and is_evaluation(Path(b)):
         if data:
-            raise ConfigError(f"{a} and {b} are evaluations, which have their sets; leave out --data")
+            raise ConfigError(f"{a} and {b} are evaluations, which already have their sets; leave out --data")
         pair = [read_evaluation(Path(side)) for side in (a, b)]
     elif not data:
         neither = next(side for side in (a, b) if not is_evaluation(Path(side)))
         raise ConfigError(
-            f"{neither} is no evaluation (antiphon eval --output); to compare two models, name sets with --data"
+            f"{neither} is not an evaluation (antiphon eval --output); to compare two models, name sets with --data"
         )
     else:
         flags = {
@@ -92,7 +92,7 @@ def _evaluations(
     limit: int | None,
     output: Path | None,
 ) -> list[Evaluation]:
-    """Both models on the same sets, one after the other, so that one is in memory at a time."""
+    """Evaluate both models on the same sets in turn, so that only one is in memory at a time."""
     from antiphon.config import load_config
     from antiphon.data.source import named_sets
     from antiphon.evaluate.normalizers import load_normalizer

@@ -1,4 +1,4 @@
-"""`antiphon dashboard`: the runs of a folder in a browser."""
+"""`antiphon dashboard`: shows the runs of a folder in a browser."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ ssh -L 8026:127.0.0.1:8026 trainer antiphon dashboard
 
 
 def command(
-    root: Annotated[Path, typer.Option("--root", metavar="DIR", help="Folder that holds the run folders.")] = Path(
+    root: Annotated[Path, typer.Option("--root", metavar="DIR", help="Parent folder of the run folders.")] = Path(
         "runs"
     ),
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8026,
     host: Annotated[
-        str, typer.Option("--host", help="0.0.0.0 lets other machines in: there is no password.")
+        str, typer.Option("--host", help="0.0.0.0 accepts other machines; there is no password.")
     ] = "127.0.0.1",
     open_browser: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
 ) -> None:
-    """Show runs in a browser: their curves, rollouts with sound, evaluations, checkpoints and logs."""
+    """Show runs in a browser: curves, rollouts with audio, evaluations, checkpoints and logs."""
     from antiphon.serve.process import require_free
 
     try:
@@ -41,8 +41,8 @@ def command(
             raise
         raise MissingExtraError("antiphon dashboard", error.name, "dashboard") from error
     if root.exists() and not root.is_dir():
-        raise RunError(f"{root} is no folder; name the one that holds the run folders with --root")
+        raise RunError(f"{root} is not a folder; set --root to the parent folder of the runs")
     require_free(host, port)
-    what = f"The runs in {root} are shown at {address(host, port)} (end it with Ctrl+C)"
+    what = f"Showing the runs in {root} at {address(host, port)} (Ctrl+C to stop)"
     console.print(what, highlight=False, soft_wrap=True)
     serve(root, host, port, open_browser)

@@ -1,4 +1,4 @@
-"""`antiphon data`: look at a dataset before anything is trained on it."""
+"""`antiphon data`: check and describe data sets before training."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _Set = Annotated[
     str,
     typer.Argument(metavar="SET", help="FILE.jsonl, builtin:SET or hf:REPO:CONFIG:SPLIT.", show_default=False),
 ]
-_Limit = Annotated[int | None, typer.Option("--limit", min=1, help="The first rows alone.")]
+_Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Read the first rows only.")]
 _Columns = Annotated[
     list[str] | None,
-    typer.Option("--columns", metavar="FIELD=KEY", help="Our FIELD is under KEY in this file. Repeatable."),
+    typer.Option("--columns", metavar="FIELD=KEY", help="Read FIELD from the column KEY. Repeatable."),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 
@@ -38,14 +38,14 @@ def check_command(
     limit: _Limit = None,
     task: options.TaskOption = options.TASK,
     max_seconds: Annotated[
-        float | None, typer.Option(min=0, metavar="S", help="Count the clips that last longer than this.")
+        float | None, typer.Option(min=0, metavar="S", help="Count clips longer than S seconds.")
     ] = None,
     untranscribed: Annotated[
-        bool, typer.Option("--untranscribed", help="Rows may leave their text out, as distillation lets them.")
+        bool, typer.Option("--untranscribed", help="Texts are optional, as for distillation.")
     ] = False,
     as_json: _Json = False,
 ) -> None:
-    """Decode every clip and list every bad row with its line and reason; exit status 1 when there is one.
+    """Decode every clip and list bad rows with line and reason; the exit status is 1 if there are any.
 
     Examples:
 
@@ -83,7 +83,7 @@ def stats_command(
     task: options.TaskOption = options.TASK,
     as_json: _Json = False,
 ) -> None:
-    """Describe the texts: words, speaking rate, vocabulary, speakers and languages. Of recordings it reads the headers.
+    """Describe the texts: words, speaking rate, vocabulary, speakers and languages. Reads only headers of recordings.
 
     Examples:
 
@@ -104,7 +104,7 @@ def stats_command(
 
 
 def parse_columns(options: list[str] | None) -> dict[str, str]:
-    """{"audio": "wav"} from ["audio=wav"]. Raises `ConfigError` for anything that is not FIELD=KEY."""
+    """Parse ["audio=wav"] to {"audio": "wav"}. Raises `ConfigError` for anything but FIELD=KEY."""
     columns: dict[str, str] = {}
     for option in options or []:
         name, equals, key = option.partition("=")
@@ -120,7 +120,7 @@ def _print_report(report: Report) -> None:
     table = _table(report.file, "", "")
     table.add_row("rows", f"{report.rows} ({report.good} good, {len(report.bad)} bad)")
     table.add_row("audio", _hours(report.hours))
-    table.add_row("seconds per clip", _spread(report.durations))
+    table.add_row("seconds per clip", _range(report.durations))
     for name in ("rates", "channels", "formats", "languages", "speakers"):
         if counts := getattr(report, name):
             table.add_row(name, _counts(counts))
@@ -135,10 +135,10 @@ def _print_stats(found: Stats) -> None:
     table = _table(found.file, "", "")
     table.add_row("utterances", f"{found.utterances} ({found.empty_texts} with empty text)")
     table.add_row("audio", _hours(found.hours))
-    table.add_row("seconds per clip", _spread(found.durations))
-    table.add_row("words", f"{found.words}, {found.vocabulary} distinct, {found.words_per_second:.2f} a second")
-    table.add_row("words per utterance", _spread(found.words_per_utterance))
-    table.add_row("characters per utterance", _spread(found.chars_per_utterance))
+    table.add_row("seconds per clip", _range(found.durations))
+    table.add_row("words", f"{found.words}, {found.vocabulary} distinct, {found.words_per_second:.2f} per second")
+    table.add_row("words per utterance", _range(found.words_per_utterance))
+    table.add_row("characters per utterance", _range(found.chars_per_utterance))
     table.add_row("most common words", _counts(found.common_words))
     tables.print(table)
     _print_shares("speaker", found.speakers)
@@ -184,12 +184,12 @@ def _hours(hours: float) -> str:
     return f"{hours:.2f} h" if hours >= 1 else f"{hours * 60:.1f} min"
 
 
-def _spread(spread: Distribution | None) -> str:
-    if spread is None:
+def _range(values: Distribution | None) -> str:
+    if values is None:
         return "-"
     return (
-        f"min {spread.min:.4g}, median {spread.median:.4g}, mean {spread.mean:.4g}, "
-        f"95% below {spread.p95:.4g}, max {spread.max:.4g}"
+        f"min {values.min:.4g}, median {values.median:.4g}, mean {values.mean:.4g}, "
+        f"95% below {values.p95:.4g}, max {values.max:.4g}"
     )
 
 

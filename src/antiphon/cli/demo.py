@@ -1,4 +1,4 @@
-"""`antiphon demo`: the whole job in a minute, with nothing to download."""
+"""`antiphon demo`: training and evaluation in a minute, without downloads."""
 
 from __future__ import annotations
 
@@ -46,17 +46,16 @@ antiphon demo --steps 400 --json
 
 def command(
     steps: Annotated[int, typer.Option("--steps", min=1, help="Training steps.")] = 200,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="All randomness derives from it.")] = 0,
-    output: Annotated[str, typer.Option("--output", metavar="DIR", help="Folder for run folders.")] = "runs",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of all randomness.")] = 0,
+    output: Annotated[str, typer.Option("--output", metavar="DIR", help="Parent folder of the run folders.")] = "runs",
     device: options.DeviceOption = "auto",
     dtype: options.DTypeOption = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """Teach the built-in recognizer to hear through noise, by GRPO on synthetic speech.
+    """Train the built-in recognizer on noisy speech by GRPO, with synthetic data.
 
-    The student has only heard rather quiet rooms. Here it listens to spoken commands in noise, answers eight times
-    each, is told the word error rate of each answer, and learns from that alone. The test speakers are never
-    heard in training.
+    The student was pretrained on mostly quiet speech. The demo samples eight transcripts for each noisy command and
+    trains with their word error rate as the only reward. The test speakers are not in the training data.
     """
     from antiphon.config import load_config
     from antiphon.run.train import train
@@ -104,7 +103,7 @@ def _show(result: TrainResult, before: dict[str, Any], after: dict[str, Any]) ->
 
 
 def _transcripts(result: TrainResult) -> list[tuple[str, str, str]]:
-    """What was said, and what was heard before and after, where training changed the most."""
+    """Reference and transcripts before and after training, for the examples that changed the most."""
     rows = result.run.eval_rows
     (name,) = result.after
     before = {row["id"]: row for row in rows(name, 0)}

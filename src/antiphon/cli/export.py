@@ -1,4 +1,4 @@
-"""`antiphon export`: a model as one folder for transformers, vLLM and others."""
+"""`antiphon export`: writes a model as one folder for transformers, vLLM and others."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def command(
     model: options.Model,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder to write.", show_default=False)],
     adapter_only: Annotated[
-        bool, typer.Option("--adapter-only", help="Write the LoRA adapter in peft's form, not merged.")
+        bool, typer.Option("--adapter-only", help="Write only the LoRA adapter, in peft's format.")
     ] = False,
-    dtype: Annotated[DType, typer.Option("--dtype", help="Of the weights; auto leaves it.")] = "auto",
+    dtype: Annotated[DType, typer.Option("--dtype", help="Data type of the weights; auto keeps it.")] = "auto",
     trust_remote_code: options.TrustRemoteCode = False,
     runs: options.RunsFolder = "runs",
     as_json: options.Json = False,
 ) -> None:
-    """Write weights, configuration and processor to a new folder that transformers and vLLM load as it is.
+    """Write weights, configuration and processor to a new folder that transformers and vLLM can load.
 
-    A LoRA adapter is merged into its model.
+    A LoRA adapter is merged into the model.
     """
     import torch
 
@@ -59,5 +59,5 @@ def command(
             }
         )
         return
-    what = f"{done.architecture} in {precision}" + (", its adapter alone" if done.form == "adapter" else "")
+    what = f"{done.architecture} in {precision}" + (", adapter only" if done.form == "adapter" else "")
     console.print(f"wrote {what}, {done.bytes / 1e6:.1f} MB, to {done.path}", highlight=False)

@@ -1,6 +1,6 @@
-"""The command `antiphon`: it gathers the commands and turns errors into one line and an exit status.
+"""The command `antiphon`: collects the subcommands and turns errors into one line and an exit status.
 
-Command modules import torch and the models inside their functions, so that `--help` answers at once.
+Command modules import torch and the models inside their functions, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ def _options(
     if debug:
         os.environ[_DEBUG] = "1"
     if environment.size() > 1 and context.invoked_subcommand != "train":
-        raise ConfigError(f"antiphon {context.invoked_subcommand} is one process; start it without torchrun")
+        raise ConfigError(f"antiphon {context.invoked_subcommand} runs in one process; start it without torchrun")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line. Exit status: 0 done, 2 an error that the message explains, 130 interrupted."""
+    """Run the command line. Exit status: 0 for success, 2 for an error with a message, 130 if interrupted."""
     try:
         app(arguments, prog_name="antiphon")
     except AntiphonError as error:
@@ -75,9 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _reports(error: AntiphonError) -> bool:
-    """Whether this rank prints the error: of several ranks, the first where it happened, which has a note.
+    """Whether this rank prints the error. Of several ranks, the first that failed does; its error has a note.
 
-    What all ranks meet alike before they know each other is rank 0's to print.
+    Errors on all ranks before they are connected are printed by rank 0.
     """
     noted = bool(getattr(error, "__notes__", ()))
     return environment.size() == 1 or noted or (environment.rank() == 0 and not isinstance(error, RankError))

@@ -1,4 +1,4 @@
-"""Where the commands print: people read stderr and tables on stdout, programs one line of JSON on stdout."""
+"""Command output: messages on stderr; tables, or one line of JSON, on stdout."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 from rich.console import Console
 
 console = Console(stderr=True, markup=False, emoji=False)
-"""Progress, notes and errors. What is printed is shown as it stands: no `[markup]`, no `:emoji:`."""
+"""Progress, notes and errors on stderr. Text is printed literally, without `[markup]` or `:emoji:`."""
 
 tables = Console(markup=False, emoji=False)
-"""Results for people, on stdout."""
+"""Human-readable results on stdout."""
 
 
 def print_json(payload: Any) -> None:
-    """Prints `payload` as one line on stdout; NaN and infinities become null."""
+    """Print `payload` as one line of JSON on stdout; NaN and infinities become null."""
     from antiphon.runs.atomic import finite
 
     print(json.dumps(finite(payload), ensure_ascii=False, allow_nan=False), flush=True)
 
 
 def print_error(message: str) -> None:
-    """Prints `message` on stderr after a red `error:`, unwrapped, so that it can be searched and piped."""
+    """Print `message` on stderr after a red `error:`, unwrapped, so that it can be searched and piped."""
     console.print("error:", style="bold red", end=" ")
     console.print(message, highlight=False, soft_wrap=True)

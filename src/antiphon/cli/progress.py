@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def measure_name(summary: Mapping[str, Any]) -> str:
-    """What a set is measured by first of all, as people call it."""
+    """Display name of a set's main metric."""
     from antiphon.tasks.summary import main_column
 
     return main_column(summary).title
 
 
 def with_interval(summary: Mapping[str, Any]) -> str:
-    """That measure, as `12.3% [10.1, 14.6]`."""
+    """The main metric with its interval: `12.3% [10.1, 14.6]`."""
     from antiphon.tasks.summary import interval, main_column
 
     column = main_column(summary)
@@ -36,7 +36,7 @@ def with_interval(summary: Mapping[str, Any]) -> str:
 
 
 def _worst_group(summary: Mapping[str, Any]) -> str:
-    """What follows a set's measure where it was measured by group too."""
+    """The worst group, as a suffix to a set's metric; empty without groups."""
     from antiphon.tasks.summary import main_column
 
     groups = {name: one for name, one in summary.get("groups", {}).items() if one[main_column(one).key] is not None}
@@ -49,9 +49,9 @@ def _worst_group(summary: Mapping[str, Any]) -> str:
 
 
 class Terminal(Observer):
-    """An `Observer`: one bar for the phase at hand, a line for everything worth keeping on the screen.
+    """An `Observer` that shows a progress bar for the current phase and lines for results.
 
-    Meanwhile the bars that transformers draws for every load and save stay hidden; those of downloads do not.
+    It hides transformers' progress bars for loading and saving, but not those for downloads.
     """
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class Terminal(Observer):
 
 
 def _detail(step: Step) -> str:
-    """The step in a few figures: the mean reward where there is one, else the loss."""
+    """A step's main figures: the mean reward if there is one, else the loss."""
     values = [reward.value for group in step.groups for reward in group.rewards if reward is not None]
     if not values:
         return f"loss {step.metrics['loss']:.4f}"

@@ -1,4 +1,4 @@
-"""`antiphon runs` and `antiphon checkpoints`: what has been trained, and what is kept of it."""
+"""`antiphon runs` and `antiphon checkpoints`: lists of runs and their checkpoints."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from antiphon.evaluate.percent import percent
 if TYPE_CHECKING:
     from antiphon.runs import RunFolder
 
-Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="Folder that holds the run folders.")]
+Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="Parent folder of the run folders.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 
 
 def list_command(output: Output = Path("runs"), as_json: Json = False) -> None:
-    """List the runs, the latest first.
+    """List the runs, newest first.
 
-    A rate is the mean over a step's evaluation sets. A run whose process is gone without a word is "killed".
+    Rates are means over the evaluation sets. A run is "killed" if its process ended without updating its status.
     """
     from antiphon.runs import list_runs
 
@@ -42,7 +42,7 @@ def checkpoints_command(
     output: Output = Path("runs"),
     as_json: Json = False,
 ) -> None:
-    """List the checkpoints of a run, with the evaluations made at their steps."""
+    """List the checkpoints of a run, with the evaluations of their steps."""
     from antiphon.runs import resolve
 
     folder, _ = resolve(run, output)

@@ -1,4 +1,4 @@
-"""`antiphon serve`: models behind OpenAI's HTTP API, in this terminal or in the background."""
+"""`antiphon serve`: serves models through OpenAI's HTTP API, in the foreground or background."""
 
 from __future__ import annotations
 
@@ -36,44 +36,44 @@ antiphon serve stop --port 8025
 
 def command(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL|status|stop", help="A model, or what to do with servers that run.")
+        str, typer.Argument(metavar="MODEL|status|stop", help="A model to serve, or a command for running servers.")
     ],
     beside: Annotated[
         list[str] | None,
-        typer.Option("--beside", metavar="MODEL", help="Another model in the same server."),
+        typer.Option("--beside", metavar="MODEL", help="Serve another model as well."),
     ] = None,
-    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="8025 where none is named.")] = None,
-    host: Annotated[str, typer.Option("--host", help="0.0.0.0 lets other machines in; set a key then.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Default: 8025.")] = None,
+    host: Annotated[str, typer.Option("--host", help="0.0.0.0 accepts other machines; set a key then.")] = "127.0.0.1",
     served_model_name: Annotated[
-        str | None, typer.Option("--served-model-name", metavar="NAME", help="What clients call it; MODEL by default.")
+        str | None, typer.Option("--served-model-name", metavar="NAME", help="Model name for clients; default: MODEL.")
     ] = None,
     api_key: Annotated[
-        str | None, typer.Option("--api-key", envvar=API_KEY, help="Clients must send it.", show_default=False)
+        str | None, typer.Option("--api-key", envvar=API_KEY, help="Key that clients must send.", show_default=False)
     ] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="In the background, with a log file.")] = False,
-    max_megabytes: Annotated[float, typer.Option(min=0.01, help="Largest request.")] = 25.0,
-    max_seconds: Annotated[float, typer.Option(min=0.1, help="Longest recording.")] = 1800.0,
-    max_requests: Annotated[int, typer.Option(min=1, help="Requests at once; more are told to come again.")] = 128,
+    detach: Annotated[bool, typer.Option("--detach", help="Run in the background, with a log file.")] = False,
+    max_megabytes: Annotated[float, typer.Option(min=0.01, help="Maximum request size, in MB.")] = 25.0,
+    max_seconds: Annotated[float, typer.Option(min=0.1, help="Maximum length of a recording, in seconds.")] = 1800.0,
+    max_requests: Annotated[int, typer.Option(min=1, help="Maximum concurrent requests; more are rejected.")] = 128,
     chunk_seconds: Annotated[
         float | None,
-        typer.Option(min=1.0, help="Longer recordings are cut in their pauses; 30 where the model names no length."),
+        typer.Option(min=1.0, help="Split longer recordings at pauses; default: the model's limit, or 30."),
     ] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that an answer may take.")] = 120.0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of the CPU, for the model.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Request timeout, in seconds.")] = 120.0,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads for the model.")] = None,
     device: options.DeviceOption = "auto",
     dtype: options.DTypeOption = "auto",
     trust_remote_code: options.TrustRemoteCode = False,
     runs: options.RunsFolder = "runs",
     as_json: options.Json = False,
 ) -> None:
-    """Serve a model over HTTP, with a page to try it. `status` lists servers, `stop` ends them."""
+    """Serve a model over HTTP, with a page to try it. `status` lists servers, `stop` stops them."""
     if model == "status":
         return _status(as_json)
     if model == "stop":
         return _stop(port, as_json)
     port = 8025 if port is None else port
     name = served_model_name or model
-    models = _named([(name, model), *((one, one) for one in beside or [])])
+    models = _by_name([(name, model), *((one, one) for one in beside or [])])
     if detach:
         how = {"--port": port, "--host": host, "--served-model-name": name, "--timeout": timeout, "--threads": threads}
         sizes = {"--max-megabytes": max_megabytes, "--max-seconds": max_seconds, "--max-requests": max_requests}
@@ -82,7 +82,7 @@ def command(
         arguments = [f"{key}={value}" for key, value in given.items()] + [f"--beside={one}" for one in beside or []]
         arguments += ["--trust-remote-code"] if trust_remote_code else []
         return _detach(model, host, port, arguments, api_key, as_json)
-    with _needed():
+    with _extra_required():
         from antiphon.serve.limits import Limits
         from antiphon.serve.main import serve
 
@@ -90,17 +90,17 @@ def command(
         serve(models, host, port, limits, api_key, threads, device, dtype, runs, trust_remote_code)
 
 
-def _named(models: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Models by name. Raises `ConfigError` where two have one name."""
+def _by_name(models: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Models by name. Raises `ConfigError` if two have the same name."""
     named = dict(models)
     if len(named) < len(models):
-        raise ConfigError("two models have the same name, by which requests choose; set --served-model-name")
+        raise ConfigError("two models have the same name; set --served-model-name to tell them apart")
     return named
 
 
 @contextmanager
-def _needed() -> Iterator[None]:
-    """Says which extra to install where a package is missing."""
+def _extra_required() -> Iterator[None]:
+    """Turns a missing package into an error that names the extra to install."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -114,7 +114,7 @@ def _detach(model: str, host: str, port: int, arguments: list[str], api_key: str
 
     process.require_free(host, port)
     if api_key:
-        os.environ[API_KEY] = api_key  # Not an argument: those can be read by every user.
+        os.environ[API_KEY] = api_key  # Not an argument: every user can read those.
     instance = process.detach([model, *arguments], port, patience=600)
     if as_json:
         print_json(_row(instance))
@@ -138,7 +138,7 @@ def _status(as_json: bool) -> None:
 
 
 def _stop(port: int | None, as_json: bool) -> None:
-    """The one on `port`; the only one, where no port is named."""
+    """Stop the server on `port`; without a port, the only server."""
     from antiphon.serve import process
 
     found = [one for one in process.running() if port in (None, one.port)]

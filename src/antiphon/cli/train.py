@@ -1,4 +1,4 @@
-"""`antiphon train`: a recipe, flags and overrides become a run."""
+"""`antiphon train`: starts a run from a recipe, flags and overrides."""
 
 from __future__ import annotations
 
@@ -46,28 +46,28 @@ def command(
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Path, hub id, RUN, RUN@STEP or builtin:NAME.")] = None,
     data: Annotated[str | None, typer.Option("--data", help="Training set: FILE.jsonl or builtin:SET.")] = None,
-    task: Annotated[str | None, typer.Option("--task", help="What the model does: asr, classify or text.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Task: asr, classify or text.")] = None,
     algorithm: Annotated[
-        str | None, typer.Option("--algorithm", help="How it learns: grpo, mwer, raft, opd, sft, ... (docs).")
+        str | None, typer.Option("--algorithm", help="Algorithm: grpo, mwer, raft, opd, sft, ... (see docs).")
     ] = None,
     cycles: Annotated[int | None, typer.Option("--cycles", min=1, help="For raft: rollouts of the whole set.")] = None,
-    output: Annotated[str | None, typer.Option("--output", help="Folder for run folders; runs by default.")] = None,
+    output: Annotated[str | None, typer.Option("--output", help="Folder for run folders; default: runs.")] = None,
     track: Annotated[
         list[str] | None,
         typer.Option("--track", metavar="NAME", help="Log to tensorboard, wandb, trackio, mlflow or file.py:name."),
     ] = None,
     resume: Annotated[
-        str | None, typer.Option("--resume", metavar="RUN", help="RUN, RUN@STEP, latest or auto.")
+        str | None, typer.Option("--resume", metavar="RUN", help="Run to continue: RUN, RUN@STEP, latest or auto.")
     ] = None,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Roll out and score without a step: does everything fit?")
+        bool, typer.Option("--calibrate", help="Dry run: roll out and score, without updates.")
     ] = False,
-    calibrate_steps: Annotated[int, typer.Option("--calibrate-steps", min=1, help="Rollouts of --calibrate.")] = 1,
+    calibrate_steps: Annotated[int, typer.Option("--calibrate-steps", min=1, help="Rollouts to calibrate on.")] = 1,
     device: Annotated[Device | None, typer.Option("--device", help="auto, cpu or cuda.")] = None,
     dtype: Annotated[DType | None, typer.Option("--dtype", help="auto, float32 or bfloat16.")] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Train a model on what it says itself, and measure it before and after."""
+    """Train a model on its own completions, and evaluate it before and after."""
     from antiphon.config import load_config
     from antiphon.run.calibration import calibrate as run_calibration
     from antiphon.run.resume import resumed_config
@@ -81,7 +81,7 @@ def command(
         if recipe:
             raise ConfigError(
                 "--resume continues a run with its own recipe; leave the recipe out "
-                "(KEY=VALUE may change it, as train.steps=400)"
+                "(KEY=VALUE may change it: train.steps=400)"
             )
         config = resumed_config(resume, flags, overrides)
     else:
@@ -90,7 +90,7 @@ def command(
         raise ConfigError(f"--cycles is for --algorithm raft; for {config.algorithm_name} set train.steps")
     if calibrate:
         if resume is not None:
-            raise ConfigError("--calibrate starts no run, so that --resume has nothing to continue; leave one out")
+            raise ConfigError("--calibrate does not start a run, so --resume has nothing to continue; leave one out")
         with Terminal() as terminal:
             calibration = run_calibration(config, calibrate_steps, [terminal])
         print_json(asdict(calibration)) if as_json else show_calibration(calibration)
@@ -115,7 +115,7 @@ def _split(arguments: list[str]) -> tuple[Path | None, list[str]]:
 
 
 def show(result: TrainResult) -> None:
-    """The summary of a run, for people."""
+    """Print the summary of a run."""
     from antiphon.tasks.summary import main_column
 
     if result.after:
@@ -136,7 +136,7 @@ def show(result: TrainResult) -> None:
 
 
 def show_calibration(calibration: Calibration) -> None:
-    """Every metric of a calibration, and the seconds of each phase, for people."""
+    """Print the metrics of a calibration and the seconds of each phase."""
     table = Table("metric", "value", box=None, pad_edge=False)
     for name, value in calibration.metrics.items():
         table.add_row(name, f"{value:.4g}")
@@ -144,4 +144,4 @@ def show_calibration(calibration: Calibration) -> None:
         table.add_row(f"{name} (seconds)", f"{value:.2f}")
     tables.print(table)
     often = "1 step" if calibration.steps == 1 else f"{calibration.steps} steps"
-    tables.print(f"calibrated over {often}; nothing was learned and no run was made", highlight=False)
+    tables.print(f"calibrated over {often}; no weights were updated and no run was created", highlight=False)

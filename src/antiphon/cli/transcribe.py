@@ -1,4 +1,4 @@
-"""`antiphon transcribe`: audio files, or a JSONL file of them, to text."""
+"""`antiphon transcribe`: transcribes audio files, or a JSONL file of them."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def command(
     runs: options.RunsFolder = "runs",
     as_json: options.Json = False,
 ) -> None:
-    """Write down what is said in audio files."""
+    """Transcribe audio files."""
     from antiphon.config import load_config
     from antiphon.evaluate.recognize import transcribe
     from antiphon.runs import atomic
     from antiphon.tasks.load import prompter
 
     if bool(files) == bool(input):
-        raise ConfigError("give audio files, or --input F.jsonl, one of the two")
+        raise ConfigError("give either audio files or --input F.jsonl")
     examples = _from_files(files) if files else _from_jsonl(input, parse_columns(columns or []))
     config = load_config(flags={"language": language})
     if output:
@@ -71,7 +71,7 @@ def command(
         rows = [_row(prompt.task, *one) for one in zip(usable, transcripts, strict=True)]
         cut = sum(row["finish_reason"] == "length" for row in rows)
         if cut:
-            terminal.noted(f"{cut} transcript(s) reached --max-new-tokens={max_new_tokens} and are cut off")
+            terminal.noted(f"{cut} transcript(s) reached --max-new-tokens={max_new_tokens} and were truncated")
     if output:
         atomic.write_text(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     if as_json:

@@ -1,4 +1,4 @@
-"""From what a user types (`RUN`, `RUN@STEP`, `RUN@best`, `latest`, a path) to a run folder."""
+"""Finds a run folder by what a user types: `RUN`, `RUN@STEP`, `RUN@best`, `latest` or a path."""
 
 from __future__ import annotations
 
