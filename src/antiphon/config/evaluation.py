@@ -19,6 +19,10 @@ class Eval(Settings):
     before: bool = Field(default=True, description="Evaluate before the first step.")
     after: bool = Field(default=True, description="Evaluate after the last step.")
     batch_size: PositiveInt = Field(default=64, description="Batch size, in clips.")
+    samples_per_prompt: NonNegativeInt = Field(
+        default=1,
+        description="Answers to reward per prompt: 1 for the greedy answer, more are sampled, 0 for no rewards.",
+    )
     beam: PositiveInt | None = Field(default=None, description="Beam width, for CTC models; default: greedy.")
     group_by: Name | None = Field(
         default=None, description="Also report metrics per group: speaker, language or any other column."

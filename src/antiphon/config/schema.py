@@ -39,6 +39,8 @@ def _track(value: Any) -> Any:
 
 
 def _reward(value: Any) -> Any:
+    if value is None:
+        return None
     rewards = value if isinstance(value, list) else [value]
     if not rewards or not all(isinstance(one, str | dict) and one for one in rewards):
         raise ValueError(
@@ -78,9 +80,10 @@ class Config(Settings):
         default={"name": "grpo"},
         description="Algorithm: a name, a mapping of its name and settings, or a list of those to sum the losses of.",
     )
-    reward: Annotated[str | dict[str, Any] | list[str | dict[str, Any]], BeforeValidator(_reward)] = Field(
-        default="wer",
-        description="Reward: a built-in name or file.py:function, a mapping with settings, or a list of those to sum.",
+    reward: Annotated[str | dict[str, Any] | list[str | dict[str, Any]] | None, BeforeValidator(_reward)] = Field(
+        default=None,
+        description="Reward: a built-in name or file.py:function, a mapping with settings, or a list of those to sum; "
+        "default: the task's.",
     )
     reward_limits: RewardLimits = RewardLimits()
     teacher: Annotated[list[TeacherConfig], BeforeValidator(_teachers)] = Field(
@@ -148,6 +151,11 @@ class Config(Settings):
             raise ValueError(
                 f"'rollout.temperature' 0 gives one completion per prompt, so 'rollout.group_size' must be 1, "
                 f"got {rollout.group_size or 'none'}"
+            )
+        if rollout.temperature == 0 and self.eval.samples_per_prompt > 1:
+            raise ValueError(
+                "'rollout.temperature' 0 gives one completion per prompt, so 'eval.samples_per_prompt' must be at most "
+                f"1, got {self.eval.samples_per_prompt}"
             )
         return self
 

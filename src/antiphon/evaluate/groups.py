@@ -7,6 +7,7 @@ from typing import Any
 
 from antiphon.errors import ConfigError, did_you_mean
 from antiphon.evaluate.metrics import summarize
+from antiphon.evaluate.rewarded import reward_figures
 from antiphon.tasks.task import Row, Task
 from antiphon.types import Example
 
@@ -30,12 +31,16 @@ def group_names(examples: Sequence[Example], column: str, set_name: str) -> dict
 def by_group(task: Task, rows: Sequence[Row], names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """The summary (`antiphon.evaluate.metrics.summarize`) of each group, in alphabetical order.
 
-    `names` gives each row's group by its id.
+    `names` gives each row's group by its id. Rewarded rows have the figures of their rewards too.
     """
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(names[row["id"]], []).append(row)
-    return {name: summarize(groups[name], task) for name in sorted(groups)}
+    return {name: _figures(task, groups[name]) for name in sorted(groups)}
+
+
+def _figures(task: Task, rows: Sequence[Row]) -> dict[str, Any]:
+    return summarize(rows, task) | (reward_figures(rows) if "reward_failed" in rows[0] else {})
 
 
 def _columns(example: Example) -> dict[str, Any]:
@@ -48,4 +53,7 @@ def grouped(
     """What is saved of an evaluation: summary and rows, with `groups` and `group` in them where there are `names`."""
     if names is None:
         return summary, rows
-    return summary | {"groups": by_group(task, rows, names)}, [row | {"group": names[row["id"]]} for row in rows]
+    groups = by_group(task, rows, names)
+    if "measure" in summary:
+        groups = {name: one | {"measure": summary["measure"]} for name, one in groups.items()}
+    return summary | {"groups": groups}, [row | {"group": names[row["id"]]} for row in rows]

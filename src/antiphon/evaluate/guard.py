@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -38,17 +38,21 @@ class Comparison:
     over: str
     """"speakers" or "utterances": what is resampled."""
     before: float
-    """Errors by reference words (WER), or the share of wrong answers in tasks of whole answers; likewise `after`."""
+    """Errors by reference words (WER), or the share of wrong answers in tasks of whole answers; the mean reward where
+    that is the `measure`. Likewise `after`."""
     after: float
     p: float
     p_adjusted: float
     """Corrected for all groups of this look and for all looks that are planned; compare it with `alpha`."""
     worse: bool
+    measure: Literal["errors", "reward"] = "errors"
 
     def __str__(self) -> str:
         name = self.set if self.group is None else f"{self.set}, {self.group}"
-        rates = f"{100 * self.before:.1f}% to {100 * self.after:.1f}%"
-        return f"{name}: error rate {rates} (p {self.p_adjusted:.2g}, n {self.n})"
+        change = f"error rate {100 * self.before:.1f}% to {100 * self.after:.1f}%"
+        if self.measure == "reward":
+            change = f"reward {self.before:.3f} to {self.after:.3f}"
+        return f"{name}: {change} (p {self.p_adjusted:.2g}, n {self.n})"
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,16 @@ def look(
     alpha: float,
     looks: int,
     min_utterances: int,
+    by_reward: bool = False,
 ) -> Look:
     """Compares the rows of each set before training with those of now; sets that only one side has are passed over.
 
     Rows are those of an evaluation (`antiphon.evaluate.metrics.measure`), with the key `group` where there are groups.
-    A row without its like on the other side is left out.
+    A row without its like on the other side is left out. `by_reward` compares rewards, a loss of which is growth of
+    errors.
     """
+    if by_reward:
+        before, after = ({name: _unrewarded(rows) for name, rows in side.items()} for side in (before, after))
     samples, too_small = [], []
     for name in [name for name in after if name in before]:
         pairs = _pairs(before[name], after[name])
@@ -97,10 +105,20 @@ def look(
     p_values = np.array([_p_value(members, smallest) for *_, members in samples])
     adjusted = np.minimum(holm(p_values) * looks, 1.0)
     comparisons = [
-        _comparison(name, group, members, float(p), float(corrected), alpha)
+        _comparison(name, group, members, float(p), float(corrected), alpha, by_reward)
         for (name, group, members), p, corrected in zip(samples, p_values, adjusted, strict=True)
     ]
     return Look(looks, alpha, comparisons, too_small)
+
+
+def _unrewarded(rows: Sequence[Row]) -> list[Row]:
+    """Rows whose errors are what they lack in reward; those without a reward are left out."""
+    kept = ("id", "speaker", "group")
+    return [
+        {key: row[key] for key in kept if key in row} | {"errors": -row["reward"], "units": 1}
+        for row in rows
+        if row.get("reward") is not None
+    ]
 
 
 def _pairs(before: Sequence[Row], after: Sequence[Row]) -> list[tuple[Row, Row]]:
@@ -134,9 +152,15 @@ def _speakers(members: Sequence[tuple[Row, Row]]) -> list[str | None]:
 
 
 def _comparison(
-    name: str, group: str | None, members: Sequence[tuple[Row, Row]], p: float, adjusted: float, alpha: float
+    name: str,
+    group: str | None,
+    members: Sequence[tuple[Row, Row]],
+    p: float,
+    adjusted: float,
+    alpha: float,
+    by_reward: bool,
 ) -> Comparison:
-    words = sum(row_units(new) for _, new in members)
+    words = sum(row_units(new) for _, new in members) * (-1 if by_reward else 1)
     return Comparison(
         set=name,
         group=group,
@@ -147,4 +171,5 @@ def _comparison(
         p=p,
         p_adjusted=adjusted,
         worse=adjusted <= alpha,
+        measure="reward" if by_reward else "errors",
     )

@@ -31,6 +31,10 @@ class Transcript:
     """"length" when the token limit cut it off; None where nobody says."""
     language: str | None
     """The language that was forced, if any."""
+    instruction: str = ""
+    """What was asked in words."""
+    token_ids: tuple[int, ...] = ()
+    """Of the answer, where they are known."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,9 @@ def portions(
         answers = [policy.render(completion) for completion in completions]
         spent = time.perf_counter() - began
         transcripts = [
-            Transcript(answer, one.seconds, completion.finish_reason, one.language)
+            Transcript(
+                answer, one.seconds, completion.finish_reason, one.language, one.instruction, completion.token_ids
+            )
             for one, answer, completion in zip(prompts, answers, completions, strict=True)
         ]
         yield Portion([example.id for example in chosen], transcripts, spent)
@@ -105,25 +111,36 @@ def _answered(task: Task, example: Example, transcript: Transcript) -> Answered:
 
 
 def evaluate(
+    policy: Policy, decode: Decode, examples: Sequence[Example], prompt: Prompter, max_new_tokens: int
+) -> tuple[dict[str, Any], list[Row]]:
+    """As `score_timed`, of transcripts made now."""
+    return score_timed(prompt.task, examples, *transcribe(policy, decode, examples, prompt, max_new_tokens))
+
+
+def score_timed(
+    task: Task, examples: Sequence[Example], transcripts: Sequence[Transcript], spent: Seconds
+) -> tuple[dict[str, Any], list[Row]]:
+    """As `score`, under the default normalizer; the summary has `rtfx` too.
+
+    `rtfx` is seconds of audio recognized per second of computation, reading and decoding of files left out.
+    """
+    summary, rows = score(task, examples, transcripts, load_normalizer())
+    return summary | {"rtfx": summary["seconds"] / max(spent, 1e-9)}, rows
+
+
+def transcribe_on_ranks(
     policy: Policy,
     decode: Decode,
     examples: Sequence[Example],
-    prompt: Prompter,
+    prompt: Callable[[Example], Prompt],
     max_new_tokens: int,
-    on_progress: Callable[[int], None] | None = None,
-    world: World | None = None,
-) -> tuple[dict[str, Any], list[Row]]:
-    """As `score`, of transcripts made now; the summary has `rtfx` too.
-
-    `rtfx` is seconds of audio recognized per second of computation, reading and decoding of files left out. Each rank
-    of the `world` transcribes its share; rank 0 scores them all, and the others return nothing.
-    """
-    world = world or World()
+    on_progress: Callable[[int], None] | None,
+    world: World,
+) -> tuple[list[Transcript], Seconds] | None:
+    """As `transcribe`, each rank of the `world` its share: rank 0 has them all, with the slowest rank's time, and the
+    others None."""
     mine = world.share(examples)
     ranks = world.gather_at_main(transcribe(policy, decode, mine, prompt, max_new_tokens, on_progress))
     if ranks is None:
-        return {}, []
-    transcripts = [one for rank, _ in ranks for one in rank]
-    spent = max(seconds for _, seconds in ranks)
-    summary, rows = score(prompt.task, examples, transcripts, load_normalizer())
-    return summary | {"rtfx": summary["seconds"] / max(spent, 1e-9)}, rows
+        return None
+    return [one for rank, _ in ranks for one in rank], max(seconds for _, seconds in ranks)

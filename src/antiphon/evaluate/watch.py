@@ -10,6 +10,7 @@ from antiphon.config import Config
 from antiphon.evaluate.guard import Look, look
 from antiphon.runs.best import evaluations_since_best, require_measure
 from antiphon.runs.folder import RunFolder
+from antiphon.tasks.columns import REWARD
 from antiphon.tasks.summary import main_column
 
 
@@ -58,8 +59,9 @@ def _look(run: RunFolder, step: int) -> Look | None:
     if not common:
         return None
     settings = run.config.guard
+    by_reward = main_column(*run.evals()).key == REWARD.key
     before, after = ({name: run.eval_rows(name, at) for name in common} for at in (0, step))
-    return look(before, after, settings.alpha, max(planned_looks(run.config), 1), settings.min_utterances)
+    return look(before, after, settings.alpha, max(planned_looks(run.config), 1), settings.min_utterances, by_reward)
 
 
 def _say(seen: Look, step: int) -> str:

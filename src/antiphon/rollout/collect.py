@@ -74,7 +74,7 @@ class Collector:
         marks.append(time.perf_counter())
         completions = self.source.rollout(prompts, self.group_size, self.sampling, self.seed, step)
         groups = [
-            self._group(examples[i], prompt, answers, before + i)
+            self.group(examples[i], prompt, answers, before + i)
             for i, prompt, answers in zip(mine, prompts, completions, strict=True)
         ]
         greedy = self._greedy(groups) if self.needs.greedy else []
@@ -97,7 +97,8 @@ class Collector:
         kept = [replace(group, place=places[group.place]) for group in groups if group.place in places]
         return sorted(kept, key=lambda group: group.place)
 
-    def _group(self, example: Example, prompt: Prompt, completions: Sequence[Completion], place: int = 0) -> Group:
+    def group(self, example: Example, prompt: Prompt, completions: Sequence[Completion], place: int = 0) -> Group:
+        """What the model answered to one example, as the task reads it."""
         answers = [self.policy.render(one) for one in completions]
         contents = [self.task.read(one) for one in answers]
         return Group(example, prompt, list(completions), answers, contents, place=place)
@@ -105,7 +106,7 @@ class Collector:
     def _greedy(self, groups: Sequence[Group]) -> list[Group]:
         """A group of one greedy answer for each group."""
         answers = self.engine.greedy([group.prompt for group in groups], self.sampling.max_new_tokens)
-        return [self._group(group.example, group.prompt, [one]) for group, one in zip(groups, answers, strict=True)]
+        return [self.group(group.example, group.prompt, [one]) for group, one in zip(groups, answers, strict=True)]
 
     def _score(self, reward: RewardFunction, groups: Sequence[Group], greedy: Sequence[Group]) -> None:
         samples = [sample for group in [*groups, *greedy] for sample in group_samples(group)]

@@ -26,6 +26,7 @@ from antiphon.models.policy import Policy, Sampling
 from antiphon.models.prompt_cache import share_prepared
 from antiphon.models.recompute import recompute_activations
 from antiphon.rewards.load import RewardSpec, load_reward
+from antiphon.rewards.sample import RewardFunction
 from antiphon.rollout.all_labels import AllLabels
 from antiphon.rollout.collect import Collector
 from antiphon.rollout.engine import Source, load_engine
@@ -33,7 +34,7 @@ from antiphon.rollout.references import References
 from antiphon.rollout.transcripts import Transcript, relabel, transcribe
 from antiphon.run.observers import Observers
 from antiphon.runs.folder import RunFolder
-from antiphon.tasks.load import prompter
+from antiphon.tasks.load import find_task, prompter
 from antiphon.train.credit import AlignmentCredit
 from antiphon.train.objectives import combined_needs, load_objectives
 from antiphon.train.teachers.load import load_teachers
@@ -46,14 +47,16 @@ GROUP_SIZE = 8
 
 
 def pinned(config: Config) -> Config:
-    """The recipe with models that are runs named by their step, so that it means the same tomorrow."""
+    """The recipe with models that are runs named by their step, and with its task's reward where it names none, so that
+    it means the same tomorrow."""
     teachers = [
         one if one.url or one.model is None else one.model_copy(update={"model": pin(one.model, config.output)})
         for one in config.teacher
     ]
     labels = config.labels and config.labels.model_copy(update={"model": pin(config.labels.model, config.output)})
     model = pin(config.model, config.output)
-    return config.model_copy(update={"model": model, "teacher": teachers, "labels": labels})
+    reward = config.reward or find_task(config.task).reward
+    return config.model_copy(update={"model": model, "teacher": teachers, "labels": labels, "reward": reward})
 
 
 class Components:
@@ -84,7 +87,7 @@ class Components:
                 f"{names} as configured learns from no teacher, so 'teacher' would do nothing; leave it out, or use "
                 "opd, or set 'algorithm.teacher_coefficient' where the algorithm has one"
             )
-        rewards = load_reward(reward or config.reward, config.reward_limits) if self.needs.rewards else None
+        rewards, self.eval_reward = self._load_rewards(reward or config.reward or find_task(config.task).reward)
         self._load_data()
         observers.phase("loading the model")
         self.policy = self._load_policy(weights)
@@ -109,6 +112,21 @@ class Components:
             needs=self.needs,
             world=self.world,
         )
+
+    def _load_rewards(self, spec: RewardSpec | None) -> tuple[RewardFunction | None, RewardFunction | None]:
+        """What training rewards by, and what evaluation does, whose failures end no run."""
+        config = self.config
+        if not self.needs.rewards:
+            return None, None
+        if spec is None:
+            raise ConfigError(
+                f"the task {config.task} has no reward of its own, and the algorithm needs one; name it: reward=exact, "
+                "or a function of yours as reward=file.py:function"
+            )
+        training = load_reward(spec, config.reward_limits)
+        if not config.data.eval or not config.eval.samples_per_prompt:
+            return training, None
+        return training, load_reward(spec, config.reward_limits.model_copy(update={"on_failure": "drop"}))
 
     def _load_data(self) -> None:
         config, needs = self.config, self.needs

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from antiphon.evaluate.groups import grouped
-from antiphon.evaluate.recognize import evaluate
+from antiphon.evaluate.recognize import IN_MEMORY, score_timed, transcribe_on_ranks
+from antiphon.evaluate.rewarded import earned, reward_figures, sample_of
 from antiphon.evaluate.watch import Stop, watch
+from antiphon.rewards.sample import Sample, group_samples
 from antiphon.run.components import Components
 from antiphon.run.observers import Observers
 from antiphon.runs.folder import RunFolder
-from antiphon.tasks.task import Row
+from antiphon.tasks.columns import REWARD
+from antiphon.tasks.task import Row, lowest_reward_first
 from antiphon.types import Example
 
 Summary = dict[str, Any]
@@ -40,8 +43,9 @@ class Evaluations:
 
     def _measure(self, step: int, name: str, examples: Sequence[Example]) -> None:
         components = self._components
+        task = components.prompt.task
         self._observers.phase(f"evaluating {name}", len(examples))
-        summary, measured = evaluate(
+        heard = transcribe_on_ranks(
             components.policy,
             components.decode,
             examples,
@@ -50,11 +54,47 @@ class Evaluations:
             self._observers.advance,
             components.world,
         )
-        if not components.world.is_main:
+        sampled = self._sampled(step, name, examples)
+        if heard is None:
             return
-        summary, rows = grouped(components.prompt.task, summary, measured, components.groups.get(name))
+        summary, rows = score_timed(task, examples, *heard)
+        if components.eval_reward is not None:
+            answers = sampled or [[sample_of(task, *one)] for one in zip(examples, heard[0], strict=True)]
+            summary, rows = self._rewarded(name, summary, rows, answers)
+        summary, rows = grouped(task, summary, rows, components.groups.get(name))
         clips = {example.id: self._clip(example) for example in examples_in_order(examples, rows)}
         self._observers.evaluated(step, name, summary, [{**row, "audio": clips[row["id"]]} for row in rows])
+
+    def _sampled(self, step: int, name: str, examples: Sequence[Example]) -> list[list[Sample]] | None:
+        """Answers drawn for each example, by all ranks, on rank 0; None where the greedy one is rewarded, or none."""
+        components, collector = self._components, self._components.collector
+        n = components.config.eval.samples_per_prompt
+        if components.eval_reward is None or n == 1:
+            return None
+        self._observers.phase(f"sampling {n} answers for each prompt of {name}", len(examples))
+        mine, drawn = components.world.share(examples), []
+        for start in range(0, len(mine), IN_MEMORY):
+            chosen = mine[start : start + IN_MEMORY]
+            prompts = [components.prompt(example) for example in chosen]
+            completions = components.engine.rollout(prompts, n, collector.sampling, collector.seed, step)
+            drawn += [group_samples(collector.group(*one)) for one in zip(chosen, prompts, completions, strict=True)]
+            self._observers.advance(len(drawn))
+        ranks = components.world.gather_at_main(drawn)
+        return None if ranks is None else [one for rank in ranks for one in rank]
+
+    def _rewarded(
+        self, name: str, summary: Summary, rows: list[Row], answers: list[list[Sample]]
+    ) -> tuple[Summary, list[Row]]:
+        """Summary and rows with what the answers, in the order of their examples, earn."""
+        reward = self._components.eval_reward
+        assert reward is not None
+        columns = earned(reward, answers, lambda message: self._observers.noted(f"evaluating {name}: {message}"))
+        by_id = {samples[0].id: row for samples, row in zip(answers, columns, strict=True)}
+        rows = [row | by_id[row["id"]] for row in rows]
+        measure = self._components.prompt.task.measured_by(reward.name)
+        if measure == REWARD.key:
+            rows = lowest_reward_first(rows)
+        return summary | reward_figures(rows) | {"measure": measure}, rows
 
     def _clip(self, example: Example) -> str | None:
         """Where an example's audio can be heard: a copy, as long as the run keeps copies, else its source."""

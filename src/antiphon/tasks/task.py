@@ -39,8 +39,8 @@ class Task:
     name: str = ""
     fields: tuple[str, ...] = ("audio",)
     """Which fields a row must have, beside its text: audio, prompt, or any column. Without "audio" none is read."""
-    reward: str = "exact"
-    """What its answers are rewarded by where a recipe names nothing."""
+    reward: str | None = "exact"
+    """What its answers are rewarded by where a recipe names nothing; None where a recipe has to."""
     columns: Sequence[Column] = ()
     """What tables show of its summaries; the first is the main figure."""
     by_word: bool = False
@@ -103,6 +103,11 @@ def row_units(row: Mapping[str, Any]) -> float:
 def words_of(content: Content) -> str:
     """A content as text: none of one that is audio."""
     return content if isinstance(content, str) else ""
+
+
+def lowest_reward_first(rows: Sequence[Row]) -> list[Row]:
+    """By reward, then id; those without one last."""
+    return sorted(rows, key=lambda row: (row["reward"] is None, row["reward"] or 0.0, row["id"]))
 
 
 def worst_first(rows: Sequence[Row]) -> list[Row]:

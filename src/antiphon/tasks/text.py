@@ -20,6 +20,7 @@ class Written(Task):
 
     name = "text"
     fields = ("prompt",)
+    reward = None
     columns = (ACCURACY,)
 
     def prompt(
@@ -41,7 +42,7 @@ class Written(Task):
         return accuracy(rows)
 
     def measured_by(self, reward: str | None) -> str:
-        return super().measured_by(reward) if reward in (None, self.reward) else REWARD.key
+        return super().measured_by(reward) if reward in (None, "exact") else REWARD.key
 
 
 task = Written()
