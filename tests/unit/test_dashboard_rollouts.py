@@ -130,7 +130,7 @@ def test_rollouts_from_before_tokens_were_recorded_are_read(run):
     found = rollouts.read_group(rollouts.read_step(run.path, 1), 0)
     assert found.samples[0].tokens == []
     assert found.samples[0].token_count == 3
-    assert well_formed(group.samples(run.id, found, "probability"))
+    assert well_formed(group.samples(run.id, 1, found, "probability"))
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -146,8 +146,8 @@ def test_columns_of_another_kind_are_shown_or_named(run, wrong):
             rollouts.ordered(step, rollouts.matching(step, "failed", "x"), "worst")
             group.listed(step, range(len(step)), 0, ["?"] * len(step))
             group.heading(run.id, 1, found)
-            group.samples(run.id, found, "advantage")
-            group.samples(run.id, found, "probability")
+            group.samples(run.id, 1, found, "advantage")
+            group.samples(run.id, 1, found, "probability")
         except RunError:
             refused.add(name)
     assert REFUSED[wrong] <= refused
@@ -156,7 +156,7 @@ def test_columns_of_another_kind_are_shown_or_named(run, wrong):
 def test_a_group_is_shown_with_its_words_escaped(run):
     step = write_groups(run)
     found = rollouts.read_group(step, 0)
-    shown = well_formed(group.samples(run.id, found, "advantage"))
+    shown = well_formed(group.samples(run.id, 1, found, "advantage"))
     assert "<b>of" in shown.text
     assert shown.text.index("0.000") < shown.text.index("−1.000")  # The best first.
     assert well_formed(group.listed(step, [0, 1, 2, 3], 1, ["?a", "?b", "?c", "?d"])).seen.count("a") == 4
@@ -166,7 +166,7 @@ def test_a_group_is_shown_with_its_words_escaped(run):
 def test_samples_that_are_the_same_are_shown_once(run):
     run.write_rollouts(1, [row("a", number, -1.0) for number in range(3)] + [row("a", 3, -1.0, text="other")])
     found = rollouts.read_group(rollouts.read_step(run.path, 1), 0)
-    shown = group.samples(run.id, found, "advantage")
+    shown = group.samples(run.id, 1, found, "advantage")
     assert shown.count("<article") == 2
     assert "samples 0, 1, 2" in shown
 

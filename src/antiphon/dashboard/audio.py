@@ -49,6 +49,8 @@ def locate(run: Path, base: Path, named: str | None) -> Named:
         copy = (base / named).resolve()
         if not copy.is_relative_to((base / "audio").resolve()):
             raise AudioError(f"{named} is not within the run")
+        if copy.parent.name == "answers" and not copy.is_file():
+            raise AudioError(f"{named} is gone: a run keeps train.audio_copies of its newest answers")
         return Named(copy)
     if named.startswith("builtin:"):
         raise AudioError(f"{named} was synthesized, and no copy kept: the run has train.audio_copies of them")

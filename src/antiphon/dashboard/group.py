@@ -12,7 +12,7 @@ import numpy as np
 
 from antiphon.dashboard import tokens
 from antiphon.dashboard.frame import run_url
-from antiphon.dashboard.pages.clips import rollout_clip
+from antiphon.dashboard.pages.clips import rollout_answer, rollout_clip
 from antiphon.dashboard.read.rollouts import GroupOfStep, Sample, StepOfRun
 from antiphon.evaluate.page import word_diff
 from antiphon.text.normalize import normalizer
@@ -79,23 +79,33 @@ def legend(group: GroupOfStep, color: str) -> str:
     return tokens.legend(color, tokens.reach(group.samples))
 
 
-def samples(run: str, group: GroupOfStep, color: str) -> str:
+def samples(run: str, step: int, group: GroupOfStep, color: str) -> str:
     """All completions, the best first and those without a reward last; those that are the same, once."""
     largest = tokens.reach(group.samples)
     rewarded = any(one.reward is not None for one in group.samples)
     log = f"{run_url(run, 'logs')}?q={quote(repr(group.example_id))}" if rewarded else ""
     alike: dict[tuple, list[Sample]] = {}
     for one in sorted(group.samples, key=lambda one: (one.reward is None, -(one.reward or 0.0), one.index)):
-        alike.setdefault((one.text, *one.tokens, one.reward, one.truncated, *one.advantages), []).append(one)
-    return "".join(_samples(several, group.reference, log, color, largest) for several in alike.values())
+        alike.setdefault(
+            (one.text, one.answer_audio, *one.tokens, one.reward, one.truncated, *one.advantages), []
+        ).append(one)
+    players = {
+        one.index: rollout_answer(run, step, group.row + place)
+        for place, one in enumerate(group.samples)
+        if one.answer_audio
+    }
+    return "".join(
+        _samples(several, group.reference, log, color, largest, players.get(several[0].index, ""))
+        for several in alike.values()
+    )
 
 
-def _samples(several: Sequence[Sample], reference: str, log: str, color: str, largest: float) -> str:
-    """One entry for completions that are the same in all but their number."""
+def _samples(several: Sequence[Sample], reference: str, log: str, color: str, largest: float, player: str) -> str:
+    """One entry for completions that are the same in all but their number; `player` is of an answer that is audio."""
     one = several[0]
     clean = normalizer(None)
     diff = word_diff(clean(reference), clean(one.text)) if reference else escape(one.text)
-    diff = diff or '<span class="quiet">(empty)</span>'
+    diff = player or diff or '<span class="quiet">(empty)</span>'
     strip = tokens.strip(one, color, largest) if one.tokens else ""
     return (
         f'<article class="sample"><div class="earned">{_earned(one, log)}</div>'

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from antiphon.dashboard.pages.clips import eval_clip
+from antiphon.dashboard.pages.clips import eval_answer, eval_clip
 from antiphon.dashboard.read.evaluations import Evaluated, Pair, Row
 from antiphon.evaluate.page import word_diff
 from antiphon.tasks.load import task_of_row
@@ -131,6 +131,8 @@ def _entry(head: str, body: str, sound: str) -> str:
 
 def _diff(row: Row) -> str:
     said, heard = (row.get(f"{side}_clean", row.get(f"{side}_text") or "") for side in ("ref", "pred"))
+    if "answer_audio" in row and not heard:
+        return escape(said)
     if task_of_row(row).by_word:
         return word_diff(said, heard) or '<span class="quiet">nothing said, nothing heard</span>'
     return escape(said) if said == heard else f"<del>{escape(said)}</del><ins>{escape(heard)}</ins>"
@@ -142,7 +144,9 @@ def _about(row: Row) -> list[str]:
 
 
 def _sound(run: str | None, folder: str, row: Row) -> str:
-    return eval_clip(run, folder, row["place"]) if row.get("audio") else ""
+    clip = eval_clip(run, folder, row["place"]) if row.get("audio") else ""
+    answer = eval_answer(run, folder, row["place"]) if run and row.get("answer_audio") else ""
+    return clip + answer
 
 
 def _json(text: str | None) -> dict[str, Any]:

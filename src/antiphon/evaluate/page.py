@@ -13,7 +13,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import soundfile
+import soxr
 
 from antiphon.errors import AudioError
 from antiphon.evaluate.figures import length_plot, rate_plot
@@ -23,7 +25,7 @@ from antiphon.tasks.columns import Column
 from antiphon.tasks.summary import columns_of, interval, main_column
 from antiphon.tasks.task import row_errors, row_units
 from antiphon.text.alignment import align, units
-from antiphon.types import Clip
+from antiphon.types import Audio, Clip
 
 WORST = 20
 """Rows shown of each set, unless fewer have errors."""
@@ -92,10 +94,18 @@ class _Players:
         if clip is None:
             return ""
         try:
-            sound = io.BytesIO()
-            soundfile.write(sound, clip.load(AUDIO_RATE), AUDIO_RATE, format="MP3")
+            return self._player(clip.load(AUDIO_RATE))
         except AudioError as error:
             return f"<small>{escape(str(error))}</small>"
+
+    def of_answer(self, answer: Audio | None) -> str:
+        if answer is None or answer.empty:
+            return ""
+        return self._player(soxr.resample(answer.waveform, answer.rate, AUDIO_RATE))
+
+    def _player(self, waveform: np.ndarray) -> str:
+        sound = io.BytesIO()
+        soundfile.write(sound, waveform, AUDIO_RATE, format="MP3")
         data = base64.b64encode(sound.getvalue()).decode()
         if len(data) > self._left:
             return "<small>no player: the report holds as much audio as it may</small>"
@@ -158,7 +168,10 @@ def _worst(name: str, rows: Iterable[Mapping[str, Any]], clips: Mapping[str, Cli
     wrong = [row for row in rows if row_errors(row)]
     if not wrong:
         return f'<h2 id="{escape(name)}">{escape(name)}</h2><p>Every answer is right.</p>'
-    entries = "".join(_entry(row, players.of(clips.get(row["id"]))) for row in wrong[:WORST])
+    entries = "".join(
+        _entry(row, players.of(clips.get(row["id"])), players.of_answer(row.get("answer_audio")))
+        for row in wrong[:WORST]
+    )
     number = "the clip with errors" if len(wrong) == 1 else f"the {len(wrong)} clips with errors"
     shown = f"the worst {WORST} of {len(wrong)} clips with errors" if len(wrong) > WORST else number
     return (
@@ -168,7 +181,8 @@ def _worst(name: str, rows: Iterable[Mapping[str, Any]], clips: Mapping[str, Cli
     )
 
 
-def _entry(row: Mapping[str, Any], player: str) -> str:
+def _entry(row: Mapping[str, Any], clip: str, answer: str) -> str:
+    """One row; `clip` and `answer` are players, or empty."""
     errors = row_errors(row)
     told = "1 error" if errors == 1 else f"{errors:.4g} errors"
     about = [row["id"], f"{told} in {row_units(row):.4g}", f"{row['seconds']:.1f} s"]
@@ -177,7 +191,7 @@ def _entry(row: Mapping[str, Any], player: str) -> str:
     return (
         f'<article><p class="diff">{_diff(row)}</p>'
         f"<header>{escape(' · '.join(about))}</header>"
-        + (f'<div class="player">{player}</div>' if player else "")
+        + "".join(f'<div class="player">{player}</div>' for player in (clip, answer) if player)
         + "</article>"
     )
 

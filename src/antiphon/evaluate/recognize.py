@@ -14,7 +14,7 @@ from antiphon.evaluate.normalizers import Normalizer, load_normalizer
 from antiphon.models.policy import Policy
 from antiphon.tasks.load import Prompter
 from antiphon.tasks.task import Answered, Row, Task, worst_first
-from antiphon.types import Answer, Example, FinishReason, Prompt, Seconds
+from antiphon.types import Answer, Audio, Example, FinishReason, Prompt, Seconds
 
 IN_MEMORY = 256
 """Clips held decoded at once."""
@@ -95,8 +95,15 @@ def score(
     task: Task, examples: Sequence[Example], transcripts: Sequence[Transcript], normalizer: Normalizer
 ) -> tuple[dict[str, Any], list[Row]]:
     """The summary of `antiphon.evaluate.metrics.summarize` with the name of the `normalizer`, and the rows worst
-    first."""
-    rows = [measure(task, _answered(task, *one), normalizer.clean) for one in zip(examples, transcripts, strict=True)]
+    first.
+
+    An answer that is audio is in its row as `answer_audio`, an `Audio`; whoever saves the row puts a file's name there.
+    """
+    rows = [
+        measure(task, _answered(task, example, one), normalizer.clean)
+        | ({"answer_audio": one.answer} if isinstance(one.answer, Audio) else {})
+        for example, one in zip(examples, transcripts, strict=True)
+    ]
     return summarize(rows, task) | {"normalizer": normalizer.name}, worst_first(rows)
 
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from antiphon.errors import RunError
 from antiphon.runs import atomic
+from antiphon.types import Audio
 
 SUMMARY = "summary.json"
 REPORT = "report.html"
@@ -65,5 +66,10 @@ def read_evaluation(folder: Path) -> Evaluation:
 
 def _parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
     table = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), table)
+    pq.write_table(pa.Table.from_pylist([_without_audio(row) for row in rows]), table)
     return table.getvalue()
+
+
+def _without_audio(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as the file has it: answers that are audio are in the transcripts, and the worst ones in the report."""
+    return {key: value for key, value in row.items() if not isinstance(value, Audio)}

@@ -63,7 +63,15 @@ class Evaluations:
             summary, rows = self._rewarded(name, summary, rows, answers)
         summary, rows = grouped(task, summary, rows, components.groups.get(name))
         clips = {example.id: self._clip(example) for example in examples_in_order(examples, rows)}
-        self._observers.evaluated(step, name, summary, [{**row, "audio": clips[row["id"]]} for row in rows])
+        saved = [{**row, "audio": clips[row["id"]], **self._answer(step, name, row)} for row in rows]
+        self._observers.evaluated(step, name, summary, saved)
+
+    def _answer(self, step: int, set_name: str, row: Row) -> Row:
+        """Where an answer that is audio can be heard."""
+        if "answer_audio" not in row:
+            return {}
+        name = f"{set_name}-{row['id']}"
+        return {"answer_audio": self._run.save_eval_answer(step, name, row["answer_audio"])}
 
     def _sampled(self, step: int, name: str, examples: Sequence[Example]) -> list[list[Sample]] | None:
         """Answers drawn for each example, by all ranks, on rank 0; None where the greedy one is rewarded, or none."""

@@ -1,4 +1,4 @@
-"""Copies of the clips a model heard, so that a run can be listened to when the data set is elsewhere."""
+"""Copies of the clips that a model heard and of answers that are audio, so that a run can be listened to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 import soundfile
 
 from antiphon.runs import atomic
-from antiphon.types import Hertz
+from antiphon.runs.checkpoints import step_name, step_of
+from antiphon.types import Audio, Hertz
 
 
 def save_clip(folder: Path, name: str, load: Callable[[], np.ndarray], rate: Hertz, limit: int) -> str | None:
@@ -21,8 +22,7 @@ def save_clip(folder: Path, name: str, load: Callable[[], np.ndarray], rate: Her
     A clip called `name` is loaded and written once. None when `folder` already holds `limit` others: nothing is
     written. Samples beyond ±1 are clipped in the copy. Raises `RunError` when it cannot be written.
     """
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    file = f"{re.sub(r'[^A-Za-z0-9-]+', '-', Path(name).stem)[-60:]}-{digest}.flac"
+    file = f"{_file_stem(name, Path(name).stem)}.flac"
     with atomic.naming(folder):
         folder.mkdir(exist_ok=True)
     copies = {path.name for path in folder.glob("[!.]*.flac")}
@@ -30,7 +30,43 @@ def save_clip(folder: Path, name: str, load: Callable[[], np.ndarray], rate: Her
         return file
     if len(copies) >= limit:
         return None
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(load(), -1.0, 1.0), rate, format="FLAC", subtype="PCM_16")
-    atomic.write_bytes(folder / file, buffer.getvalue())
+    _write(folder / file, load(), rate)
     return file
+
+
+def save_answer(folder: Path, step: int, name: str, answer: Audio, limit: int) -> str | None:
+    """The file name in `folder` of a 16-bit FLAC copy of an answer of `step` that is called `name`.
+
+    The folder holds `limit` copies, the newest: those of earlier steps make room. None when it is full of answers of
+    this step, and for an answer without a sample. Raises `RunError` when it cannot be written.
+    """
+    file = f"{step_name(step)}-{_file_stem(name, name)}.flac"
+    with atomic.naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        copies = answer_copies(folder)
+        of_step = [path for at, path in copies if at == step and path.name != file]
+        earlier = [path for at, path in copies if at != step]
+        if answer.empty or len(of_step) >= limit:
+            return None
+        for path in earlier[: max(len(earlier) + len(of_step) + 1 - limit, 0)]:
+            path.unlink()
+    _write(folder / file, answer.waveform, answer.rate)
+    return file
+
+
+def answer_copies(folder: Path) -> list[tuple[int, Path]]:
+    """The copies of answers in `folder` with their steps, the oldest first."""
+    found = ((step_of("-".join(path.name.split("-")[:2])), path) for path in folder.glob("[!.]*.flac"))
+    return sorted((step, path) for step, path in found if step is not None)
+
+
+def _file_stem(name: str, shown: str) -> str:
+    """A stem that tells names apart; `shown` is the part of a name to be read in it."""
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{re.sub(r'[^A-Za-z0-9-]+', '-', shown)[-60:]}-{digest}"
+
+
+def _write(path: Path, waveform: np.ndarray, rate: Hertz) -> None:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.clip(waveform, -1.0, 1.0), rate, format="FLAC", subtype="PCM_16")
+    atomic.write_bytes(path, buffer.getvalue())

@@ -22,9 +22,11 @@ from antiphon.runs.checkpoints import Checkpoints, step_name, step_of
 from antiphon.runs.environment import describe
 from antiphon.runs.rollouts import RolloutRow, write_rollouts
 from antiphon.runs.status import State, Status, now
-from antiphon.types import Clip, Hertz
+from antiphon.types import Audio, Clip, Hertz
 
 _FOLDERS = ("rollouts", "audio", "audio/evals", "checkpoints", "evals", "plots")
+_ANSWERS = ("audio/answers", "audio/evals/answers")
+"""Made where an answer is audio."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class RunFolder:
         Raises as `require_free` does.
         """
         self.require_free()
-        for folder in (self.path, *(self.path / name for name in _FOLDERS)):
+        for folder in (self.path, *(self.path / name for name in _FOLDERS + _ANSWERS)):
             atomic.clean(folder)
         self.update("starting")
 
@@ -176,6 +178,21 @@ class RunFolder:
         file = clips.save_clip(self.path / "audio" / "evals", clip.name, lambda: clip.load(rate), rate, limit)
         return None if file is None else f"audio/evals/{file}"
 
+    def save_answer(self, step: int, name: str, answer: Audio) -> str | None:
+        """Copies an answer of a step's rollouts to `audio/answers/` and returns the path within the run.
+
+        The newest `train.audio_copies` answers are kept; None when the step has more (`clips.save_answer`).
+        """
+        return self._copied_answer(_ANSWERS[0], step, name, answer)
+
+    def save_eval_answer(self, step: int, name: str, answer: Audio) -> str | None:
+        """As `save_answer`, for an evaluation: copied to `audio/evals/answers/`, which has a limit of its own."""
+        return self._copied_answer(_ANSWERS[1], step, name, answer)
+
+    def _copied_answer(self, place: str, step: int, name: str, answer: Audio) -> str | None:
+        file = clips.save_answer(self.path / place, step, name, answer, self.config.train.audio_copies)
+        return None if file is None else f"{place}/{file}"
+
     def save_eval(
         self, set_name: str, step: int, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
     ) -> Path:
@@ -214,6 +231,10 @@ class RunFolder:
         for place in (self.path / "evals").glob("step-*"):
             if (evals.step_of_eval(place.name) or 0) > step:
                 atomic.remove_dir(place)
+        for place in _ANSWERS:
+            for answered, path in clips.answer_copies(self.path / place):
+                if answered > step:
+                    path.unlink()
         for path in (self.path / "rollouts").glob("*.parquet"):
             if (step_of(path.stem) or 0) > step:
                 path.unlink()

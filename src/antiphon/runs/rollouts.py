@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         ("advantages", pa.list_(pa.float32())),
         ("finish_reason", pa.string()),
         ("audio", pa.string()),
+        ("answer_audio", pa.string()),
         ("columns", pa.string()),
     ]
 )
@@ -65,6 +66,8 @@ class RolloutRow:
     """[T], what each token wrote; empty where the whole sequence is one action."""
     audio: str | None = None
     """Copy in the run folder (`audio/NAME.flac`) or the clip's source."""
+    answer_audio: str | None = None
+    """Copy in the run folder of an answer that is audio."""
     reward_parts: Mapping[str, float] = field(default_factory=dict)
     columns: Mapping[str, Any] = field(default_factory=dict)
     """Further columns of the example."""
@@ -74,12 +77,14 @@ def write_rollouts(path: Path, rows: Sequence[RolloutRow]) -> None:
     """Replaces `path` by `rows` in one step.
 
     A reward part becomes the column `reward_<part>`, null where absent. There is a column `width` where a completion
-    has positions of several ids. Raises `RunError` when that fails.
+    has positions of several ids, and `answer_audio` where an answer was copied. Raises `RunError` when that fails.
     """
     parts = sorted({part for row in rows for part in row.reward_parts})
     table = pa.Table.from_pylist([_record(row) for row in rows], schema=SCHEMA)
     if all(row.width == 1 for row in rows):
         table = table.drop_columns(["width"])
+    if all(row.answer_audio is None for row in rows):
+        table = table.drop_columns(["answer_audio"])
     place = table.schema.get_field_index("reward") + 1
     for offset, part in enumerate(parts):
         values = pa.array([row.reward_parts.get(part) for row in rows], pa.float64())

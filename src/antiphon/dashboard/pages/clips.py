@@ -48,6 +48,15 @@ def register(root: Path) -> None:
             return PlainTextResponse(str(error), 404)
 
 
+_COLUMNS = {
+    "rollouts": ("rollouts", "audio"),
+    "evals": ("evals", "audio"),
+    "rollout-answers": ("rollouts", "answer_audio"),
+    "eval-answers": ("evals", "answer_audio"),
+}
+"""From the kind in a URL to the files and their column that name the clip."""
+
+
 def rollout_clip(run: str, step: int, row: int) -> str:
     """A player, as HTML, of the clip that a row of a step's rollouts names."""
     return _player(f"{run_url(run)}/clip/rollouts/{step}/{row}")
@@ -59,6 +68,16 @@ def eval_clip(run: str | None, folder: str, row: int) -> str:
     return _player(f"{place}/{quote(folder, safe='')}/{row}")
 
 
+def rollout_answer(run: str, step: int, row: int) -> str:
+    """A player of the answer of a row of a step's rollouts."""
+    return _player(f"{run_url(run)}/clip/rollout-answers/{step}/{row}")
+
+
+def eval_answer(run: str, folder: str, row: int) -> str:
+    """A player of the answer of a row of a run's evaluation in `folder`."""
+    return _player(f"{run_url(run)}/clip/eval-answers/{quote(folder, safe='')}/{row}")
+
+
 def _player(url: str) -> str:
     return f'<clip-player src="{escape(url)}"></clip-player>'
 
@@ -66,14 +85,15 @@ def _player(url: str) -> str:
 def _named(root: Path, name: str, kind: str, file: str, row: int) -> Named:
     """The clip that a row names. Raises `AntiphonError` when there is no such run, file, row or clip."""
     run = find(root, name) if name else root
-    if kind == "rollouts" and file.isdecimal():
+    files, column = _COLUMNS.get(kind, _COLUMNS["evals"])
+    if files == "rollouts" and file.isdecimal():
         rows = run / "rollouts" / f"{step_name(int(file))}.parquet"
-        return locate(run, run, _audio(rows, row))
+        return locate(run, run, _value(rows, row, column))
     folder = folder_of(run, file)
     scored = (folder / "scores.json").is_file()
-    return locate(run, folder if scored else run, _audio(folder / "rows.parquet", row))
+    return locate(run, folder if scored else run, _value(folder / "rows.parquet", row, column))
 
 
-def _audio(path: Path, row: int) -> Any:
-    rows = read_rows(path, row, row + 1, ["audio"])
-    return rows[0].get("audio") if rows else None
+def _value(path: Path, row: int, column: str) -> Any:
+    rows = read_rows(path, row, row + 1, [column])
+    return rows[0].get(column) if rows else None

@@ -224,7 +224,7 @@ class _Rollouts:
         ui.html(group.heading(self.run.name, self.step, found), sanitize=False)
         if any(one.tokens for one in found.samples):
             self._colors(found, color)
-        ui.html(group.samples(self.run.name, found, color), sanitize=False).classes("samples")
+        ui.html(group.samples(self.run.name, self.step, found, color), sanitize=False).classes("samples")
 
     def _colors(self, found: GroupOfStep, color: str) -> None:
         with ui.element("div").classes("row"):

@@ -28,7 +28,18 @@ SCORE = Column("score", "mean score", form="{:.3f}", lower_is_better=False)
 
 _TEXTS, _COUNTS = {"id", "ref_clean", "pred_clean", "task"}, {"wer_errors", "cer_errors", "ref_words"}
 _NUMBERS = {"row", "score", "seconds", "errors", "units"}
-_OPTIONAL_TEXTS = {"speaker", "group", "audio", "id", "error", "prompt", "response", "reference", "metrics"}
+_OPTIONAL_TEXTS = {
+    "speaker",
+    "group",
+    "audio",
+    "answer_audio",
+    "id",
+    "error",
+    "prompt",
+    "response",
+    "reference",
+    "metrics",
+}
 
 
 class _Figures(BaseModel):

@@ -75,6 +75,8 @@ class Sample:
     reward: float | None
     parts: dict[str, float]
     truncated: bool
+    answer_audio: str | None = None
+    """Where an answer that is audio was copied."""
 
 
 @dataclass(frozen=True)
@@ -258,6 +260,7 @@ def _sample(row: dict[str, Any]) -> Sample:
         reward=row.get("reward"),
         parts={name: value for name, value in parts.items() if value is not None},
         truncated=row.get("finish_reason") == "length",
+        answer_audio=row.get("answer_audio"),
     )
 
 

@@ -16,7 +16,7 @@ from antiphon.runs.folder import RunFolder
 from antiphon.runs.rollouts import RolloutRow
 from antiphon.runs.status import State
 from antiphon.tasks.summary import interval, main_column
-from antiphon.types import Clip, Prompt
+from antiphon.types import Audio, Clip, Prompt
 
 
 class FolderWriter(Observer):
@@ -70,9 +70,11 @@ def _rows(run: RunFolder, step: Step, pieces: Pieces | None) -> list[RolloutRow]
         clip, heard = group.example.clip, group.prompt.seconds > 0
         source = clip.name if clip else None
         copy = run.save_clip(clip.name, _loader(group.prompt, clip), group.prompt.rate) if clip and heard else None
-        for sample, (completion, answer, reward) in enumerate(
-            zip(group.completions, group.texts, group.rewards or [None] * len(group.completions), strict=True)
+        rewards = group.rewards or [None] * len(group.completions)
+        for sample, (completion, answer, text, reward) in enumerate(
+            zip(group.completions, group.answers, group.texts, rewards, strict=True)
         ):
+            name = f"{group.example.id}-{sample}"
             rows.append(
                 RolloutRow(
                     step=step.number,
@@ -80,7 +82,7 @@ def _rows(run: RunFolder, step: Step, pieces: Pieces | None) -> list[RolloutRow]
                     sample=sample,
                     prompt=group.prompt.context if heard else group.prompt.instruction,
                     reference=group.example.text,
-                    text=answer,
+                    text=text,
                     token_ids=completion.token_ids,
                     width=completion.width,
                     tokens=pieces(completion.token_ids) if pieces else (),
@@ -89,6 +91,7 @@ def _rows(run: RunFolder, step: Step, pieces: Pieces | None) -> list[RolloutRow]
                     advantages=next(by_completion)[: len(completion.logprobs)],
                     finish_reason=completion.finish_reason,
                     audio=copy or source,
+                    answer_audio=run.save_answer(step.number, name, answer) if isinstance(answer, Audio) else None,
                     reward_parts={} if reward is None else reward.parts,
                     columns=group.example.columns,
                 )

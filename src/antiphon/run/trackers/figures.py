@@ -107,7 +107,7 @@ def eval_samples(rows: Sequence[Mapping[str, Any]], folder: Path, limit: int) ->
             reference=row["ref_text"],
             answer=row["pred_text"],
             reward=row.get("reward"),
-            audio=_copy(folder, row.get("audio")),
+            audio=_copy(folder, row.get("answer_audio") or row.get("audio")),
         )
         for row in rows[:limit]
     ]
