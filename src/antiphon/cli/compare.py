@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,7 @@ from antiphon.evaluate.percent import percent
 if TYPE_CHECKING:
     from antiphon.evaluate.compare import Comparison
     from antiphon.evaluate.results import Evaluation
+    from antiphon.tasks.columns import Column
 
 EPILOG = """\
 Examples:
@@ -56,6 +57,7 @@ def command(
     """Compare two evaluations, or two models on the same sets: paired bootstrap and MAPSSWE for each set."""
     from antiphon.evaluate.compare import compare
     from antiphon.evaluate.results import is_evaluation, read_evaluation
+    from antiphon.tasks.summary import main_column
 
     if is_evaluation(Path(a)) and is_evaluation(Path(b)):
         if data:
@@ -80,7 +82,7 @@ def command(
     if as_json:
         print_json({"a": _side(a, pair[0]), "b": _side(b, pair[1]), "sets": [one.to_dict() for one in comparisons]})
     else:
-        _show(comparisons)
+        _show(comparisons, {name: main_column(one) for name, one in pair[0].sets.items()})
 
 
 def _evaluations(
@@ -113,22 +115,30 @@ def _side(name: str, evaluation: Evaluation) -> dict[str, str | None]:
     return {"name": name, "model": evaluation.model, "weights": evaluation.weights}
 
 
-def _show(comparisons: Sequence[Comparison]) -> None:
+def _show(comparisons: Sequence[Comparison], columns: Mapping[str, Column]) -> None:
+    """`columns` has what each set is measured by; of accuracies the table shows the errors."""
     table = Table("set", "A", "B", "B − A [95%]", "bootstrap p", "MAPSSWE p", "rows", box=None, pad_edge=False)
     for column in table.columns:
         column.no_wrap = True
     for one in comparisons:
-        low, high = one.bootstrap["ci"]
+        measured = columns[one.set]
+        show = percent if measured.is_percent else measured.show
+        scale, form = (100, "+.1f") if measured.is_percent else (1, "+.3g")
+        delta, low, high = (scale * value for value in (one.bootstrap["delta"], *one.bootstrap["ci"]))
         table.add_row(
             one.set,
-            percent(one.rate_a),
-            percent(one.rate_b),
-            f"{100 * one.bootstrap['delta']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
+            show(one.rate_a),
+            show(one.rate_b),
+            f"{delta:{form}} [{low:{form}}, {high:{form}}]",
             f"{one.bootstrap['p']:.2g}",
-            f"{one.mapsswe['p']:.2g}",
+            f"{one.mapsswe['p']:.2g}" if one.mapsswe else "–",
             str(one.n),
         )
     tables.print(table)
     tables.print()
     for one in comparisons:
         tables.print(one.sentence, highlight=False, soft_wrap=True)
+    if without := [one.set for one in comparisons if one.mapsswe is None]:
+        sets = ", ".join(without)
+        told = f"MAPSSWE aligns words, which the rows of {sets} do not have: the p-value is the bootstrap's alone."
+        tables.print(told, highlight=False, soft_wrap=True)

@@ -34,9 +34,11 @@ class Comparison:
     errors_a: float
     errors_b: float
     bootstrap: PairedTest
-    mapsswe: MatchedPairs
+    mapsswe: MatchedPairs | None
+    """None for a task whose rows have no texts to align (`ref_clean`)."""
     p: float
-    """The larger p-value of the two tests, corrected by Holm's method for the number of sets compared."""
+    """The larger p-value of the two tests, or the bootstrap's where it is the only one; corrected by Holm's method for
+    the number of sets compared."""
     sentence: str
 
     @property
@@ -51,8 +53,9 @@ def compare(a: Evaluation, b: Evaluation, name_a: str, name_b: str) -> list[Comp
     """Compares two evaluations on each set that both have; `name_a` and `name_b` are what sentences call them.
 
     A difference counts as real when two tests agree: the paired bootstrap, which knows of speakers, and MAPSSWE, which
-    is not misled by few utterances. So the larger p-value is taken. Raises `DataError` when no set is common, when a
-    set has another normalizer, other rows or other references in the two, or too few rows to compare.
+    is not misled by few utterances. So the larger p-value is taken. MAPSSWE aligns words; where a task's rows have no
+    cleaned texts, the bootstrap stands alone. Raises `DataError` when no set is common, when a set has another
+    normalizer, other rows or other references in the two, or too few rows to compare.
     """
     common = [name for name in a.sets if name in b.sets]
     if not common:
@@ -62,7 +65,7 @@ def compare(a: Evaluation, b: Evaluation, name_a: str, name_b: str) -> list[Comp
         )
     pairs = {name: _paired(name, a, b, name_a, name_b) for name in common}
     tests = {name: (_bootstrap(name, rows), _mapsswe(rows)) for name, rows in pairs.items()}
-    adjusted = holm([max(drawn["p"], matched["p"]) for drawn, matched in tests.values()])
+    adjusted = holm([max(drawn["p"], matched["p"]) if matched else drawn["p"] for drawn, matched in tests.values()])
     return [
         _comparison(name, pairs[name], *tests[name], float(p), name_a, name_b)
         for name, p in zip(common, adjusted, strict=True)
@@ -85,13 +88,17 @@ def _paired(name: str, a: Evaluation, b: Evaluation, name_a: str, name_b: str) -
             f"{odd[0]!r}; evaluate both on the same file with the same --limit"
         )
     pairs = [(row, by_id[row["id"]]) for row in a.rows[name]]
-    other = [one["id"] for one, two in pairs if one["ref_clean"] != two["ref_clean"]]
+    other = [one["id"] for one, two in pairs if _reference(one) != _reference(two)]
     if other:
         raise DataError(
             f"{name_a} and {name_b} have different references in {len(other)} row(s) of {name}, such as {other[0]!r}; "
             "evaluate both on the same file"
         )
     return pairs
+
+
+def _reference(row: Row) -> str:
+    return row.get("ref_clean", row["ref_text"])
 
 
 def _columns(pairs: Sequence[tuple[Row, Row]]) -> tuple[list[float], list[float], list[float]]:
@@ -109,7 +116,10 @@ def _bootstrap(name: str, pairs: Sequence[tuple[Row, Row]]) -> PairedTest:
     return result
 
 
-def _mapsswe(pairs: Sequence[tuple[Row, Row]]) -> MatchedPairs:
+def _mapsswe(pairs: Sequence[tuple[Row, Row]]) -> MatchedPairs | None:
+    if any("ref_clean" not in row for pair in pairs for row in pair):
+        return None
+
     def words(row: Row, key: str) -> list[str]:
         return task_of_row(row).words(row[key])
 
@@ -120,7 +130,7 @@ def _comparison(
     name: str,
     pairs: Sequence[tuple[Row, Row]],
     drawn: PairedTest,
-    matched: MatchedPairs,
+    matched: MatchedPairs | None,
     p: float,
     name_a: str,
     name_b: str,

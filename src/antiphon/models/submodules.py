@@ -59,6 +59,8 @@ def freeze(model: Any, names: Sequence[str]) -> None:
     Raises `ConfigError` for a part that the model has not, for one that shares a weight with a part that would go on
     training, and where nothing would be left to train.
     """
+    if not names:
+        return
     there = parts(model)
     for name in names:
         if name not in there:

@@ -207,7 +207,8 @@ class _Card:
             sentence.classes("significant" if found["significant"] else "")
             each = zip(names, (found["rate_a"], found["rate_b"]), strict=True)
             rates = ", ".join(f"{name} {percent(rate)}" for name, rate in each) + f", {found['n']:,} clips"
-            tests = f"bootstrap p = {found['bootstrap']['p']:.2g}, MAPSSWE p = {found['mapsswe']['p']:.2g}"
+            tests = f"bootstrap p = {found['bootstrap']['p']:.2g}"
+            tests += f", MAPSSWE p = {found['mapsswe']['p']:.2g}" if found["mapsswe"] else ""
             with ui.element("div").classes("row quiet number"):
                 ui.label(f"{found['set']}: {rates}; {tests}")
                 for after in one.saved[1] if one.saved else []:
