@@ -9,7 +9,7 @@ from antiphon.algorithms.terms import counts, token_weights
 from antiphon.distributed.world import World
 from antiphon.run.gather import GroupGatherer
 from antiphon.train.everyone import Everyone
-from antiphon.types import Completion, Example, Group, Prompt
+from antiphon.types import Audio, Completion, Example, Group, Prompt
 
 REWARDS = torch.tensor([[0.0, 1.0], [2.0, 2.0], [3.0, 5.0], [1.0, 0.0]])
 SHARDS = {
@@ -26,7 +26,8 @@ def group(place: int, length: int = 1) -> Group:
         Example(str(place), "asr", None, f"text {place}"),
         Prompt(str(place), torch.zeros(8000).numpy(), 16000),
     )
-    return Group(example, prompt, completions, place=place)
+    answers = [Audio(torch.full((400,), float(place)).numpy(), 8000)] * 2
+    return Group(example, prompt, completions, [*answers], [*answers], place=place)
 
 
 def outcomes(rows: torch.Tensor) -> Outcomes:
@@ -83,6 +84,8 @@ def test_rank_0_sees_the_groups_of_all_and_what_was_noted(places):
     (groups, advantages), *others = on_ranks(len(places), work)
     assert [one.example for one in groups] == examples
     assert [one.prompt.seconds for one in groups] == [0.5] * 4
+    heard = [answer.waveform[0] for one in groups for answer in one.answers if isinstance(answer, Audio)]
+    assert heard == [place for place in range(4) for _ in range(2)]
     assert advantages.tolist() == [[place] * (place + 1) + [0] * (3 - place) for place in range(4) for _ in range(2)]
     assert sorted(logs) == [f"rank {rank}" for rank in range(len(places))]
     assert all(not found and not len(rows) for found, rows in others)
