@@ -14,7 +14,7 @@ from antiphon.types import Example, Group
 
 
 class GroupGatherer:
-    """Sends groups without the waveforms of their prompts, without the examples that rank 0 knows itself, and with what was noted."""
+    """Sends groups and what was noted, without the waveforms of prompts and the examples, which rank 0 knows itself."""
 
     def __init__(self, world: World, examples: Sequence[Example], log: Callable[[str], None]) -> None:
         """`examples` are all of the training set; `log` is told on rank 0 what any rank notes."""
