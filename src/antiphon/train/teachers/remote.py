@@ -1,7 +1,7 @@
-"""A teacher behind HTTP. It reads the student's answer as text, in its own tokens, and tells its most probable tokens.
+"""A teacher behind HTTP. It scores the text of the student's answer in its own tokens, with the most probable tokens.
 
-Its distributions are over the student's tokens where its tokens are the student's: they are compared at the tokens
-that both sides cut the answer into alike, id for id. Otherwise the comparison is by text, of what was sampled.
+If it has the student's vocabulary, distributions are compared at the tokens that both models cut alike, with the same
+id. Otherwise the sampled answers are compared by text.
 """
 
 from __future__ import annotations
@@ -22,38 +22,37 @@ from antiphon.train.teachers.by_text import ScoredAnswer, compare, student_readi
 from antiphon.train.teachers.server import Place, Question, Server
 from antiphon.train.teachers.spans import Reading, align, prefixes, read
 from antiphon.train.teachers.teacher import Judgment
-from antiphon.types import Completion, Group
+from antiphon.types import Completion, Group, Text
 
 
 class RemoteTeacher:
-    """A `Teacher` on a `Server`. Tokens that the student may not say are taken out of what it tells."""
+    """A `Teacher` on a `Server`. Tokens that the student blocks are removed from its distributions."""
 
     def __init__(self, server: Server, student: Any, distributions: bool) -> None:
-        """`distributions` says whether they are what will be compared, be it beside what was sampled."""
+        """`distributions`: whether a loss compares distributions."""
         self.name = server.url
         self.server, self.student, self.distributions = server, student, distributions
-        # As lists: they are looked up number by number.
+        # As lists, for fast lookups of single ids.
         self._blocking = student.blocking.tolist() if student.token_level else []
         self._aligned = torch.empty(0)
         self._ids = torch.empty(0)
         self._logprobs = torch.empty(0)
-        """[N, A, K] of the step judged last, as `divergence_from_top` wants them."""
+        """[N, A, K] of the last judged step, as `divergence_from_top` takes them."""
 
     def judge(self, groups: Sequence[Group], batch: Batch, sampled: bool) -> Judgment:
         completions = [(group.prompt, one) for group in groups for one in group.completions]
         questions = [Question(p, one.text, one.finish_reason == "stop") for p, one in completions]
-        heard = self.server.ask(questions)
-        spoken = [self._spoken(places, one) for places, (_, one) in zip(heard, completions, strict=True)]
+        responses = self.server.ask(questions)
+        found = [self._find(places, one) for places, (_, one) in zip(responses, completions, strict=True)]
         if not sampled:
-            return self._hold(batch, [one for _, one in completions], spoken)
-        # The answer is compared as it was said, framing and all: the server is sent no other.
-        texts = [[one.text.strip() for one in group.completions] for group in groups]
-        as_said = [replace(group, answers=of_group) for group, of_group in zip(groups, texts, strict=True)]
-        said = [ScoredAnswer(torch.tensor([p.logprob for p in one[1]]), one[0]) if one else None for one in spoken]
-        by_text = compare(as_said, batch, said, self.student)
+            return self._hold(batch, [one for _, one in completions], found)
+        # The answer is compared with its framing, because the server is sent it whole.
+        framed = [replace(one, answers=[Text(c.text.strip()) for c in one.completions]) for one in groups]
+        scored = [ScoredAnswer(torch.tensor([p.logprob for p in one[1]]), one[0]) if one else None for one in found]
+        by_text = compare(framed, batch, scored, self.student)
         if not self.distributions:
             return by_text
-        return replace(self._hold(batch, [one for _, one in completions], spoken), logprobs=by_text.logprobs)
+        return replace(self._hold(batch, [one for _, one in completions], found), logprobs=by_text.logprobs)
 
     def divergence(self, student: Predictions, batch: Batch, algorithm: ModuleType, settings: Any) -> Tensor:
         taken = batch.token_mask.bool()
@@ -64,10 +63,10 @@ class RemoteTeacher:
 
         return student.map(compared, *held)
 
-    def _spoken(self, places: Sequence[Place], completion: Completion) -> tuple[Reading, list[Place]] | None:
-        """The served tokens up to the answer's end, its stop token last, and where they are cut; None if not found.
+    def _find(self, places: Sequence[Place], completion: Completion) -> tuple[Reading, list[Place]] | None:
+        """The served tokens up to the answer's stop token, with their boundaries; None if the answer is not found.
 
-        They are read as tokens of the student's, else as the text that the server writes beside each.
+        Tokens are decoded with the student's tokenizer; if that fails, the server's text of each token is used.
         """
         said, ended = completion.text.strip(), completion.finish_reason == "stop"
         for ours in (True, False) if self.student.token_level else (False,):
@@ -81,7 +80,7 @@ class RemoteTeacher:
         return None
 
     def _allowed(self, places: Sequence[Place], start: int) -> list[Place]:
-        """What the model expected of the tokens that the student may say there; its answer begins at `start`."""
+        """The served distributions, renormalized over tokens that the student may sample; `start` opens its answer."""
         allowed = []
         for place, one in enumerate(places):
             blocked = self._blocking[place == start]
@@ -92,8 +91,8 @@ class RemoteTeacher:
             allowed.append(Place(one.token, one.text, said, {i: value - scale for i, value in top.items()}))
         return allowed
 
-    def _hold(self, batch: Batch, completions: Sequence[Completion], spoken: Sequence[Any]) -> Judgment:
-        """Keep what was told of the tokens that are the student's, for `divergence`."""
+    def _hold(self, batch: Batch, completions: Sequence[Completion], found: Sequence[Any]) -> Judgment:
+        """Keep the served distributions of tokens that match the student's, for `divergence`."""
         width = self.server.config.top_k + 1
         aligned, expected = torch.zeros_like(batch.mask), 0
         ids = torch.zeros(*batch.mask.shape, width, dtype=torch.long)
@@ -101,9 +100,9 @@ class RemoteTeacher:
         for row, completion in enumerate(completions):
             own = student_reading(self.student, completion, completion.text.strip())
             expected += len(completion.token_ids) - (own.start if own else 0)
-            if own is None or spoken[row] is None:
+            if own is None or found[row] is None:
                 continue
-            reading, places = spoken[row]
+            reading, places = found[row]
             for (begin, end), (first, last) in align(own, reading):
                 alike = end - begin == last - first == 1 and completion.token_ids[begin] == places[first].token
                 top = sorted(places[first].top.items(), key=lambda one: -one[1])[:width]
@@ -118,7 +117,7 @@ class RemoteTeacher:
 
 
 def _joined(places: Sequence[Place]) -> list[str]:
-    """The text of the first 0, 1, … tokens, as the server writes them."""
+    """The text of the first 0, 1, … tokens, from the server's text of each."""
     texts = [""]
     for place in places:
         texts.append(texts[-1] + place.text)
