@@ -96,5 +96,5 @@ def test_the_expected_reward_over_all_labels_teaches_a_classifier(tones, tmp_pat
 
 
 def test_a_group_that_is_not_every_label_is_refused(tones, tmp_path):
-    with pytest.raises(ConfigError, match=r"'rollout\.group_size' is 4 and the model has 7 labels; leave it out"):
+    with pytest.raises(ConfigError, match=r"'rollout\.group_size' is 4, but the model has 7 labels; leave it out"):
         train(listing(tones, tmp_path, "rollout.group_size=4"))

@@ -79,7 +79,7 @@ def test_a_server_that_refuses_or_is_not_there_is_named(speech, server):
         calibrate(recipe(speech, "algorithm=opd", "teacher={url: 'http://127.0.0.1:9/v1', retries: 0}"))
     with pytest.raises(ModelError, match=r"serves teacher; name one of them as teacher\.model"):
         calibrate(recipe(speech, "algorithm=opd", f"teacher={{url: '{server}', model: another}}"))
-    with pytest.raises(ConfigError, match=r"at temperature 1 and 'rollout\.temperature' is 0\.7"):
+    with pytest.raises(ConfigError, match=r"at temperature 1, but 'rollout\.temperature' is 0\.7"):
         calibrate(recipe(speech, "algorithm=opd", f"teacher={{url: '{server}'}}", "rollout.temperature=0.7"))
 
 
@@ -92,7 +92,7 @@ def test_a_teacher_behind_our_server_is_asked_with_its_key(speech, tmp_path, mon
         with pytest.raises(ModelError, match=r"status 401.*put the server's key into .* ANTIPHON_API_KEY"):
             calibrate(keyless)
         named = recipe(speech, *algorithm, f"teacher={{url: '{server.url}/v1', api_key_env: MY_KEY}}")
-        with pytest.raises(ConfigError, match=r"'teacher\.api_key_env' is 'MY_KEY', and there is no such"):
+        with pytest.raises(ConfigError, match=r"'teacher\.api_key_env' is 'MY_KEY', but there is no such"):
             calibrate(named)
         monkeypatch.setenv("MY_KEY", "s3cret")
         assert calibrate(named).metrics["divergence"] == pytest.approx(here["divergence"], rel=1e-4, abs=1e-5)
@@ -131,7 +131,7 @@ def test_calibration_makes_no_step_and_no_run(cli, speech, tmp_path):
 
 
 def test_what_cannot_be_compared_is_refused_before_the_run(speech):
-    with pytest.raises(ConfigError, match=r"compares the 100000 most probable tokens and the student has"):
+    with pytest.raises(ConfigError, match=r"compares the 100000 most probable tokens, but the student has"):
         calibrate(recipe(speech, "algorithm={name: opd, top_k: 100000}", "teacher=builtin:teacher"))
     with pytest.raises(ConfigError, match=r"the algorithm learns from a teacher; name one"):
         calibrate(recipe(speech, "algorithm=opd"))

@@ -85,7 +85,7 @@ def test_a_deaf_model_fails_with_status_1_and_says_why(cli, deaf):
     shown = cli("models", "check", deaf, "--device", "cpu", "--prompts", 2)
     assert shown.status == 1
     assert re.search(r"change under \S.*FAIL", shown.out)
-    assert "the model cannot hear" in shown.err
+    assert "the model ignores its audio" in shown.err
     failed = cli("models", "check", deaf, "--device", "cpu", "--prompts", 2, "--json")
     assert failed.status == 1
     assert json.loads(failed.out)["passed"] is False
@@ -102,7 +102,7 @@ def test_what_cannot_be_checked_is_said(cli, tmp_path):
 
 def test_a_deaf_model_stops_the_run_before_its_first_step(small, deaf):
     reporter = Gates()
-    with pytest.raises(ModelError, match="parity gate: the model cannot hear"):
+    with pytest.raises(ModelError, match="parity gate: the model ignores its audio"):
         train(small(f"model={deaf}"), observers=[reporter])
     assert reporter.seen == [(0, False)]
 

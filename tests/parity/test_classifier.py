@@ -131,7 +131,7 @@ def test_every_label_as_a_completion_gives_the_exact_expected_reward_and_its_gra
 
 def test_only_a_classifier_can_list_its_answers_and_the_group_is_all_of_them(hubert, prompts, tmp_path):
     with pytest.raises(
-        ConfigError, match=r"'rollout\.group_size' is 4 and the model has 7 labels; leave it out, or set it to 7"
+        ConfigError, match=r"'rollout\.group_size' is 4, but the model has 7 labels; leave it out, or set it to 7"
     ):
         AllLabels(hubert).rollout(prompts, 4, Sampling(1.0, 1), seed=0, step=0)
     with pytest.raises(ModelError, match="HubertForCTC is none; learn from samples"):

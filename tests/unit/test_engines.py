@@ -74,7 +74,7 @@ def test_a_user_has_one_in_a_file_with_options_of_its_own(engines):
         (".max_promts=3", "did you mean 'rollout.engine.max_prompts'"),
         ("=mine.py:Countin", "did you mean 'Counting'"),
         ("={name: mine.py:Counting, limits: 2}", "limits"),
-        ("=mine.py:Mute", "does not return or take logprobs, audio"),
+        ("=mine.py:Mute", "does not support logprobs, audio"),
         ("=mine.py:nothing", "has no capabilities, sync, rollout, greedy"),
     ],
 )

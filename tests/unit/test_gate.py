@@ -119,7 +119,7 @@ def test_a_model_that_ignores_its_audio_cannot_hear(deaf, prompts, count):
     report = run_gate(deaf, InProcessEngine(deaf), prompts[:count], SAMPLING, seed=0)
     assert [check.passed for check in report.checks] == [True, False]
     assert report.ablation_change <= 1e-6
-    with pytest.raises(ModelError, match=r"the model cannot hear: .*change by .*Check that the checkpoint holds"):
+    with pytest.raises(ModelError, match=r"the model ignores its audio: .*change by .*Check that the checkpoint holds"):
         report.require()
 
 

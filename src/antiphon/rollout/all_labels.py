@@ -1,4 +1,4 @@
-"""Every label of a classifier as a completion of its own: with all of them there, an expectation needs no sampling."""
+"""Every label of a classifier as a completion, for exact expectations without sampling."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from antiphon.types import Completion, Prompt
 
 @runtime_checkable
 class ListsLabels(Protocol):
-    """A policy whose answers can all be listed: a classifier."""
+    """A policy that can list all its answers: a classifier."""
 
     blocked: torch.Tensor
     """[V] bool"""
@@ -23,29 +23,29 @@ class ListsLabels(Protocol):
 
 
 class AllLabels:
-    """A `Source` whose rollout is the whole support of a classifier."""
+    """A `Source` whose rollout is every label of a classifier."""
 
     def __init__(self, policy: Policy) -> None:
-        """Raises `ModelError` for a model that is no classifier: its answers cannot be listed."""
+        """Raises `ModelError` if the model is not a classifier."""
         if not isinstance(policy, ListsLabels):
             raise ModelError(
-                f"only a classifier's answers can all be listed, and {type(policy.model).__name__} is none; "
+                f"only a classifier can list all its answers, and {type(policy.model).__name__} is not one; "
                 "learn from samples instead (hypotheses: samples)"
             )
         self.policy: Any = policy
         self.labels = int((~policy.blocked).sum())
-        """How many may be answered."""
+        """Number of labels that are not blocked."""
 
     def rollout(
         self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int, step: int
     ) -> list[list[Completion]]:
-        """Each label that is not blocked once for each prompt, its log-probability at the sampling temperature.
+        """Each unblocked label once per prompt, with its log-probability at the sampling temperature.
 
-        Raises `ConfigError` when `n` is not the number of such labels.
+        Raises `ConfigError` if `n` is not the number of such labels.
         """
         if n != self.labels:
             raise ConfigError(
-                f"'rollout.group_size' is {n} and the model has {self.labels} labels; leave it out, "
+                f"'rollout.group_size' is {n}, but the model has {self.labels} labels; leave it out, "
                 f"or set it to {self.labels}"
             )
         with torch.no_grad():

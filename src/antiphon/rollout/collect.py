@@ -1,6 +1,6 @@
-"""One step's material: prompts from the data, completions from the engine, rewards for them.
+"""Collects a step's rollout: prompts from the data, completions from the engine, rewards.
 
-Of the examples of a step, which all ranks know, each rank rolls out its share.
+Every rank knows all examples of a step and rolls out its share.
 """
 
 from __future__ import annotations
@@ -22,37 +22,36 @@ from antiphon.types import Completion, Example, Group, Prompt, Reward
 
 @dataclass
 class Collector:
-    """Rolls out and rewards what a step learns from."""
+    """Produces the rewarded groups that a step learns from."""
 
     stream: PromptStream
     policy: Policy
     task: Task
     engine: Engine
-    """Samples from the model: greedy answers always, and what is learned from where `source` is the engine too."""
+    """Samples from the model: always the greedy completions, and those to learn from if it is also the `source`."""
     source: Source
-    """Where the completions to learn from come from."""
+    """Provides the completions to learn from."""
     reward: RewardFunction | None
-    """None where the algorithm needs no reward."""
+    """None if the algorithm needs no reward."""
     group_size: int
     sampling: Sampling
     seed: int
     needs: Needs
     log: Callable[[str], None] = lambda line: None
-    """Told of every completion whose reward failed and was dropped."""
+    """Receives a message for each completion that is dropped because its reward failed."""
     world: World = field(default_factory=World)
 
     def collect(self, step: int) -> tuple[list[Group], dict[str, float], dict[str, float]]:
-        """This rank's groups of `step` (0-based), metrics of collecting them all, and the seconds of each phase.
+        """This rank's groups of `step` (0-based), metrics over all ranks, and the seconds of each phase.
 
-        With dynamic sampling (DAPO, 2503.14476, section 3.2), further prompts are rolled out while there are fewer
-        groups with reward variance than prompts in a step; where they run out, the groups that were found make up the
-        step.
+        With dynamic sampling (DAPO, 2503.14476, section 3.2), further prompts are rolled out while fewer groups have
+        reward variance than a step has prompts. If the attempts run out, zero-variance groups fill up the step.
         """
         seconds: dict[str, float] = defaultdict(float)
         seen: set[str] = set()
         groups = self._roll_out(step, 0, seen, seconds)
         for attempt in range(1, self.needs.dynamic_sampling + 1):
-            if self._with_variance(groups) >= self.stream.per_step:
+            if self._count_with_variance(groups) >= self.stream.per_step:
                 break
             groups += self._roll_out(step, attempt, seen, seconds)
         if not self.needs.dynamic_sampling:
@@ -60,9 +59,9 @@ class Collector:
         return self._selected(groups), {"prompts_rolled_out": float(len(seen))}, dict(seconds)
 
     def _roll_out(self, step: int, attempt: int, seen: set[str], seconds: dict[str, float]) -> list[Group]:
-        """This rank's groups of one attempt. Its examples join those that were `seen`, on any rank.
+        """This rank's groups of one attempt. Adds the attempt's examples of all ranks to `seen`.
 
-        Examples seen before are left out: their completions would be the same.
+        Examples in `seen` are skipped, because their completions would be the same.
         """
         examples = self.stream.examples(step, attempt, seen)
         mine, before = self.world.share(range(len(examples))), len(seen)
@@ -86,13 +85,14 @@ class Collector:
             seconds[phase] += end - begin
         return groups
 
-    def _with_variance(self, groups: Sequence[Group]) -> int:
-        """How many groups, over all ranks, have reward variance."""
-        return sum(self.world.gather(sum(_varies(group) for group in groups)))
+    def _count_with_variance(self, groups: Sequence[Group]) -> int:
+        """Number of groups with reward variance, over all ranks."""
+        return sum(self.world.gather(sum(_has_variance(group) for group in groups)))
 
     def _selected(self, groups: Sequence[Group]) -> list[Group]:
-        """This rank's of the groups that make up the step: those with reward variance first, then the others."""
-        ranked = sorted(one for rank in self.world.gather([(not _varies(g), g.place) for g in groups]) for one in rank)
+        """This rank's part of the groups that the step keeps: those with reward variance first, then the others."""
+        mine = [(not _has_variance(group), group.place) for group in groups]
+        ranked = sorted(one for rank in self.world.gather(mine) for one in rank)
         places = {old: new for new, (_, old) in enumerate(ranked[: self.stream.per_step])}
         kept = [replace(group, place=places[group.place]) for group in groups if group.place in places]
         return sorted(kept, key=lambda group: group.place)
@@ -104,7 +104,7 @@ class Collector:
         return Group(example, prompt, list(completions), answers, contents, place=place)
 
     def _greedy(self, groups: Sequence[Group]) -> list[Group]:
-        """A group of one greedy answer for each group."""
+        """For each group, a group of one greedy completion."""
         answers = self.engine.greedy([group.prompt for group in groups], self.sampling.max_new_tokens)
         return [self.group(group.example, group.prompt, [one]) for group, one in zip(groups, answers, strict=True)]
 
@@ -117,6 +117,6 @@ class Collector:
             group.greedy_reward = one.rewards[0]
 
 
-def _varies(group: Group) -> bool:
+def _has_variance(group: Group) -> bool:
     values = [reward.value for reward in group.rewards if isinstance(reward, Reward)]
     return bool(values) and max(values) - min(values) > 1e-8

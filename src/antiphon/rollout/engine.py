@@ -1,4 +1,4 @@
-"""Engines turn prompts into completions. This is what the loop needs of one, and how a recipe names it."""
+"""Engines turn prompts into completions: their protocol, and how a recipe's `rollout.engine` loads one."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ KEY = "rollout.engine"
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What an engine returns and takes."""
+    """What an engine accepts and returns."""
 
     token_ids: bool = True
-    """Completions carry the very ids that were sampled, the stop token included."""
+    """Completions carry the exact sampled ids, including the stop token."""
     logprobs: bool = True
-    """With the log-probability of each, of the distribution sampled from."""
+    """Completions carry the log-probability of each id under the distribution sampled from."""
     audio: bool = True
     """Prompts may carry a waveform."""
 
 
 class Source(Protocol):
-    """Where the completions of a step come from."""
+    """Provides the completions of a step."""
 
     def rollout(
         self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int, step: int
@@ -40,24 +40,24 @@ class Source(Protocol):
 
 
 class Engine(Source, Protocol):
-    """A sampler of the model being trained. Its completions carry the version of the weights that made them."""
+    """Samples from the model being trained. Completions carry the version of the weights that sampled them."""
 
     capabilities: Capabilities
 
     def sync(self, policy: Policy, version: int) -> None:
-        """Sample from the weights of `policy` from now on; they have learned from `version` steps.
+        """Sample from the weights of `policy` from now on; `version` is the number of steps they were trained for.
 
-        An engine that keeps weights of its own takes a copy. The prompts' token ids, blocked ids and stop ids are the
-        policy's to say (see `antiphon.models.policy`).
+        An engine with its own weights copies them. Prompt token ids, blocked ids and stop ids come from the policy (see
+        `antiphon.models.policy.TokenPolicy`).
         """
         ...
 
     def greedy(
         self, prompts: Sequence[Prompt], max_new_tokens: int, concurrency: int | None = None
     ) -> list[Completion]:
-        """The most probable token at each step, one completion a prompt.
+        """One greedily decoded completion per prompt, in order.
 
-        `concurrency` is the most prompts decoded at once; the engine's own limits by default.
+        `concurrency` is the most prompts to decode at once; by default the engine's own limits apply.
         """
         ...
 
@@ -89,22 +89,22 @@ def _called(part: Callable[..., Any], policy: Policy, rollout: Rollout, options:
         inspect.signature(part).bind(policy, rollout, **options)
     except TypeError as error:
         raise ConfigError(
-            f"'{KEY}': its options do not fit: {error}; it is called with (policy, rollout, **options)"
+            f"'{KEY}': its options do not match its signature: {error}; it is called as (policy, rollout, **options)"
         ) from error
     return part(policy, rollout, **options)
 
 
 def _require(name: str, engine: Any, policy: Policy) -> None:
-    absent = [one for one in ("capabilities", "sync", "rollout", "greedy") if not hasattr(engine, one)]
-    if absent:
+    missing = [one for one in ("capabilities", "sync", "rollout", "greedy") if not hasattr(engine, one)]
+    if missing:
         raise ConfigError(
-            f"'rollout.engine': {name} is not an engine: it has no {', '.join(absent)} (docs/extend/engine.md)"
+            f"'rollout.engine': {name} is not an engine: it has no {', '.join(missing)} (docs/extend/engine.md)"
         )
-    able: Capabilities = engine.capabilities
+    capabilities: Capabilities = engine.capabilities
     wanted: Mapping[str, bool] = {"token_ids": True, "logprobs": True, "audio": bool(policy.rate)}
-    unable = [one for one, needed in wanted.items() if needed and not getattr(able, one)]
-    if unable:
+    unsupported = [one for one, needed in wanted.items() if needed and not getattr(capabilities, one)]
+    if unsupported:
         raise ConfigError(
-            f"'rollout.engine': {name} does not return or take {', '.join(unable)}, which this run needs; "
+            f"'rollout.engine': {name} does not support {', '.join(unsupported)}, which this run needs; "
             "use another engine, such as in_process"
         )

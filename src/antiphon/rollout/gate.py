@@ -1,13 +1,13 @@
-"""The parity gate: do engine and trainer agree on the same tokens, and does the model hear its audio at all?
+"""The parity gate: do engine and trainer agree on the same tokens, and do the log-probabilities depend on the audio?
 
-Reinforcement learning goes wrong in silence when the log-probabilities that the loss sees are not those that were
-sampled from, or when the audio never reaches the model. Both are measured here, before a step rests on them.
+Reinforcement learning fails silently when the loss sees other log-probabilities than those sampled from, or when the
+audio never reaches the model. The gate measures both before the first step.
 
-The ablation scores the same completions with other audio of the same length: each prompt with the clip of the next,
-and where that changes nothing, or there is one clip alone, with a rising tone as loud as the clip. (Several clips may
-well have one answer; reversed speech would keep its vowels, noise may be what the clip is, and digital silence is a
-special case of some feature extractors.) Lengths stay, so that a model which counts its audio tokens and hears
-nothing in them does not pass. Prompts without audio have no ablation.
+The ablation scores the same completions with other audio of the same length: each prompt gets the clip of the next.
+If that changes nothing, or if there is only one clip, it gets a rising tone as loud as the clip. (Several clips may
+have the same answer; reversed speech would keep its vowels, the clip may itself be noise, and some feature extractors
+treat digital silence as a special case.) Lengths stay the same, so a model that only counts its audio tokens fails.
+Prompts without audio have no ablation.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from antiphon.rollout.engine import Engine
 from antiphon.types import Completion, Prompt
 
 SAMPLES = 2
-"""Completions of each prompt."""
+"""Completions per prompt."""
 LARGEST_DIFFERENCE = 1e-4
-"""Between engine and trainer in fp32, in nats a token."""
+"""Limit between engine and trainer in fp32, in nats per token."""
 LARGEST_KL = 0.015
-"""Between engine and trainer in bf16 and fp16."""
+"""Limit between engine and trainer in bf16 and fp16, in nats per action."""
 UNCHANGED = 1e-4
-"""A mean change of the log-probabilities under other audio that is no larger means that the model cannot hear."""
-_FAINT = 0.01
+"""A model whose log-probabilities change by no more than this (mean, nats) under other audio ignores its audio."""
+_MIN_LOUDNESS = 0.01
 _COARSE = ("bfloat16", "float16")
 
 Ablation = Literal["shuffled clips", "a tone"]
@@ -48,9 +48,9 @@ class Check:
     value: float
     limit: float
     remedy: str
-    """What failing it means and what to do."""
+    """What a failure means and what to do."""
     at_least: bool = False
-    """Whether the value has to exceed the limit, instead of staying within it."""
+    """Whether the value must exceed the limit instead of staying within it."""
 
     @property
     def passed(self) -> bool:
@@ -59,25 +59,25 @@ class Check:
 
 @dataclass(frozen=True)
 class GateReport:
-    """What the gate measured. Differences are in nats a token.
+    """The gate's measurements. Differences are in nats per token.
 
-    Where the whole sequence is one action (see `Policy.logprobs`), its difference is divided by its tokens.
+    If the whole sequence is one action (see `Policy.logprobs`), its difference is divided by its tokens.
     """
 
     precision: str
-    """Of the weights: `float32`, or the coarsest type among them."""
+    """The least precise dtype among the weights, such as `float32`."""
     prompts: int
     actions: int
-    """Log-probabilities compared."""
+    """Number of log-probabilities compared."""
     difference_mean: float
-    """|engine − trainer|."""
+    """Mean |engine − trainer|."""
     difference_max: float
     kl: float
-    """KL(engine ‖ trainer) an action, by the k3 estimator (Schulman 2020): mean r − 1 − log r, r = trainer / engine."""
+    """KL(engine ‖ trainer) per action, k3 estimator (Schulman 2020): mean r − 1 − log r, r = p_trainer / p_engine."""
     prompt_lengths: list[int] | None
-    """Tokens (audio tokens included) or frames of each prompt where it is scored; None where the policy has none."""
+    """Tokens (audio tokens included) or frames of each prompt; None if the policy reports none."""
     ablation: Ablation | None
-    """The audio that decided; None for prompts without audio."""
+    """The audio with the largest change; None for prompts without audio."""
     ablation_change: float | None
     """Mean |change| of the log-probabilities under that audio."""
 
@@ -104,17 +104,17 @@ class GateReport:
     def _difference(self) -> Check:
         value = self.difference_max
         remedy = (
-            f"engine and trainer differ by {value:.3g} nats on a token they both scored, and the limit in float32 is "
-            f"{LARGEST_DIFFERENCE:g}; what is sampled is not what would be trained. Check that both have the same "
-            "weights, temperature and blocked tokens (antiphon models check MODEL)"
+            f"engine and trainer differ by {value:.3g} nats on the same token; the limit in float32 is "
+            f"{LARGEST_DIFFERENCE:g}. Training would use other probabilities than sampling. Check that both have the "
+            "same weights, temperature and blocked tokens (antiphon models check MODEL)"
         )
         return Check("largest engine-trainer difference", value, LARGEST_DIFFERENCE, remedy)
 
     def _kl(self) -> Check:
         remedy = (
-            f"the KL between engine and trainer is {self.kl:.3g}, and the limit in {self.precision} is "
-            f"{LARGEST_KL:g}; what is sampled is not what would be trained. Set dtype=float32, or check that both "
-            "have the same weights, temperature and blocked tokens (antiphon models check MODEL)"
+            f"the KL between engine and trainer is {self.kl:.3g}; the limit in {self.precision} is {LARGEST_KL:g}. "
+            "Training would use other probabilities than sampling. Set dtype=float32, or check that both have the same "
+            "weights, temperature and blocked tokens (antiphon models check MODEL)"
         )
         return Check("engine-trainer KL", self.kl, LARGEST_KL, remedy)
 
@@ -122,9 +122,9 @@ class GateReport:
         assert self.ablation_change is not None
         value = self.ablation_change
         remedy = (
-            f"the model cannot hear: its log-probabilities change by {value:.3g} under {self.ablation}, and by more "
-            f"than {UNCHANGED:g} if it listened. Check that the checkpoint holds the audio encoder and projector, and "
-            "that the processor is the model's own"
+            f"the model ignores its audio: its log-probabilities change by only {value:.3g} under {self.ablation}, "
+            f"and must change by more than {UNCHANGED:g}. Check that the checkpoint holds the audio encoder and "
+            "projector, and that the processor is the model's own"
         )
         return Check(f"change under {self.ablation}", value, UNCHANGED, remedy, at_least=True)
 
@@ -139,10 +139,10 @@ def run_gate(
     step: int = 0,
     max_prompts_per_batch: int = 16,
 ) -> GateReport:
-    """Roll out two completions of each prompt, and score those very tokens as the trainer does.
+    """Roll out two completions of each prompt, and score the same tokens as the trainer does.
 
-    Nothing is drawn from a global generator and no weight is touched, so a run is the same with and without it.
-    Raises `ModelError` when the model cannot be asked at all; a check that fails is in the report.
+    It uses no global random generator and changes no weight, so it does not affect a run. Raises `ModelError` if the
+    model cannot process a prompt; failed checks are in the report.
     """
     groups = engine.rollout(prompts, SAMPLES, sampling, seed, step)
     completions = [completion for group in groups for completion in group]
@@ -174,7 +174,7 @@ def _score(
 ) -> tuple[Tensor, list[int]]:
     """The trainer's log-probabilities of all actions of all completions, on the CPU, `size` prompts at a time.
 
-    With them the length of each prompt, by `lengths` or `frames` of the policy's prefix, where it has them.
+    Also returns each prompt's length, from `lengths` or `frames` of the policy's prefix if it has them.
     """
     values: list[Tensor] = []
     lengths: list[int] = []
@@ -191,21 +191,21 @@ def _score(
 
 
 def _positions(completion: Completion) -> Tensor:
-    """Token ids [T], [T, K] where a position has K > 1; one position of 0 for an empty completion."""
+    """Token ids [T], or [T, K] if K > 1; a single 0 for an empty completion."""
     ids = torch.tensor(completion.token_ids or (0,) * completion.width, dtype=torch.long)
     return ids if completion.width == 1 else ids.unflatten(0, (-1, completion.width))
 
 
 def _units(policy: Policy, completion: Completion) -> Tensor:
-    """How many token ids each log-probability [A] of a completion is for."""
+    """[A] how many token ids each log-probability of a completion covers."""
     tokens = completion.width if policy.stepwise else max(len(completion.token_ids), 1)
     return torch.full((len(completion.logprobs),), float(tokens))
 
 
 def _ablate(prompts: Sequence[Prompt], change: Callable[[list[Prompt]], float]) -> tuple[Ablation | None, float | None]:
-    """The audio under which the log-probabilities change the most, up to the first that changes them, and by how much.
+    """The ablation with the largest change of the log-probabilities, and that change; stops at the first that passes.
 
-    `change` measures it for prompts with other waveforms.
+    `change` measures it for prompts with other waveforms. (None, None) for prompts without audio.
     """
     if all(prompt.waveform is None for prompt in prompts):
         return None, None
@@ -219,7 +219,7 @@ def _ablate(prompts: Sequence[Prompt], change: Callable[[list[Prompt]], float]) 
 
 
 def _shuffled(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """Each prompt with audio gets the clip of the next such prompt, repeated or cut to its own clip's length."""
+    """Give each prompt with audio the clip of the next such prompt, repeated or cut to its own length."""
     clips = [prompt.waveform for prompt in prompts if prompt.waveform is not None]
     following = iter([*clips[1:], clips[0]])
     return [
@@ -231,10 +231,10 @@ def _shuffled(prompts: Sequence[Prompt]) -> list[Prompt]:
 
 
 def _tone(prompt: Prompt) -> Prompt:
-    """A tone rising from 100 Hz to half the Nyquist frequency in place of the clip; faint in place of silence."""
+    """Replace the clip by a tone that rises from 100 Hz to half the Nyquist frequency, as loud as the clip."""
     if prompt.waveform is None:
         return prompt
-    loudness = max(float(np.sqrt(np.mean(np.square(prompt.waveform, dtype=np.float64)))), _FAINT)
+    loudness = max(float(np.sqrt(np.mean(np.square(prompt.waveform, dtype=np.float64)))), _MIN_LOUDNESS)
     seconds = np.arange(len(prompt.waveform)) / prompt.rate
     rise = (prompt.rate / 4 - 100) / (2 * prompt.seconds)
     tone = loudness * np.sqrt(2) * np.sin(2 * np.pi * (100 + rise * seconds) * seconds)
@@ -242,6 +242,6 @@ def _tone(prompt: Prompt) -> Prompt:
 
 
 def _precision(model: torch.nn.Module) -> str:
-    """The type of the weights with the fewest bits."""
+    """The least precise floating-point dtype of the weights."""
     dtypes = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
     return str(min(dtypes, key=lambda dtype: (dtype.itemsize, str(dtype)))).removeprefix("torch.")

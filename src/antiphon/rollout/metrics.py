@@ -1,4 +1,4 @@
-"""Figures of one rollout: rewards, lengths, how completions ended, how likely the sampler found them."""
+"""Metrics of one rollout: rewards, lengths, finish reasons, log-probabilities."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from antiphon.types import Group
 
 
 def rollout_metrics(groups: Sequence[Group], step: int = 0) -> dict[str, float]:
-    """Rewards and their parts, lengths, how completions ended, the sampler's surprisal; `staleness` is the mean number
-    of steps (of `step` made so far) that the sampled weights had not learned from."""
+    """Metrics of a rollout before `step` (0-based).
+
+    `tokens_mean` is in tokens, `surprisal` the mean −log p of an action in nats, and `staleness` how many steps old the
+    sampled weights were, on average over completions.
+    """
     completions = [completion for group in groups for completion in group.completions]
     if not completions:
         return {}
@@ -30,7 +33,7 @@ def rollout_metrics(groups: Sequence[Group], step: int = 0) -> dict[str, float]:
 
 
 def _reward_metrics(groups: Sequence[Group]) -> dict[str, float]:
-    """None where nothing was rewarded. A completion whose reward was dropped counts in `reward_dropped` alone."""
+    """Empty if nothing was rewarded. A completion whose reward was dropped counts only in `reward_dropped`."""
     rewarded = [[reward for reward in group.rewards if reward is not None] for group in groups]
     values = [np.array([reward.value for reward in rewards]) for rewards in rewarded if rewards]
     if not values:

@@ -1,4 +1,4 @@
-"""Completions that nobody sampled: the references, as the model would have to say them. What SFT learns from."""
+"""The references as completions, in the model's own format, for SFT."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from antiphon.types import Completion, Example, Prompt
 
 
 class References:
-    """A `Source` whose rollout is each prompt's reference, once."""
+    """A `Source` whose rollout is one completion per prompt: its reference."""
 
     def __init__(self, policy: Policy, examples: Sequence[Example]) -> None:
-        """Raises `ModelError` that names the first example whose reference the model cannot say."""
+        """Raises `ModelError` that names the first example whose reference the model cannot produce."""
         self.policy = policy
         self._examples = {example.id: example for example in examples}
         for example in examples:
@@ -21,7 +21,7 @@ class References:
     def rollout(
         self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int, step: int
     ) -> list[list[Completion]]:
-        """One completion a prompt, whatever the sampling; its log-probabilities are 0, for nothing was sampled."""
+        """One completion per prompt, whatever `n` and `sampling`; its log-probabilities are 0."""
         return [[self._completion(prompt, self._examples[prompt.id])] for prompt in prompts]
 
     def _completion(self, prompt: Prompt, example: Example) -> Completion:

@@ -1,1 +1,1 @@
-"""The engines that a recipe can name: a module each."""
+"""The built-in engines, one module each."""

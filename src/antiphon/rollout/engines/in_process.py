@@ -1,4 +1,4 @@
-"""Samples in this process, from the very weights being trained."""
+"""Samples in the training process, from the weights being trained."""
 
 from __future__ import annotations
 
@@ -20,44 +20,45 @@ from antiphon.rollout.engine import Capabilities
 from antiphon.types import Completion, Prompt
 
 REFILL_SHARE = 0.25
-"""New prompts enter together: they wait until this share of the limits is free."""
+"""New prompts wait until this share of the limits is free, so that several enter together."""
 
-ALIKE = 0.75
-"""Prompts go through the model together that have at least this share of the longest's positions: the rest is
-padding, which costs what a position does."""
+MIN_LENGTH_RATIO = 0.75
+"""Prompts are encoded together if each has at least this share of the longest's positions: the rest is padding, which
+costs as much as a position."""
 
 
 class Settings(StrictSettings):
     """Options of the engine `in_process`."""
 
     max_prompts: PositiveInt | None = Field(
-        default=None, description="Most prompts decoded at once; `rollout.max_tokens` alone decides by default."
+        default=None,
+        description="The most prompts to decode at once; by default only `rollout.max_tokens` limits them.",
     )
 
 
 def build(policy: Policy, rollout: Rollout, settings: Settings) -> InProcessEngine:
-    """The engine of a recipe."""
+    """The engine with a recipe's settings."""
     return InProcessEngine(policy, rollout.max_tokens, settings.max_prompts)
 
 
 class InProcessEngine:
-    """Decodes with the policy itself: each distinct prompt is encoded once and its group shares the prefix.
+    """Decodes with the policy itself: each distinct prompt is encoded once, and its group shares the prefix.
 
-    Long clips come first, so that those encoded together are of similar length. What does not fit within the limits
-    waits: models that emit token by token take new prompts in as others end, others go through them batch by batch.
+    Long clips come first, so that clips encoded together have similar lengths. Prompts beyond the limits wait:
+    autoregressive models admit new prompts as others finish (continuous batching), other models run batch by batch.
     """
 
     capabilities = Capabilities()
 
     def __init__(self, policy: Policy, max_tokens: int | None = 32768, max_prompts: int | None = None) -> None:
-        """`max_tokens` positions of prompts and of completions at their longest are held at once, `max_prompts`
-        prompts; a prompt that is too large by itself has the engine to itself."""
+        """Hold at most `max_tokens` positions (prompts, and completions at their longest) and `max_prompts` prompts at
+        once. A prompt above the limit runs alone."""
         self.policy = policy
         self.max_tokens = math.inf if max_tokens is None else max_tokens
         self.max_prompts = math.inf if max_prompts is None else max_prompts
 
     def sync(self, policy: Policy, version: int) -> None:
-        """The weights are the policy's own, so there is nothing to copy."""
+        """Nothing to copy: the weights are the policy's own."""
         self.policy = policy
         policy.version = version
 
@@ -70,7 +71,7 @@ class InProcessEngine:
     def greedy(
         self, prompts: Sequence[Prompt], max_new_tokens: int, concurrency: int | None = None
     ) -> list[Completion]:
-        """`concurrency` prompts at a time, whatever their positions."""
+        """See `Engine.greedy`; with `concurrency`, that many prompts at a time, whatever their length."""
         engine = self if concurrency is None else InProcessEngine(self.policy, None, concurrency)
         sampling = Sampling(temperature=0.0, max_new_tokens=max_new_tokens)
         return [group[0] for group in engine._complete(prompts, 1, sampling, None)]
@@ -98,7 +99,7 @@ class InProcessEngine:
     def _decode(
         self, policy: DecodesTokens, prompts: Sequence[Prompt], groups: Sequence[list[Row]], waiting: deque[int]
     ) -> None:
-        """Decode each prompt's group to its end; `waiting` prompts enter as there is room, several at a time."""
+        """Decode each prompt's group to its end; `waiting` prompts enter as capacity frees up, several at a time."""
         decoding, held = Decoding(policy), []
 
         @cache
@@ -112,9 +113,9 @@ class InProcessEngine:
             chosen = []
             if waiting:
                 held = [i for i in held if any(row.active for row in groups[i])]
-                tokens, places = self.max_tokens - sum(map(positions, held)), self.max_prompts - len(held)
-                if tokens >= REFILL_SHARE * self.max_tokens and places >= REFILL_SHARE * self.max_prompts:
-                    chosen = self._take(waiting, positions, tokens, places)
+                tokens, slots = self.max_tokens - sum(map(positions, held)), self.max_prompts - len(held)
+                if tokens >= REFILL_SHARE * self.max_tokens and slots >= REFILL_SHARE * self.max_prompts:
+                    chosen = self._take(waiting, positions, tokens, slots)
                 if not chosen and not held:
                     chosen = [waiting.popleft()]
             if chosen:
@@ -124,10 +125,10 @@ class InProcessEngine:
             decoding.step()
 
     @staticmethod
-    def _take(waiting: deque[int], positions: Callable[[int], int], tokens: float, places: float) -> list[int]:
-        """The first of `waiting` whose positions fit into `tokens`, `places` of them at most."""
+    def _take(waiting: deque[int], positions: Callable[[int], int], tokens: float, slots: float) -> list[int]:
+        """Take prompts from the front of `waiting` while their positions fit into `tokens`, at most `slots` prompts."""
         chosen = []
-        while waiting and len(chosen) < places and positions(waiting[0]) <= tokens:
+        while waiting and len(chosen) < slots and positions(waiting[0]) <= tokens:
             tokens -= positions(waiting[0])
             chosen.append(waiting.popleft())
         return chosen
@@ -136,10 +137,10 @@ class InProcessEngine:
 def _encode(
     policy: DecodesTokens, prompts: Sequence[Prompt], chosen: Sequence[int], size: Callable[[int], int]
 ) -> Prefix:
-    """The prefix of the `chosen` prompts, whose sizes never increase: those of similar size in one pass."""
+    """The prefix of the `chosen` prompts, sorted by decreasing size; prompts of similar size share a pass."""
     portions: list[list[int]] = []
     for i in chosen:
-        if not portions or size(i) < ALIKE * size(portions[-1][0]):
+        if not portions or size(i) < MIN_LENGTH_RATIO * size(portions[-1][0]):
             portions.append([])
         portions[-1].append(i)
     return join([policy.encode([prompts[i] for i in portion]) for portion in portions])

@@ -1,4 +1,4 @@
-"""The student's clips at the rate that a teacher hears."""
+"""Resamples the student's clips to a teacher's sampling rate."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class ClipResampler:
 
     def __init__(self, rate: Hertz) -> None:
         self.rate = rate
-        self._heard: dict[int, Prompt] = {}
+        self._resampled: dict[int, Prompt] = {}
 
     def resample(self, batch: Batch) -> Batch:
-        """A step's rollout with its clips at this rate; earlier steps are forgotten."""
-        self._heard = {id(prompt): resampled(prompt, self.rate) for prompt in batch.prompts}
+        """A step's rollout with its clips at this rate; those of earlier steps are dropped."""
+        self._resampled = {id(prompt): resampled(prompt, self.rate) for prompt in batch.prompts}
         return replace(batch, prompts=self.prompts(batch.prompts))
 
     def prompts(self, prompts: Sequence[Prompt]) -> list[Prompt]:
-        """What `resample` made of these very prompts."""
-        return [self._heard[id(prompt)] for prompt in prompts]
+        """The resampled versions of these prompt objects, from the last `resample`."""
+        return [self._resampled[id(prompt)] for prompt in prompts]
 
 
 def resampled(prompt: Prompt, rate: Hertz) -> Prompt:

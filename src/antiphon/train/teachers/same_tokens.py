@@ -1,4 +1,4 @@
-"""A teacher in this process that has the student's tokens: it scores them as they were sampled."""
+"""A teacher in this process with the student's vocabulary: it scores the sampled tokens directly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from antiphon.types import Group, Prompt
 
 
 class SameTokensTeacher:
-    """A `Teacher` for a student with the same vocabulary and framing (see `same_tokens`)."""
+    """A `Teacher` with the student's vocabulary and answer format (see `same_tokens`)."""
 
     def __init__(self, name: str, policy: TokenPolicy, temperature: float, max_tokens: int) -> None:
         self.name, self.policy = name, policy
@@ -44,7 +44,7 @@ class SameTokensTeacher:
 
 
 def same_tokens(student: Policy, teacher: Policy) -> bool:
-    """Whether the teacher can score the student's tokens as they are: one vocabulary, one way to stop, one framing."""
+    """Whether the teacher can score the student's tokens directly: same vocabulary, stop token and framing."""
     if not (emits_tokens(student) and emits_tokens(teacher)):
         return False
     if student.tokenizer.get_vocab() != teacher.tokenizer.get_vocab():
@@ -53,7 +53,7 @@ def same_tokens(student: Policy, teacher: Policy) -> bool:
 
 
 def short_answer(policy: Policy, language: str | None) -> list[int] | None:
-    """What a short answer is for this model, None if it may not say it."""
+    """The token ids of a short answer of this model, to compare framing; None if it blocks one of them."""
     try:
         return policy.target(Prompt("", None, policy.rate), "a", language)
     except ModelError:

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server that tells the log-probabilities of a prompt, as vLLM's does (`prompt_logprobs`)."""
+"""An OpenAI-compatible server that returns log-probabilities of prompt tokens (`prompt_logprobs`), such as vLLM."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from antiphon.types import Prompt
 
 @dataclass(frozen=True)
 class Place:
-    """One token of a prompt, and what the model expected there."""
+    """One token of a prompt, with the model's most probable tokens at its position."""
 
     token: int
     text: str
     logprob: float
     top: dict[int, float]
-    """Log-probabilities of the most probable tokens, and of the one that stands there."""
+    """Log-probabilities of the most probable tokens and of `token`."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt with an answer of the student's, whose text is `said`; `ended` unless it was cut short."""
+    """A prompt with the student's answer `said`; `ended` is False if it was cut short."""
 
     prompt: Prompt
     said: str
@@ -38,7 +38,7 @@ class Question:
 
 
 class Server:
-    """Asks about many answers side by side. Raises `ModelError` that names the server for whatever goes wrong."""
+    """Scores many answers concurrently. Raises `ModelError` that names the server for any failed request."""
 
     def __init__(self, config: TeacherConfig) -> None:
         assert config.url is not None
@@ -49,17 +49,17 @@ class Server:
             tries=config.retries + 1,
             key_variable=_key_variable(config),
             name=f"teacher {self.url}",
-            remedy="see that it runs and has room, or change teacher.url, teacher.timeout_s or teacher.top_k",
+            remedy="check that it runs and has free slots, or change teacher.url, teacher.timeout_s or teacher.top_k",
         )
         self.model = self._model()
 
     def ask(self, questions: Sequence[Question]) -> list[list[Place]]:
-        """The last places of each prompt: those of the answer, and of what the chat template puts around it."""
+        """The last tokens of each prompt: those of the answer and of the chat template around it."""
         with ThreadPoolExecutor(self.config.concurrency) as pool:
             return list(pool.map(self._ask, questions))
 
     def _model(self) -> str:
-        """The model asked for, else the only one that is served."""
+        """`teacher.model`, else the only model that is served. Raises `ModelError` if there is no such model."""
         what = "the list of its models"
         served = [str(one["id"]) for one in self._client.call("GET", "/models", what)["data"]]
         wanted = self.config.model or (served[0] if len(served) == 1 else None)
@@ -72,7 +72,7 @@ class Server:
         request = {
             "model": self.model,
             "messages": messages(question),
-            # The answer stands in the prompt: closed as the chat template closes it, or open where it was cut short.
+            # The answer is part of the prompt: closed by the chat template, or left open if it was cut short.
             "add_generation_prompt": False,
             "continue_final_message": not question.ended,
             "prompt_logprobs": self.config.top_k,
@@ -84,7 +84,7 @@ class Server:
         ids, expected = answer.get("prompt_token_ids"), answer.get("prompt_logprobs")
         if not ids or not expected or len(ids) != len(expected):
             raise ModelError(
-                f"teacher {self.url}, {what}: the answer lacks prompt_logprobs and prompt_token_ids, one a token; "
+                f"teacher {self.url}, {what}: the response lacks prompt_logprobs and prompt_token_ids for each token; "
                 "serve the model with vLLM 0.10.2 or later"
             )
         last = len(question.said.encode()) + 32
@@ -92,9 +92,9 @@ class Server:
 
 
 def messages(question: Question) -> list[dict[str, Any]]:
-    """The conversation: context, clip and instruction, answer."""
+    """The chat messages: context, clip and instruction, answer."""
     prompt = question.prompt
-    # In floats, so that nothing is rounded.
+    # As floats, to avoid rounding.
     clip = None if prompt.waveform is None else wav(prompt.waveform, prompt.rate)
     asked = conversation(prompt.instruction, clip, prompt.context)
     return [*asked, {"role": "assistant", "content": question.said}]
@@ -104,7 +104,7 @@ def _key_variable(config: TeacherConfig) -> str:
     named = config.api_key_env
     if named is not None and not os.environ.get(named):
         raise ConfigError(
-            f"'teacher.api_key_env' is {named!r}, and there is no such environment variable; set it to the key of "
+            f"'teacher.api_key_env' is {named!r}, but there is no such environment variable; set it to the key of "
             f"{config.url}"
         )
     return named or API_KEY

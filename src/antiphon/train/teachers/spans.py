@@ -1,4 +1,4 @@
-"""Where two tokenizations of one answer meet: spans of characters that begin and end a token on both sides."""
+"""Aligns two tokenizations of one answer: spans of characters between token boundaries that both share."""
 
 from __future__ import annotations
 
@@ -9,39 +9,38 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 TRAILING = string.whitespace + "\ufffd"
-"""White space, and what tokenizers write for a character that was cut in two."""
+"""White space, and the replacement character that tokenizers write for an incomplete character."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The tokens that say an answer, among others that frame it."""
+    """The token boundaries of an answer within a completion that may frame it."""
 
     boundaries: dict[int, int]
-    """Characters of the answer that precede a boundary between tokens -> tokens that precede it."""
+    """Position of a token boundary in characters of the answer -> number of tokens before it."""
     start: int
-    """Tokens before the answer: framing."""
+    """Number of framing tokens before the answer."""
     stop: int | None
-    """Place of the stop token, None where the answer was cut short."""
+    """Index of the stop token, None if the answer was cut short."""
 
 
 class Span(NamedTuple):
-    """Tokens `student[0]` to `student[1]` − 1 say what the teacher's tokens `teacher[0]` to `teacher[1]` − 1 say."""
+    """Half-open token ranges of student and teacher that cover the same characters."""
 
     student: tuple[int, int]
     teacher: tuple[int, int]
 
 
 def prefixes(tokenizer: Any, ids: Sequence[int]) -> list[str]:
-    """The text of the first 0, 1, … tokens, special ones written out."""
+    """The text of the first 0, 1, … tokens, including special tokens."""
     return [tokenizer.decode(list(ids[:end]), clean_up_tokenization_spaces=False) for end in range(len(ids) + 1)]
 
 
 def read(texts: Sequence[str], answer: str, stops: bool) -> Reading | None:
-    """The tokens of `answer` among those with the prefixes `texts`, which end with it; a stop token follows if it
-    `stops`.
+    """The token boundaries of `answer` in a text with the token prefixes `texts`; `stops` if a stop token follows.
 
-    White space around the answer belongs to the token that it is part of. A boundary within a character, where the
-    prefix is no prefix of the text, is none. None when the text does not end with the answer.
+    White space around the answer belongs to the adjacent token. A position inside a character, where the decoded
+    prefix is not a prefix of the text, is no boundary. Returns None if the text does not end with the answer.
     """
     whole, answer = texts[-1], answer.rstrip(TRAILING)
     end = len(whole.rstrip(TRAILING))
@@ -63,7 +62,7 @@ def read(texts: Sequence[str], answer: str, stops: bool) -> Reading | None:
 
 
 def align(student: Reading, teacher: Reading) -> list[Span]:
-    """The smallest spans that both sides have, in order, and that of the stop tokens."""
+    """The smallest spans between shared boundaries, in order, then that of the stop tokens."""
     common = sorted(student.boundaries.keys() & teacher.boundaries.keys())
     ends = [(student.boundaries[place], teacher.boundaries[place]) for place in common]
     spans = [Span((a, c), (b, d)) for (a, b), (c, d) in pairwise(ends)]

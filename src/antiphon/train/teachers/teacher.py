@@ -1,4 +1,4 @@
-"""What a student learns from, beside or instead of rewards: other models' judgments of the student's own answers."""
+"""Teachers score the student's own completions, as a signal besides or instead of rewards."""
 
 from __future__ import annotations
 
@@ -19,65 +19,65 @@ from antiphon.train.batch import Batch
 from antiphon.types import Group
 
 LEAST_ALIGNED = 0.5
-"""A smaller share of aligned tokens stops the run."""
+"""The run stops below this share of aligned tokens."""
 
 
 @dataclass(frozen=True)
 class Judgment:
-    """What a teacher makes of a step's rollout: N completions of A actions."""
+    """A teacher's scores of a step's rollout: N completions of A actions."""
 
     aligned: Tensor
-    """[N, A] 1 on actions that the teacher judges, else 0."""
+    """[N, A] 1 on actions that the teacher scores, else 0."""
     judged: float
-    """How many of the actions that it should judge it does; framing that it does not share is no such action."""
+    """How many of the `expected` actions the teacher scores."""
     expected: float
-    """How many it should judge."""
+    """How many actions it should score; framing that it does not share is excluded."""
     logprobs: Tensor | None = None
-    """[N, A] at least `MIN_LOGPROB`, the student's own where not aligned; None where they were not asked for."""
+    """[N, A] at least `MIN_LOGPROB`, the student's own where not aligned; None if not requested."""
 
     @property
     def share(self) -> float:
-        """Of the actions that it should judge, those that it does."""
+        """Share of the expected actions that it scores."""
         return self.judged / max(self.expected, 1)
 
 
 class Teacher(Protocol):
-    """One model that judges."""
+    """One model that scores the student's completions."""
 
     name: str
 
     def judge(self, groups: Sequence[Group], batch: Batch, sampled: bool) -> Judgment:
-        """Its judgment of a step's rollout; with log-probabilities of what was said if `sampled`."""
+        """Score a step's rollout; with `sampled`, include log-probabilities of the sampled actions."""
         ...
 
     def divergence(self, student: Predictions, batch: Batch, algorithm: ModuleType, settings: Any) -> Tensor:
-        """[M, 2] the algorithm's divergence at each of the M tokens of a part of the rollout that was judged last,
-        with gradients to the student, and the tokens it compared; 0 where not aligned."""
+        """[M, 2] the algorithm's divergence at each of the M tokens, with gradients to the student, and how many tokens
+        it compared; 0 where not aligned. `batch` is a part of the last judged rollout."""
         ...
 
 
 class Teachers:
     """One teacher, or several whose divergences and log-probabilities are averaged by their weights.
 
-    Of log-probabilities too this is the mean of what each would teach alone: Σ w_i (log p_student − log p_i).
+    Averaging log-probabilities averages the teachers' policy gradients: Σ w_i (log p_student − log p_i).
     """
 
     def __init__(self, weighted: Sequence[tuple[float, Teacher]]) -> None:
         total = sum(weight for weight, _ in weighted)
         self._weighted = [(weight / total, teacher) for weight, teacher in weighted]
         self.seconds = 0.0
-        """Spent judging and comparing, in all."""
+        """Total time spent scoring and comparing."""
 
     def judge(
         self, groups: Sequence[Group], batch: Batch, sampled: bool, world: World | None = None
     ) -> tuple[Judgment, dict[str, float]]:
-        """The joint judgment of this rank's groups, and metrics of those of the whole `world`.
+        """The joint judgment of this rank's groups, and metrics over all ranks of `world`.
 
-        Raises `ModelError` when a teacher judges too little of a rollout.
+        Raises `ModelError` if a teacher scores less than `LEAST_ALIGNED` of a rollout.
         """
-        silent = Judgment(batch.mask, 0, 0, batch.mask if sampled else None)
+        empty = Judgment(batch.mask, 0, 0, batch.mask if sampled else None)
         with self._timed():
-            judgments = [teacher.judge(groups, batch, sampled) if groups else silent for _, teacher in self._weighted]
+            judgments = [teacher.judge(groups, batch, sampled) if groups else empty for _, teacher in self._weighted]
         counted = torch.tensor([(one.judged, one.expected) for one in judgments], dtype=torch.float64)
         shares = [judged / max(expected, 1) for judged, expected in (world or World()).sum(counted).tolist()]
         for (_, teacher), of_teacher in zip(self._weighted, shares, strict=True):
@@ -93,7 +93,7 @@ class Teachers:
         return joint, {"teacher_aligned_share": share}
 
     def divergence(self, student: Predictions, batch: Batch, algorithm: ModuleType, settings: Any) -> Tensor:
-        """[M, 2] the weighted mean of the teachers' divergences, and of how many tokens they compared."""
+        """[M, 2] the weighted mean of the teachers' divergences and of their numbers of compared tokens."""
         with self._timed():
             parts = [w * one.divergence(student, batch, algorithm, settings) for w, one in self._weighted]
             return torch.stack(parts).sum(0)
@@ -108,7 +108,7 @@ class Teachers:
 def _require_aligned(name: str, share: float) -> None:
     if share < LEAST_ALIGNED:
         raise ModelError(
-            f"teacher {name} could judge {share:.0%} of what the student said, and a run needs {LEAST_ALIGNED:.0%}: "
-            "the answers are not in the teacher's alphabet or tokens do not meet at the same characters; compare what "
-            "both models write for a clip, let them have the same framing (language=…), or take another teacher"
+            f"teacher {name} could score only {share:.0%} of the student's answers; a run needs {LEAST_ALIGNED:.0%}. "
+            "The teacher's alphabet differs, or token boundaries fall on different characters; compare what both "
+            "models write for a clip, give both the same framing (language=…), or use another teacher"
         )
