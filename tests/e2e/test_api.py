@@ -186,7 +186,7 @@ def test_a_deployment_is_asked_in_many_ways(deployment, tmp_path):
 
 
 def test_what_a_deployment_refuses_is_said(deployment):
-    with pytest.raises(AudioError, match="is no recording; give a path"):
+    with pytest.raises(AudioError, match="is not a recording; give a path"):
         deployment.transcribe(7)
     with pytest.raises(RunError, match=r"'builtin:student' at http.*status 400: .*not audio"):
         deployment.transcribe(b"RIFF and nothing else that could be read")
@@ -228,7 +228,7 @@ def test_a_text_model_is_trained_and_asked(output, tmp_path):
         assert answer != deployment.generate("Say one.", max_tokens=6, temperature=2.0, seed=3)
         found = EvalConfig(rows, lambda deployment, row: len(deployment.generate(row["prompt"], max_tokens=2)))
         assert found.evaluate(deployment).total == 4
-        with pytest.raises(ConfigError, match="has a conversation and audio"):
+        with pytest.raises(ConfigError, match="got a conversation and audio"):
             deployment.generate([{"role": "user", "content": "Hm?"}], audio="clip.wav")
         deployment.stop()
 
@@ -254,7 +254,7 @@ def test_runs_in_processes_of_their_own(output):
     failing = TrainConfig("builtin:student", SpokenDigits(), recipe(impossible_reward), output=output).launch()
     assert not fine.done()
     assert failing.checkpoints() == []
-    with pytest.raises(TimeoutError, match=r"still trains after 0.01 s; it goes on"):
+    with pytest.raises(TimeoutError, match=r"still training after 0.01 s; it continues"):
         long.result(timeout=0.01)
     assert len({fine.training_run_id, long.training_run_id, failing.training_run_id}) == 3
     with pytest.raises(RunError, match=r"(?s)ended with status 2 and no result.*LookupError: no reward today"):

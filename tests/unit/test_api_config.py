@@ -145,21 +145,21 @@ def test_a_function_inside_another_is_refused():
     def inner(sample):
         return 0.0
 
-    with pytest.raises(ConfigError, match="it is a function inside another"):
+    with pytest.raises(ConfigError, match="inside another function"):
         require_importable(inner)
 
 
 def test_a_function_that_was_replaced_is_refused(monkeypatch):
     reward = my_reward
     monkeypatch.setattr(sys.modules[__name__], "my_reward", lambda sample: 1.0)
-    with pytest.raises(ConfigError, match="has another 'my_reward' by now"):
+    with pytest.raises(ConfigError, match="no longer has this 'my_reward'"):
         require_importable(reward)
 
 
 @pytest.mark.parametrize(
     ("last", "obstacle"),
     [
-        ("require_importable(reward)", 'has no if __name__ == "__main__": around its work'),
+        ("require_importable(reward)", 'has no if __name__ == "__main__": around its main part'),
         ('if __name__ == "__main__":\n    require_importable(reward)', None),
     ],
 )
@@ -176,7 +176,7 @@ def test_a_script_that_would_run_again_is_refused(tmp_path, last, obstacle):
 def test_a_notebook_has_no_file_to_import_from():
     code = "from antiphon.api.importable import require_importable as check\ndef f(sample): return 0\ncheck(f)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "it is in no file, but in a notebook" in ended.stderr
+    assert "it is defined in a notebook" in ended.stderr
 
 
 def test_a_launched_run_launches_none(monkeypatch):

@@ -99,7 +99,7 @@ def test_recordings_in_every_form_are_the_same(tmp_path):
         assert np.array_equal(waveform, TONE)
     assert as_uri(flac()).startswith("data:audio/flac;base64,")
     for wrong in (7, {"path": None}, ["a.wav", "b.wav"], tmp_path / "gone.wav"):
-        with pytest.raises(AudioError, match=r"is no recording|cannot be read"):
+        with pytest.raises(AudioError, match=r"is not a recording|cannot be read"):
             encoded(wrong)
 
 
@@ -197,7 +197,7 @@ def test_a_list_of_rows_is_a_data_set(tmp_path):
             "row 1: there is no recording .* text, room",
         ),
         ([{"audio": ["a.wav", "b.wav"], "text": "a"}], "row 0: there are 2 recordings"),
-        ([{"audio": 7, "text": "a"}], "row 0: 7 is no recording"),
+        ([{"audio": 7, "text": "a"}], "row 0: 7 is not a recording"),
     ],
 )
 def test_a_row_that_is_none_is_named(tmp_path, rows, fault):
@@ -218,20 +218,20 @@ def test_rows_in_writing(tmp_path):
         ("text", "How?", "So."),
     ]
     system = [{"messages": [{"role": "system", "content": "Rhyme."}, *asked], "label": ""}]
-    with pytest.raises(DataError, match=r"row 0: 'messages' must be text, or one message .* context="):
+    with pytest.raises(DataError, match=r"row 0: 'messages' must be text, or one user message.* context="):
         set_specs(Questions(rows=system), tmp_path)
-    with pytest.raises(ConfigError, match="always asked through its chat template"):
+    with pytest.raises(ConfigError, match="always use their chat template"):
         Questions(rows=rows, apply_chat_template=False)
 
 
 def test_what_a_class_has_not_is_refused():
-    with pytest.raises(ConfigError, match="Tones has no attribute 'rows_n' to set; there are: modality, hf_repo"):
+    with pytest.raises(ConfigError, match="Tones has no attribute 'rows_n'; known: modality, hf_repo"):
         Tones(rows_n=3)
     with pytest.raises(ConfigError, match="modality 'video'"):
         Tones(modality="video")
     with pytest.raises(ConfigError, match="MultimodalDataset has nothing to load"):
         MultimodalDataset().load()
-    with pytest.raises(ConfigError, match="a dict is no data set"):
+    with pytest.raises(ConfigError, match="a dict is not a data set"):
         as_dataset({"a": 1})
 
 

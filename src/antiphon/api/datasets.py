@@ -1,4 +1,4 @@
-"""Data sets as classes: rows from the hub or from code, which become the JSONL file that a run reads."""
+"""Data sets as classes: rows from the hub or from code, written to a JSONL file for a run."""
 
 from __future__ import annotations
 
@@ -25,36 +25,37 @@ from antiphon.types import Example
 class MultimodalDataset:
     """A data set with recordings. Subclass it, or give it rows.
 
-    The attributes describe it; a subclass sets them, and so do keyword arguments. As it stands, the class reads a set
-    of the Hugging Face hub, or a folder in the hub's form, and decodes its recordings itself. A subclass that gets
-    its rows elsewhere overrides `load`, and one that writes them in its own way overrides `prepare`.
+    Set the attributes in a subclass or by keyword arguments. By default, the class reads a data set from the Hugging
+    Face hub, or a folder in the hub's format, and decodes its recordings itself. Override `load` to get the rows
+    elsewhere, and `prepare` to write them in another way.
 
-    A row is a mapping with a recording in a list under `media_column`, the reference text under `label_key`, the
-    request under `input_key`, and whatever else rewards and evaluations are to see. Recordings are paths, data URIs,
-    encoded bytes, or what `datasets` puts in a column of audio. Rows of JSONL files, with `audio` and `text`, do too.
+    A row is a mapping with a list of one recording under `media_column`, the reference text under `label_key`, the
+    prompt under `input_key`, and any other columns for rewards and evaluations. Recordings are paths, data URIs,
+    encoded bytes, or values of an audio column of `datasets`. Rows with `audio` and `text`, as in JSONL files, also
+    work.
 
     Args:
-        rows: The rows, for a set that is in memory.
+        rows: The rows of a set in memory.
         **attributes: Values for the attributes below, as `n_rows=8`.
 
     Attributes:
         modality: `"audio"`, or `"text"` for rows without recordings.
-        hf_repo: Id of a data set on the hub, or a folder that holds one; or `builtin:NAME`.
+        hf_repo: Id of a data set on the hub, a folder with a copy, or `builtin:NAME`.
         hf_config: Its configuration.
         hf_split: Its split.
-        n_rows: How many rows to take, the first ones; None for all.
-        always_prepare: Prepare anew for each run. Else what was prepared once is used again, until the file that
-            defines the class, or one of its attributes, changes. Rows that depend on anything more want this.
-        apply_chat_template: Accepted for compatibility. A text model is always asked through its tokenizer's chat
-            template, so False is refused for `modality = "text"`; a clip is never part of the text.
-        input_key: Key of the request. A recognizer asks in its own way, and only shows it to rewards.
+        n_rows: Use only this many rows, from the start; None for all.
+        always_prepare: Prepare again for each run. By default, prepared rows are reused until the file that defines the
+            class, or one of its attributes, changes. Set this if rows depend on anything else.
+        apply_chat_template: Accepted for compatibility. Text prompts always use the tokenizer's chat template, so False
+            is an error for `modality = "text"`; a clip is never part of the text.
+        input_key: Key of the prompt. Recognizers use their own prompt and only pass this one to rewards.
         label_key: Key of the reference.
-        media_column: Key of the list of recordings; antiphon's models hear one.
-        columns: For a set of the hub: which column is our `audio`, `text`, `id`, `speaker` or `language`, where the
-            names differ.
+        media_column: Key of the list of recordings; models take one.
+        columns: For a hub set: maps our `audio`, `text`, `id`, `speaker` or `language` to the set's column names, where
+            they differ.
 
     Raises:
-        ConfigError: For an attribute that the class has not, or a modality that antiphon has not.
+        ConfigError: For an unknown attribute or modality.
 
     Example:
         ```python
@@ -83,27 +84,27 @@ class MultimodalDataset:
         for name, value in attributes.items():
             if name.startswith("_") or not hasattr(type(self), name):
                 known = ", ".join(MultimodalDataset.__annotations__)
-                raise ConfigError(f"{type(self).__name__} has no attribute {name!r} to set; there are: {known}")
+                raise ConfigError(f"{type(self).__name__} has no attribute {name!r}; known: {known}")
             setattr(self, name, value)
         self._check_modality()
 
     @property
     def name(self) -> str:
-        """What reports call it: the name of its class."""
+        """Its name in reports: the class name."""
         return type(self).__name__
 
     def load(self, split: str = "all") -> list[dict[str, Any]]:
-        """The rows, with their recordings as data URIs.
+        """Return the rows, with recordings as data URIs.
 
         Args:
-            split: Of a set of the hub; `"all"` is the one that `hf_split` names.
+            split: Split of a hub set; `"all"` means `hf_split`.
 
         Returns:
             At most `n_rows` rows.
 
         Raises:
-            ConfigError: There are no rows, and no `hf_repo` to take them from.
-            DataError: The set cannot be had from the hub.
+            ConfigError: Neither rows nor `hf_repo` are given.
+            DataError: The set cannot be loaded from the hub.
         """
         if self.rows is not None:
             return self.rows[: self.n_rows]
@@ -119,14 +120,14 @@ class MultimodalDataset:
 
         Args:
             path: The file for training rows.
-            eval_paths: Files for rows of evaluation, by name. As it stands, the same rows are written there.
+            eval_paths: Files for evaluation rows, by name. By default, the same rows are written there.
         """
         rows = self.load()
         for place in (path, *(eval_paths or {}).values()):
             self._write_jsonl(rows, place)
 
     def fingerprint(self) -> str | None:
-        """What the prepared rows are a function of: the class's file and its attributes. None if that is unknown."""
+        """Identifies the prepared rows by the class's file and its attributes; None if that is impossible."""
         if self.rows:
             return None
         classes = [one for one in type(self).__mro__ if issubclass(one, MultimodalDataset)]
@@ -150,38 +151,34 @@ class MultimodalDataset:
                 file.write(json.dumps({**row, **media}, ensure_ascii=False, default=_plain) + "\n")
 
     def _row(self, example: Example) -> dict[str, Any]:
-        return row_of(example, _address(example), self.input_key, self.media_column, self.label_key)
+        return row_of(example, _path_or_uri(example), self.input_key, self.media_column, self.label_key)
 
     def _check_modality(self) -> None:
         if self.modality not in ("audio", "text"):
-            raise ConfigError(
-                f"{self.name} has modality {self.modality!r}; antiphon's models hear and read: audio or text"
-            )
+            raise ConfigError(f"{self.name} has modality {self.modality!r}; use 'audio' or 'text'")
         if self.modality == "text" and not self.apply_chat_template:
-            raise ConfigError(
-                f"{self.name} has apply_chat_template=False; a text model is always asked through its chat template"
-            )
+            raise ConfigError(f"{self.name} has apply_chat_template=False; text models always use their chat template")
 
 
 class NamedDataset:
-    """A data set by its name: a file, `builtin:NAME` or `hf:REPO:CONFIG:SPLIT`."""
+    """A data set given by a spec: a file, `builtin:NAME` or `hf:REPO:CONFIG:SPLIT`."""
 
     def __init__(self, spec: str) -> None:
         self.spec = spec
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """Its name in reports."""
         return set_name(self.spec)
 
     def load(self) -> list[dict[str, Any]]:
-        """The rows as `MultimodalDataset` has them: `id`, `prompt`, `audios` with a path or data URI, `label` …"""
+        """The rows in the form of `MultimodalDataset`: `id`, `prompt`, `audios` with a path or data URI, `label` …"""
         examples, _ = load_set(self.spec, load_config())
-        return [row_of(one, _address(one), "prompt", "audios", "label") for one in examples]
+        return [row_of(one, _path_or_uri(one), "prompt", "audios", "label") for one in examples]
 
 
 def row_of(example: Example, audio: str | None, input_key: str, media_column: str, label_key: str) -> dict[str, Any]:
-    """An example as a row; one without a prompt of its own is asked what recognizers are asked."""
+    """An example as a row; without a prompt, it gets the recognizers' prompt."""
     own = {"id": example.id, "language": example.language, "speaker": example.speaker}
     row = {**{name: value for name, value in own.items() if value is not None}, **example.columns}
     row.setdefault(input_key, f"<audio>\n{INSTRUCTION}")
@@ -189,7 +186,7 @@ def row_of(example: Example, audio: str | None, input_key: str, media_column: st
 
 
 def as_dataset(dataset: Any) -> MultimodalDataset | NamedDataset:
-    """What users call a data set, as one: a class's instance, a list of rows, or a name.
+    """Convert anything that users pass as a data set: an instance, a list of rows, or a spec.
 
     Raises `ConfigError` for anything else.
     """
@@ -200,13 +197,13 @@ def as_dataset(dataset: Any) -> MultimodalDataset | NamedDataset:
     if isinstance(dataset, Sequence) and dataset and all(isinstance(row, Mapping) for row in dataset):
         return MultimodalDataset(rows=dataset)
     raise ConfigError(
-        f"a {type(dataset).__name__} is no data set; give a JSONL file, builtin:NAME, hf:REPO:CONFIG:SPLIT, a list of "
-        "rows, a split of datasets, or a MultimodalDataset"
+        f"a {type(dataset).__name__} is not a data set; pass a JSONL file, builtin:NAME, hf:REPO:CONFIG:SPLIT, a list "
+        "of rows, a split of datasets, or a MultimodalDataset"
     )
 
 
-def _address(example: Example) -> str | None:
-    """Where the whole clip is a file, its path; else the clip itself."""
+def _path_or_uri(example: Example) -> str | None:
+    """The path of a clip that is a whole file; other clips as data URIs."""
     clip = example.clip
     if isinstance(clip, FileClip) and isinstance(clip.path, Path) and clip.name == str(clip.path):
         return str(clip.path.absolute())
@@ -214,7 +211,7 @@ def _address(example: Example) -> str | None:
 
 
 def _uris(media: Any) -> Any:
-    """Recordings as text: paths stay, all others become data URIs."""
+    """Recordings as text: paths are kept, all others become data URIs."""
     if isinstance(media, list):
         return [_uris(one) for one in media]
     return os.fspath(media) if isinstance(media, str | os.PathLike) else as_uri(media)
@@ -225,4 +222,4 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    raise ConfigError(f"a row holds a {type(value).__name__}, which JSON has no word for; leave it out or convert it")
+    raise ConfigError(f"a row holds a {type(value).__name__}, which JSON cannot represent; leave it out or convert it")

@@ -1,4 +1,4 @@
-"""A model behind HTTP, in a process of its own on this machine."""
+"""Deployments: a model served over HTTP by a separate process on this machine."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from antiphon.serve.process import Instance
 from antiphon.types import Seconds
 
 READY: Seconds = 600.0
-"""Loading a large model takes a while."""
+"""Long enough to load a large model."""
 HOST = "127.0.0.1"
 
 
 @dataclass
 class DeploymentConfig:
-    """What to serve.
+    """A model to serve.
 
     Args:
         model: A hub id, a folder, a run, a `Checkpoint`, or `builtin:NAME`.
-        checkpoint: Weights to serve in place of the model's own: one of `list_checkpoints`, or its path.
-        served_model_name: What requests call it; the model's name by default.
-        port: Where it listens; a free one by default.
+        checkpoint: Weights to use in place of the model's own: one of `list_checkpoints`, or its path.
+        served_model_name: Model name in requests; default: the model's name.
+        port: Port to listen on; default: a free one.
         options: Further options of `antiphon serve`, such as `{"threads": 2, "max_requests": 64, "dtype": "bfloat16"}`.
-        trust_remote_code: Run Python code that comes with the model's weights; only if you trust its author. For a
-            run's checkpoint, the run's recipe says so.
+        trust_remote_code: Run the Python code in the model's repository; only if you trust its author. For a run's
+            checkpoint, the run's recipe decides.
 
     Example:
         ```python
@@ -57,17 +57,17 @@ class DeploymentConfig:
 
     @property
     def weights(self) -> str:
-        """What is served: the checkpoint, or the model where there is none."""
+        """The weights to serve: the checkpoint if there is one, else the model."""
         return os.fspath(self.model if self.checkpoint is None else self.checkpoint)
 
     def serve(self, wait: bool = True) -> ModelDeployment:
-        """Start the server. It ends with this process, if nothing ends it before.
+        """Start the server. It stops when this process ends, at the latest.
 
         Args:
-            wait: Return when it is ready; else at once, and `wait_until_ready` does the waiting.
+            wait: Return when the server is ready. If False, return at once; call `wait_until_ready` later.
 
         Raises:
-            RunError: It did not start; the message has the end of its log.
+            RunError: The server did not start; the message has the end of its log.
             MissingExtraError: The packages of the extra `serve` are not installed.
         """
         _require_extra()
@@ -82,12 +82,12 @@ class DeploymentConfig:
 
 
 class ModelDeployment:
-    """A model that is served; `DeploymentConfig.serve` makes it. As a context manager it stops at the block's end.
+    """A served model, returned by `DeploymentConfig.serve`. As a context manager, it stops at the end of the block.
 
     Attributes:
-        url: Where it is served; OpenAI's client wants `f"{url}/v1"`.
-        deployment_config: The `DeploymentConfig` it was made from.
-        log: The file with the server's log.
+        url: The server's URL; for OpenAI's client, use `f"{url}/v1"`.
+        deployment_config: The `DeploymentConfig` that started it.
+        log: Path of the server's log.
     """
 
     def __init__(self, config: DeploymentConfig, server: subprocess.Popen[bytes], port: int) -> None:
@@ -110,31 +110,31 @@ class ModelDeployment:
         return f"ModelDeployment({self.deployment_config.served_model_name!r} at {self.url})"
 
     def wait_until_ready(self, timeout: Seconds = READY) -> None:
-        """Wait until the model is loaded and its engine is well.
+        """Wait until the model is loaded and healthy.
 
         Args:
-            timeout: Seconds to wait at most.
+            timeout: Maximum seconds to wait.
 
         Raises:
-            RunError: It ended, or is not ready by then; the message has the end of its log.
+            RunError: The server exited or is not ready in time; the message has the end of its log.
         """
         if self._instance is None:
             self._instance = process.wait_for(self._server, self._port, timeout)
         self._client.call("GET", "/health", "how it is")
 
     def transcribe(self, audio: Any, *, language: str | None = None, prompt: str = "", temperature: float = 0.0) -> str:
-        """What is said in a recording.
+        """Transcribe a recording.
 
         Args:
-            audio: A path, a data URI, encoded bytes, a pair (waveform, rate), or what `datasets` has in a column of
-                audio; or a list of one of these, as a row of a `MultimodalDataset` has it.
-            language: The language, as the model names it; the model finds it by default.
-            prompt: Context, such as hot words, for models that take it.
-            temperature: 0 for the most probable transcript.
+            audio: A path, a data URI, encoded bytes, a pair (waveform, rate), or a value of an audio column of
+                `datasets`; or a list of one of these, as in rows of a `MultimodalDataset`.
+            language: The language, as the model names it; default: detected by the model.
+            prompt: Context, such as hotwords, for models that support it.
+            temperature: Sampling temperature; 0 is greedy.
 
         Raises:
-            AudioError: `audio` is no recording.
-            RunError: The server refused it, or is gone.
+            AudioError: `audio` is not a recording.
+            RunError: The server refused the request or did not answer.
         """
         content = encoded(audio)
         form = {"model": self.deployment_config.served_model_name, "prompt": prompt, "temperature": str(temperature)}
@@ -152,24 +152,22 @@ class ModelDeployment:
         temperature: float = 0.0,
         **options: Any,
     ) -> str:
-        """The model's answer.
+        """Generate an answer.
 
         Args:
             prompt: A question, or the messages of a conversation in OpenAI's form.
-            audio: A recording that the question is about, as for `transcribe`.
-            max_tokens: Longest answer, in tokens.
-            temperature: 0 for the most probable answer.
-            **options: Further fields of a chat request, such as `top_p` or `seed`.
+            audio: A recording to ask about, as for `transcribe`.
+            max_tokens: Maximum answer length, in tokens.
+            temperature: Sampling temperature; 0 is greedy.
+            **options: Other fields of a chat request, such as `top_p` or `seed`.
 
         Raises:
-            AudioError: `audio` is no recording.
-            ConfigError: `audio` is given beside a conversation, which has its recordings in its messages.
-            RunError: The server refused it, or is gone.
+            AudioError: `audio` is not a recording.
+            ConfigError: `audio` is given with a conversation; put recordings into its messages.
+            RunError: The server refused the request or did not answer.
         """
         if not isinstance(prompt, str) and audio is not None:
-            raise ConfigError(
-                "generate() has a conversation and audio; put the recording into its message, or ask in words"
-            )
+            raise ConfigError("generate() got a conversation and audio; put the recording into a message, or pass text")
         if isinstance(prompt, str):
             clip = None if audio is None else encoded(audio)
             messages = [user_message(prompt, clip, ending(clip or b"").removeprefix("."))]
@@ -185,10 +183,10 @@ class ModelDeployment:
         return self._post("/v1/chat/completions", "a chat", json=body)["choices"][0]["message"]["content"]
 
     def stop(self, patience: Seconds = 60.0) -> None:
-        """End the server once it has answered what it was asked.
+        """Stop the server after it has answered all requests.
 
         Args:
-            patience: Seconds until it is ended by force.
+            patience: Seconds before it is killed.
         """
         atexit.unregister(self.stop)
         self._client.close()

@@ -1,4 +1,4 @@
-"""Evaluations by a function of the user's, row by row, many at a time."""
+"""Evaluation by a user's function, row by row and concurrently."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ EvalFunction = Callable[[Any, dict[str, Any]], "EvalRowResult | float | Awaitabl
 
 @dataclass
 class EvalResult:
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Attributes:
-        rows: One result a row, in the data set's order.
-        seconds: How long it took.
-        speakers: Who speaks in each row, where the rows say so.
-        path: The folder it was written to.
+        rows: One result per row, in the data set's order.
+        seconds: Duration of the evaluation.
+        speakers: The speaker of each row, if given.
+        path: The folder of the saved result.
     """
 
     rows: list[EvalRowResult]
@@ -51,18 +51,18 @@ class EvalResult:
 
     @property
     def failed(self) -> list[EvalRowResult]:
-        """The rows for which the function raised; each has its `error`."""
+        """Rows for which the function raised, with their `error`."""
         return [row for row in self.rows if row.score is None]
 
     @property
     def mean(self) -> float | None:
-        """The mean score of the rows that did not fail; None where all did."""
+        """The mean score of the rows that did not fail; None if all failed."""
         scores = [row.score for row in self.rows if row.score is not None]
         return sum(scores) / len(scores) if scores else None
 
     @property
     def ci(self) -> tuple[float, float] | None:
-        """The 95% bootstrap interval of `mean`, over speakers where the rows name at least 10; None below two rows."""
+        """The 95% bootstrap interval of `mean`, over speakers if at least 10; None for fewer than two rows."""
         scored = [
             (row.score, who) for row, who in zip(self.rows, self._speakers(), strict=True) if row.score is not None
         ]
@@ -70,7 +70,7 @@ class EvalResult:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The mean of each metric that rows have under `metadata["metrics"]`, over the rows that have it."""
+        """The mean of each metric in `metadata["metrics"]`, over the rows that have it."""
         values: dict[str, list[float]] = {}
         for row in self.rows:
             for name, value in row.metadata.get("metrics", {}).items():
@@ -78,7 +78,7 @@ class EvalResult:
         return {name: sum(found) / len(found) for name, found in values.items()}
 
     def summary(self) -> dict[str, Any]:
-        """The figures, ready for JSON: `n`, `failed`, `score`, `ci`, `ci_unit`, `metrics` and `seconds`."""
+        """The results as JSON-ready values: `n`, `failed`, `score`, `ci`, `ci_unit`, `metrics` and `seconds`."""
         return {
             "n": self.total,
             "failed": len(self.failed),
@@ -95,21 +95,21 @@ class EvalResult:
 
 @dataclass
 class EvalConfig:
-    """What to evaluate a deployment on, and how a row is judged.
+    """An evaluation: a data set and a function that scores its rows.
 
     Args:
         dataset: As for `TrainConfig`.
         eval_fn: `f(deployment, example)`, or the same as `async def`. `example` is a row of the data set; it returns
-            an `EvalRowResult`, or a number, the score. More is better. Or its name, `"file.py:f"` or
+            an `EvalRowResult`, or a number, the score. Higher is better. Also as `"file.py:f"` or
             `"package.module:f"`.
-        name: What reports call the data set; its own name by default.
-        output: Folder for evaluations of models that are no run's checkpoint: they go to its `evals/`.
+        name: Name of the data set in reports; default: its own.
+        output: Parent folder of `evals/` for models that are not checkpoints of a run.
 
     Example:
         ```python
         def words_right(deployment, example):
-            heard = deployment.transcribe(example["audios"])
-            return float(heard == example["label"])
+            transcript = deployment.transcribe(example["audios"])
+            return float(transcript == example["label"])
 
         result = EvalConfig(dataset="builtin:digits-clean", eval_fn=words_right).evaluate(deployment)
         print(result.mean, result.ci, result.total)
@@ -122,20 +122,20 @@ class EvalConfig:
     output: str | Path = "runs"
 
     def evaluate(self, deployment: Any, debug: bool = False, max_concurrency: int = 8) -> EvalResult:
-        """Judge every row. A row for which the function raises is marked as failed, and the others go on.
+        """Score every row. If the function raises, the row is marked as failed and the others continue.
 
-        The result is written to the `evals/` of the run whose checkpoint is deployed, else to those of `output`.
+        The result is saved to `evals/` of the run whose checkpoint is deployed, or else of `output`.
 
         Args:
-            deployment: What `DeploymentConfig.serve` returned, or whatever else the function takes.
-            debug: Print each row as it is done, and the traceback of each failure, on stderr.
-            max_concurrency: Rows at a time. Functions that are not `async` run in threads.
+            deployment: The result of `DeploymentConfig.serve`, or any object that the function takes.
+            debug: Print each row when done, and the traceback of each failure, on stderr.
+            max_concurrency: Rows to evaluate concurrently. Functions that are not `async` run in threads.
 
         Returns:
-            The rows in the data set's order, and their figures.
+            The rows in the data set's order, with mean and metrics.
 
         Raises:
-            ConfigError: There is no such data set or function, or `max_concurrency` is not positive.
+            ConfigError: The data set or function does not exist, or `max_concurrency` is not positive.
             DataError: The data set cannot be loaded.
         """
         if max_concurrency < 1:
@@ -144,7 +144,7 @@ class EvalConfig:
         dataset = named_or_class(self.dataset, Path(self.output))
         examples = dataset.load()
         began = time.perf_counter()
-        rows = _Judge(judge, deployment, debug).all(examples, max_concurrency)
+        rows = _Scorer(judge, deployment, debug).all(examples, max_concurrency)
         result = EvalResult(rows, time.perf_counter() - began, [_speaker(example) for example in examples])
         function = getattr(judge, "__name__", type(judge).__name__)
         about = {"set": self.name or dataset.name, "function": function, "time": now()}
@@ -152,8 +152,8 @@ class EvalConfig:
         return result
 
 
-class _Judge:
-    """Judges rows side by side. The caller may have an event loop running: this uses another."""
+class _Scorer:
+    """Scores rows concurrently, in an event loop of its own, as the caller may have one running."""
 
     def __init__(self, function: EvalFunction, deployment: Any, debug: bool) -> None:
         self.function, self.deployment, self.debug = function, deployment, debug
@@ -174,7 +174,7 @@ class _Judge:
             async with places:
                 row = await self._row(example, threads)
             if self.debug:
-                print(f"row {number}: {_in_a_line(row)}", file=sys.stderr, flush=True)
+                print(f"row {number}: {_one_line(row)}", file=sys.stderr, flush=True)
             return row
 
         return await together(one(number, example) for number, example in enumerate(examples))
@@ -194,7 +194,7 @@ class _Judge:
 
 
 def _as_result(found: Any) -> EvalRowResult:
-    """What the function returned, its score checked. Raises `TypeError` and `ValueError` for what cannot be one."""
+    """Check the function's return value and score. Raises `TypeError` or `ValueError` if invalid."""
     if isinstance(found, int | float) or hasattr(found, "item"):
         found = EvalRowResult(float(found))
     if not isinstance(found, EvalRowResult):
@@ -204,7 +204,7 @@ def _as_result(found: Any) -> EvalRowResult:
     return found
 
 
-def _in_a_line(row: EvalRowResult) -> str:
+def _one_line(row: EvalRowResult) -> str:
     if row.score is None:
         return f"failed: {row.error}"
     reference = row.metadata.get("reference")

@@ -1,4 +1,4 @@
-"""Can another process import a reward by its name?"""
+"""Checks whether another process can import a reward by name."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 from antiphon.errors import ConfigError
 
-_REMEDY = "put it into a file and give its name, reward='my_rewards.py:function', or use train(), which needs no name"
+_REMEDY = "put it into a file and name it, reward='my_rewards.py:function', or use train(), which needs no name"
 
 
 def require_importable(reward: Any) -> None:
-    """Raises `ConfigError` for a function in `reward`, in any form of a recipe's, that cannot be imported by name."""
+    """Raises `ConfigError` if `reward`, in any form of a recipe, has a function that cannot be imported by name."""
     for function in _functions(reward):
         if obstacle := _obstacle(function):
             name = getattr(function, "__qualname__", type(function).__name__)
@@ -39,18 +39,18 @@ def _obstacle(function: Callable[..., Any]) -> str | None:
     if "<lambda>" in name:
         return "it is a lambda"
     if "<locals>" in name:
-        return "it is a function inside another"
+        return "it is defined inside another function"
     if getattr(module, name, None) is not function:
-        return f"{function.__module__} has another {name!r} by now, or none"
+        return f"{function.__module__} no longer has this {name!r}"
     if function.__module__ != "__main__":
         return None
     script = getattr(module, "__file__", None)
     if script is None:
-        return "it is in no file, but in a notebook or an interactive session"
+        return "it is defined in a notebook or an interactive session, not in a file"
     if not _guards_its_work(Path(script)):
         return (
-            f'to import it, that would run {script} once more from its top, which has no if __name__ == "__main__": '
-            "around its work"
+            f'importing it would run the whole of {script} again, as that has no if __name__ == "__main__": '
+            "around its main part"
         )
     return None
 

@@ -1,4 +1,4 @@
-"""A training run in a process of its own."""
+"""Starts a training run in a separate process."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from antiphon.run.train import TrainResult
 
 _TAIL = 15
-"""Lines of a log that an error quotes."""
+"""Log lines to quote in an error."""
 
 
 def launch(config: Config, reward: Any = None, resume: str | None = None) -> LaunchedRun:
-    """Start `antiphon train` on `config`, whose reward is `reward` if that is not None.
+    """Start `antiphon train` with `config`; `reward`, if given, replaces its reward.
 
-    Raises `ConfigError` where the process could not import the reward, or this one is a launched run itself.
+    Raises `ConfigError` if the process could not import the reward, or if this process is itself a launched run.
     """
     if os.environ.get(LAUNCHED):
         raise ConfigError(
@@ -60,11 +60,11 @@ def launch(config: Config, reward: Any = None, resume: str | None = None) -> Lau
 
 
 class LaunchedRun:
-    """A training run in a process of its own; `TrainConfig.launch` makes it.
+    """A training run in a separate process, returned by `TrainConfig.launch`.
 
     Attributes:
-        log: The file with all that the process printed.
-        pid: The process's id.
+        log: Path of the process's output.
+        pid: The process id.
 
     Example:
         ```python
@@ -87,15 +87,15 @@ class LaunchedRun:
         return f"LaunchedRun(pid={self.pid}, {state}, log={str(self.log)!r})"
 
     def done(self) -> bool:
-        """Whether the process has ended, well or not."""
+        """Whether the process has ended, successfully or not."""
         return self._process.poll() is not None
 
     @property
     def run(self) -> RunFolder:
-        """The run's folder. It is made once data, model and reward have been checked; this waits for it.
+        """The run's folder. Waits until the process has checked data, model and reward and creates it.
 
         Raises:
-            RunError: The process ended before; the message has the end of its log.
+            RunError: The process ended before that; the message has the end of its log.
         """
         while not self._found():
             if self.done() and not self._found():
@@ -106,25 +106,25 @@ class LaunchedRun:
 
     @property
     def training_run_id(self) -> str:
-        """The run's id; waits as `run` does."""
+        """The run's id; waits like `run`."""
         return self.run.id
 
     def checkpoints(self) -> list[Checkpoint]:
-        """The complete checkpoints so far, the newest last; none before the run has begun."""
+        """The complete checkpoints so far, newest last; empty before the run starts."""
         return self.run.checkpoints.list() if self._found() else []
 
     def result(self, timeout: Seconds | None = None) -> TrainResult:
-        """Wait for the end, and say what came of it.
+        """Wait for the end and return the result.
 
         Args:
-            timeout: Seconds to wait; None for any time.
+            timeout: Seconds to wait; None for no limit.
 
         Returns:
-            What `TrainConfig.train` returns.
+            The result, as of `TrainConfig.train`.
 
         Raises:
-            TimeoutError: It is not done by then. It goes on.
-            RunError: It failed or was stopped; the message has the end of its log.
+            TimeoutError: The run is not done in time. It continues.
+            RunError: The run failed or was stopped; the message has the end of its log.
         """
         from antiphon.evaluate.watch import Stop
         from antiphon.run.train import TrainResult
@@ -132,7 +132,7 @@ class LaunchedRun:
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise TimeoutError(f"process {self.pid} still trains after {timeout:g} s; it goes on") from None
+            raise TimeoutError(f"process {self.pid} is still training after {timeout:g} s; it continues") from None
         lines = (self._folder / "result.json").read_text().splitlines()
         if not lines:
             raise self._failure()
@@ -148,10 +148,10 @@ class LaunchedRun:
         )
 
     def stop(self, patience: Seconds = 60.0) -> None:
-        """End it as Ctrl-C would: the run folder says that it was interrupted, and can be resumed.
+        """Stop the run like Ctrl-C: it is marked as interrupted and can be resumed.
 
         Args:
-            patience: Seconds until it is ended by force.
+            patience: Seconds before it is killed.
         """
         for how in (signal.SIGINT, signal.SIGKILL):
             if not self.done():
@@ -162,12 +162,12 @@ class LaunchedRun:
                     continue
 
     def _found(self) -> bool:
-        """Whether the run's folder is there: the one in which this very process wrote its status."""
+        """Whether the run's folder exists: the one whose status was written by the launched process."""
         folders = self._output.iterdir() if self._run is None and self._output.is_dir() else ()
         for path in folders:
             try:
                 status = RunFolder.open(path).status
-            except RunError:  # No run, or a damaged one.
+            except RunError:  # Not a run, or damaged.
                 continue
             if status.pid == self.pid and status.updated >= self._began:
                 self._run = RunFolder(path)
@@ -180,7 +180,7 @@ class LaunchedRun:
 
 
 def as_overrides(config: Config) -> list[str]:
-    """The whole recipe as a command's arguments."""
+    """The whole recipe as command-line arguments."""
     return [f"{key}={yaml.dump_inline(value)}" for key, value in config.model_dump(mode="json").items()]
 
 

@@ -1,4 +1,4 @@
-"""From a data set to the files that a recipe names: JSONL in our own form, recordings beside it."""
+"""Writes data sets to files for a recipe: a JSONL file and the recordings next to it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from antiphon.errors import AudioError, DataError
 from antiphon.runs import atomic
 
 FOLDER = "datasets"
-"""Within the folder of the runs."""
+"""Subfolder of the output folder."""
 
 
 def set_specs(dataset: Any, output: Path, with_eval: bool = False) -> list[str]:
-    """What a recipe calls a data set: a name as it is; rows are written below `output` first.
+    """Data set specs for a recipe: a spec is kept; rows are written below `output` first.
 
-    `with_eval` gives a second set, of the rows that the class's `prepare` writes for evaluation. Folders are named
-    by what is in them, so that a run's recipe stays true. Raises `ConfigError` for what is no data set, `DataError`
-    naming the row that cannot be written.
+    `with_eval` adds a second set, the evaluation rows that the class's `prepare` writes. Folders are named by their
+    content, so that recipes stay valid. Raises `ConfigError` if it is not a data set, `DataError` with the row that
+    cannot be written.
     """
     one = named_or_class(dataset, output)
     if isinstance(one, NamedDataset):
@@ -35,8 +35,10 @@ def set_specs(dataset: Any, output: Path, with_eval: bool = False) -> list[str]:
 
 
 def named_or_class(dataset: Any, output: Path) -> MultimodalDataset | NamedDataset:
-    """As `as_dataset`; a split of `datasets` is saved below `output`."""
-    return NamedDataset(_saved(dataset, output / FOLDER)) if hasattr(dataset, "_fingerprint") else as_dataset(dataset)
+    """Like `as_dataset`, but a split of `datasets` is saved below `output`."""
+    return (
+        NamedDataset(_save_split(dataset, output / FOLDER)) if hasattr(dataset, "_fingerprint") else as_dataset(dataset)
+    )
 
 
 def _file_names(dataset: MultimodalDataset, with_eval: bool) -> list[str]:
@@ -62,7 +64,7 @@ def _prepared(dataset: MultimodalDataset, root: Path, with_eval: bool) -> Path:
                 try:
                     built.rename(place)
                 except OSError:
-                    if not place.is_dir():  # Else another rank was faster, with the same rows.
+                    if not place.is_dir():  # Another rank may have written the same rows first.
                         raise
     return place
 
@@ -72,15 +74,13 @@ def _place(dataset: MultimodalDataset, root: Path, content: str) -> Path:
 
 
 def _rewrite(file: Path, dataset: MultimodalDataset, folder: Path) -> str:
-    """Writes what `prepare` wrote once more into `folder`, as the reader of JSONL takes it, and returns that."""
+    """Convert the file that `prepare` wrote to our JSONL fields, with recordings in `folder`; returns its content."""
     if not file.is_file():
-        raise DataError(
-            f"{dataset.name}.prepare() wrote no file {file.name}; write the rows to the path that it is given"
-        )
+        raise DataError(f"{dataset.name}.prepare() did not write {file.name}; write the rows to the given path")
     lines = []
     for number, row in _rows(file, dataset):
         try:
-            lines.append(json.dumps(_standard(row, dataset, folder), ensure_ascii=False) + "\n")
+            lines.append(json.dumps(_our_fields(row, dataset, folder), ensure_ascii=False) + "\n")
         except DataError as error:
             raise type(error)(f"{dataset.name}, row {number}: {error}") from error
     text = "".join(lines)
@@ -94,26 +94,28 @@ def _rows(file: Path, dataset: MultimodalDataset) -> Iterator[tuple[int, dict[st
             try:
                 yield number, dict(json.loads(line))
             except (ValueError, TypeError) as error:
-                raise DataError(f"{dataset.name}.prepare() wrote a line {number + 1} that is no JSON object") from error
+                raise DataError(
+                    f"{dataset.name}.prepare() wrote a line {number + 1} that is not a JSON object"
+                ) from error
 
 
-def _standard(row: Mapping[str, Any], dataset: MultimodalDataset, folder: Path) -> dict[str, Any]:
-    """The row with our names: `audio`, `text`, `prompt`."""
+def _our_fields(row: Mapping[str, Any], dataset: MultimodalDataset, folder: Path) -> dict[str, Any]:
+    """The row with our field names: `audio`, `text`, `prompt`."""
     taken = {dataset.media_column, dataset.label_key, dataset.input_key, "audio", "text"}
     rest = {name: value for name, value in row.items() if name not in taken}
     text = row.get(dataset.label_key, row.get("text", ""))
     prompt = row.get(dataset.input_key)
     if dataset.modality == "text":
-        return {**rest, "task": "text", "prompt": _question(prompt, dataset.input_key), "text": text}
+        return {**rest, "task": "text", "prompt": _prompt_text(prompt, dataset.input_key), "text": text}
     shown = {} if prompt is None else {"prompt": prompt}
     media = row.get(dataset.media_column, row.get("audio"))
     if not media:
         raise DataError(f"there is no recording under {dataset.media_column!r} or 'audio'; it has {', '.join(row)}")
-    return {**rest, **shown, "audio": _stored(media, folder), "text": text}
+    return {**rest, **shown, "audio": _audio_path(media, folder), "text": text}
 
 
-def _stored(media: Any, folder: Path) -> str:
-    """A file's absolute path, or the name within `folder` under which a recording has been written."""
+def _audio_path(media: Any, folder: Path) -> str:
+    """The absolute path of a file; any other recording is written to `folder` and its name there returned."""
     if isinstance(media, list):
         if len(media) != 1:
             raise AudioError(f"there are {len(media)} recordings; a row has one")
@@ -127,20 +129,19 @@ def _stored(media: Any, folder: Path) -> str:
     return name
 
 
-def _question(prompt: Any, key: str) -> str:
-    """A prompt in words: text, or a conversation that is one message of the user's."""
+def _prompt_text(prompt: Any, key: str) -> str:
+    """A prompt as text, from a string or a conversation of one user message."""
     if isinstance(prompt, str):
         return prompt
     if isinstance(prompt, list) and len(prompt) == 1 and prompt[0].get("role") == "user":
         return str(prompt[0]["content"])
     raise DataError(
-        f"{key!r} must be text, or one message of the user's; a system prompt is the same for all rows: "
-        "Recipe(…, context=…)"
+        f"{key!r} must be text, or one user message; set a system prompt for all rows with Recipe(…, context=…)"
     )
 
 
-def _saved(dataset: Any, root: Path) -> str:
-    """A `datasets.Dataset` as a folder that `hf:` reads."""
+def _save_split(dataset: Any, root: Path) -> str:
+    """Save a `datasets.Dataset` as a folder that `hf:` can read."""
     place = root / f"dataset-{dataset._fingerprint}"
     if not place.is_dir():
         with atomic.naming(root):

@@ -1,4 +1,4 @@
-"""Recordings as users hand them over, as encoded bytes."""
+"""Converts recordings in any form that users pass to encoded bytes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from antiphon.errors import AudioError
 from antiphon.types import Clip, Hertz
 
 RATE: Hertz = 16000
-"""Of clips that are written out as waveforms."""
+"""The sample rate for clips without a recording."""
 FORMS = (
     'give a path, a data URI, encoded bytes, (waveform, rate), {"array": …, "sampling_rate": …} or {"bytes": …, '
     '"path": …}'
 )
-_FORMATS = [  # What files begin with, their ending, and their media type.
+_FORMATS = [  # First bytes, file extension and media type.
     (b"RIFF", ".wav", "audio/wav"),
     (b"fLaC", ".flac", "audio/flac"),
     (b"OggS", ".ogg", "audio/ogg"),
@@ -33,10 +33,10 @@ _FORMATS = [  # What files begin with, their ending, and their media type.
 
 
 def encoded(recording: Any) -> bytes:
-    """The bytes of an audio file. A waveform becomes WAV in 32-bit floats, of the mono or of all [samples, channels].
+    """The bytes of an audio file. A waveform, [samples] or [samples, channels], becomes a 32-bit float WAV file.
 
-    `recording` is a path, a data URI, encoded bytes, a pair (waveform, rate), a mapping as `datasets` has it ("array"
-    and "sampling_rate", or "bytes" and "path"), a `Clip`, or a list of one of these.
+    `recording` is a path, a data URI, encoded bytes, a pair (waveform, rate), a mapping of `datasets` ("array" and
+    "sampling_rate", or "bytes" and "path"), a `Clip`, or a list of one of these.
 
     Raises `AudioError` for anything else, or a file that cannot be read.
     """
@@ -54,11 +54,11 @@ def encoded(recording: Any) -> bytes:
         return wav(np.asarray(recording[0]), int(recording[1]))
     if isinstance(recording, Clip):
         return _encoded_clip(recording)
-    raise AudioError(f"{reprlib.repr(recording)} is no recording; {FORMS}")
+    raise AudioError(f"{reprlib.repr(recording)} is not a recording; {FORMS}")
 
 
 def ending(content: bytes) -> str:
-    """The ending of a file with this content, such as `.wav`; `.audio` for what is not known."""
+    """The file extension for this content, such as `.wav`; `.audio` if unknown."""
     return next((name for magic, name, _ in _FORMATS if content.startswith(magic)), ".audio")
 
 
@@ -76,7 +76,7 @@ def _encoded_cell(cell: Mapping[str, Any]) -> bytes:
         return _read(Path(cell["path"]))
     if cell.get("array") is not None and cell.get("sampling_rate"):
         return wav(np.asarray(cell["array"]), int(cell["sampling_rate"]))
-    raise AudioError(f"a mapping with the keys {', '.join(map(repr, cell))} is no recording; {FORMS}")
+    raise AudioError(f"a mapping with the keys {', '.join(map(repr, cell))} is not a recording; {FORMS}")
 
 
 def _encoded_clip(clip: Clip) -> bytes:

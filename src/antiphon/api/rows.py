@@ -1,4 +1,4 @@
-"""What an evaluation function returns for one row."""
+"""Results of evaluation functions for one row."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 @dataclass
 class EvalRowResult:
-    """How one row of a data set went.
+    """The result of one row.
 
     Args:
-        score: What `EvalResult.mean` is the mean of; None in rows that failed.
-        response: What the model answered.
-        prompt: What it was asked: text, or a conversation's messages.
-        metadata: Whatever else is to be kept of the row, as JSON can hold it.
-        error: Why the row failed; `EvalConfig.evaluate` sets it where the function raised.
+        score: The score, averaged in `EvalResult.mean`; None for failed rows.
+        response: The model's answer.
+        prompt: The prompt: text, or a conversation's messages.
+        metadata: Other JSON values to keep with the row.
+        error: Why the row failed; set by `EvalConfig.evaluate` if the function raises.
 
     Example:
         ```python
@@ -34,15 +34,15 @@ class EvalRowResult:
 
 @dataclass
 class AudioEvalRowResult(EvalRowResult):
-    """A row with a clip, which the dashboard shows with a player beside reference and metrics.
+    """The result of a row with a clip; the dashboard shows a player, the reference and the metrics.
 
     Args:
-        score: As for `EvalRowResult`, and likewise the next four.
+        score: As for `EvalRowResult`, like the next four.
         audio: The clip: a path, a data URI, bytes, or (waveform, rate).
-        reference: What was said in it.
-        metrics: Figures of this row by name, such as `{"wer": 0.25}`; their means are in `EvalResult.metrics`.
+        reference: The reference transcript.
+        metrics: Metrics of this row, such as `{"wer": 0.25}`; `EvalResult.metrics` has their means.
 
-    The three are folded into `metadata`, which has `"_metadata_type": "audio"`.
+    The last three are merged into `metadata`, with `"_metadata_type": "audio"`.
     """
 
     audio: Any = None

@@ -1,4 +1,4 @@
-"""Where an evaluation by a user's function is written: beside the checkpoint that it judged."""
+"""Saves an evaluation by a user's function in the run of the evaluated checkpoint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from antiphon.runs.folder import RunFolder
 from antiphon.runs.scores import save_scores
 
 _FOLDED = ("_metadata_type", "audio", "reference", "metrics")
-"""What of an audio row's metadata has columns of its own."""
+"""Keys of an audio row's metadata that get their own columns."""
 
 
 def save_result(
@@ -28,9 +28,9 @@ def save_result(
     examples: Sequence[Mapping[str, Any]],
     output: Path,
 ) -> Path:
-    """Writes figures and rows to the run that the deployed checkpoint belongs to, else to `output`.
+    """Save the summary and rows to the run of the deployed checkpoint, or else to `output`.
 
-    Returns the folder. `summary` has "set" and "function". Raises `RunError` when it cannot be written.
+    Returns the folder. `summary` has "set" and "function". Raises `RunError` if it cannot be written.
     """
     config = getattr(deployment, "deployment_config", None)
     weights = getattr(config, "weights", "")
@@ -51,7 +51,7 @@ def save_result(
 
 
 def _checkpoint_of(weights: str, output: Path) -> tuple[RunFolder, int] | None:
-    """The run and the step of a checkpoint, by its path, or by the run's name with or without a step."""
+    """The run and step of a checkpoint, given by its path, or by the run's name with or without a step."""
     path = Path(weights).absolute()
     step = step_of(path.name)
     if step is not None and path.parent.name == "checkpoints" and RunFolder.is_run(path.parent.parent):
@@ -64,7 +64,7 @@ def _checkpoint_of(weights: str, output: Path) -> tuple[RunFolder, int] | None:
 
 
 def _record(number: int, row: EvalRowResult, example: Mapping[str, Any], clips: dict[str, bytes]) -> dict[str, Any]:
-    """A row as a table has it. Its clip is added to `clips`; why there is none, to its metadata."""
+    """A table row. Its clip is added to `clips`, or the reason that it cannot be to the metadata."""
     told, prompt, name = row.metadata, row.prompt, None
     further = {key: value for key, value in told.items() if key not in _FOLDED}
     if told.get("audio") is not None:

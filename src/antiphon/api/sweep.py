@@ -1,4 +1,4 @@
-"""Sweeps: one training run for each combination of a few settings."""
+"""Sweeps: a training run for each combination of settings."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class SweepRow:
     """One combination of a sweep.
 
     Attributes:
-        settings: What was set.
-        run: The run's folder; None where training failed before it was made.
-        value: The measure after the last step; None where it failed.
+        settings: The settings of this run.
+        run: The run's folder; None if training failed before creating it.
+        value: The metric after the last step; None if training failed.
         error: Why it failed.
     """
 
@@ -45,11 +45,11 @@ class SweepRow:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What came of a sweep. Printed, it is a table.
+    """The result of a sweep; prints as a table.
 
     Attributes:
-        rows: The combinations, the best first, failed ones last.
-        metric: What they are sorted by.
+        rows: The combinations, best first, failed ones last.
+        metric: The metric they are sorted by.
     """
 
     rows: Sequence[SweepRow]
@@ -57,7 +57,7 @@ class SweepResult:
 
     @property
     def best(self) -> SweepRow:
-        """The best combination. Raises `ConfigError` when all failed."""
+        """The best combination. Raises `ConfigError` if all failed."""
         if self.rows[0].value is None:
             raise ConfigError(f"no run of the sweep has a {self.metric}; the first failed: {self.rows[0].error}")
         return self.rows[0]
@@ -73,9 +73,9 @@ class TrainingGroup:
     """A sweep over a grid of settings.
 
     Args:
-        base: What all runs share. It needs an `eval_dataset`, by which they are compared.
-        grid: The values of each setting, by its dotted key. They stand in place of the base's.
-        metric: As `eval.best` names it, `MEASURE` or `SET/MEASURE`; WER by default, or accuracy where there is none.
+        base: The settings that all runs share. Needs an `eval_dataset` to compare them on.
+        grid: The values of each setting, by dotted key. They override the base's.
+        metric: `MEASURE` or `SET/MEASURE`, as for `eval.best`; default: WER, or accuracy if there is no WER.
 
     Example:
         ```python
@@ -89,7 +89,7 @@ class TrainingGroup:
     metric: str | None = None
 
     def configs(self) -> list[tuple[dict[str, Any], TrainConfig]]:
-        """Each combination of the grid, and the run it stands for.
+        """Each combination of the grid with its configuration.
 
         Raises:
             ConfigError: The grid has no values.
@@ -101,27 +101,27 @@ class TrainingGroup:
         return [(settings, self._config(settings)) for settings in combined]
 
     def run(self, parallel: int = 1, quiet: bool = False) -> SweepResult:
-        """Train every combination that has not been trained, and compare them.
+        """Train every combination and compare them.
 
-        A run in the base's `output` with the very recipe of a combination is taken for it: a finished one as it is,
-        and an unfinished one is continued. So the same call goes on after an interruption. A run that fails is a
-        row of the table, and the others go on.
+        A run in the base's `output` with the same recipe as a combination is reused: a finished one as it is, an
+        unfinished one by resuming it. So the same call continues after an interruption. A failed run is a row of
+        the table, and the others continue.
 
         Args:
-            parallel: Runs at a time, each in a process of its own; with 1 they are trained in this one. On a CPU, give
-                the recipe `threads`, or they will be in each other's way.
+            parallel: Number of concurrent runs, each in its own process; 1 trains in this process. On a CPU, set the
+                recipe's `threads`, or they compete for cores.
             quiet: Show no progress.
 
         Returns:
-            The table, the best first.
+            The table, best first.
 
         Raises:
-            ConfigError: Settings are wrong, there is no `eval_dataset`, or with `parallel` the reward cannot be
-                imported by another process.
+            ConfigError: A setting is invalid, `eval_dataset` is missing, or with `parallel` another process cannot
+                import the reward.
         """
         planned = [_Planned(settings, config, config.config()) for settings, config in self.configs()]
         if not all(one.recipe.data.eval and one.recipe.eval.after for one in planned):
-            raise ConfigError("a sweep compares evaluations after training; give its base an eval_dataset")
+            raise ConfigError("a sweep compares runs by evaluation; give its base an eval_dataset")
         known = list_runs(Path(self.base.output))
         for one in planned:
             one.find(known)
@@ -148,7 +148,7 @@ class TrainingGroup:
 
 
 class _Planned:
-    """One combination on its way."""
+    """One combination in progress."""
 
     def __init__(self, settings: dict[str, Any], config: TrainConfig, recipe: Config) -> None:
         self.settings, self.config, self.recipe = settings, config, recipe
@@ -164,7 +164,7 @@ class _Planned:
         return str(self.folder.path) if self.folder else None
 
     def find(self, known: Sequence[RunFolder]) -> None:
-        """Look for a run of this very recipe, whatever became of it."""
+        """Look for a run of the same recipe, in any state."""
         from antiphon.run.components import pinned
 
         wanted = pinned(self.recipe)
@@ -192,7 +192,7 @@ class _Planned:
 
 
 def _train_beside(todo: Sequence[_Planned], parallel: int) -> None:
-    """Trains each in a process, `parallel` at a time; they are stopped when this is interrupted."""
+    """Train each in its own process, `parallel` at a time; an interruption stops them."""
     waiting = iter(todo)
     running: dict[_Planned, LaunchedRun] = {}
     try:
@@ -210,7 +210,7 @@ def _train_beside(todo: Sequence[_Planned], parallel: int) -> None:
 
 
 def _config_of(folder: RunFolder) -> Config | None:
-    """None where it is damaged: such a run cannot be continued."""
+    """The run's recipe; None if it is damaged, as such a run cannot be resumed."""
     try:
         return folder.config
     except AntiphonError:
@@ -218,7 +218,7 @@ def _config_of(folder: RunFolder) -> Config | None:
 
 
 def _word(key: str, value: Any) -> str:
-    """A setting as a part of a run's name: `lr-0.0001`."""
+    """A setting as part of a run's name: `lr-0.0001`."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", f"{key.rpartition('.')[2]}-{value}").strip("-.")
 
 

@@ -1,4 +1,4 @@
-"""Training runs: a model, a data set and a recipe."""
+"""Training runs, configured by a model, a data set and a recipe."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ Name = str | os.PathLike[str]
 
 
 class Recipe:
-    """How a model is trained: an algorithm or a recipe file, a reward, and settings of your own.
+    """How to train: an algorithm or recipe file, a reward, and other settings.
 
     Args:
-        name: An algorithm, such as `"grpo"` or `"raft"`, or the path of a recipe in YAML. The library brings no
-            recipes but the algorithms' defaults; those of the repository are in its folder `recipes/`.
+        name: An algorithm, such as `"grpo"` or `"raft"`, or the path of a YAML recipe. The library has no recipes but
+            the algorithms' defaults; the repository has some in `recipes/`.
         reward: A built-in reward's name, `"file.py:function"`, a function itself, a mapping with `name`, `weight` and
-            settings, or a list of those. A function may have the signature of TRL, slime or verl.
-        **overrides: Settings by their keys in a recipe: `optimizer={"lr": 1e-4}`, or `**{"optimizer.lr": 1e-4}`. The
-            keys `model`, `data.train`, `data.eval`, `output` and `name` are those of `TrainConfig`.
+            settings, or a list of those. Functions with the signatures of TRL, slime or verl work too.
+        **overrides: Settings by recipe key: `optimizer={"lr": 1e-4}`, or `**{"optimizer.lr": 1e-4}`. Set `model`,
+            `data.train`, `data.eval`, `output` and `name` in `TrainConfig`.
 
     Example:
         ```python
@@ -49,7 +49,7 @@ class Recipe:
 
     @property
     def file(self) -> Path | None:
-        """The recipe's file, where it has one."""
+        """The recipe's file, if it has one."""
         return Path(self.name) if self.name.endswith((".yaml", ".yml")) else None
 
     def __repr__(self) -> str:
@@ -59,19 +59,19 @@ class Recipe:
 
 @dataclass
 class TrainConfig:
-    """What to train, on what, and how.
+    """A training run: model, data and recipe.
 
     Args:
-        model: A hub id, a folder, a run, a `Checkpoint`, or `builtin:NAME`; None for the recipe's own.
+        model: A hub id, a folder, a run, a `Checkpoint`, or `builtin:NAME`; None for the recipe's.
         dataset: A `MultimodalDataset`, a list of rows, a split of `datasets`, a JSONL file, `builtin:NAME` or
-            `hf:REPO:CONFIG:SPLIT`; None for the recipe's own.
+            `hf:REPO:CONFIG:SPLIT`; None for the recipe's.
         recipe: A `Recipe`, or its name.
-        eval_dataset: What to measure the model on before and after: as for `dataset`, or a list of those. Where it is
-            the very object that `dataset` is, that one's `prepare` is asked for rows of evaluation.
-        output: Folder of the run folders.
-        name: End of the run's id; algorithm and model by default.
+        eval_dataset: Data to evaluate on before and after training: as for `dataset`, or a list of those. If it is the
+            same object as `dataset`, its `prepare` writes the evaluation rows too.
+        output: Parent folder of the run folders.
+        name: Suffix of the run id; default: algorithm and model.
         track: Trackers to log to: `"tensorboard"`, `{"name": "wandb", "project": …}`, `"file.py:name"`, or a list of
-            those; None for the recipe's own.
+            those; None for the recipe's.
 
     Example:
         ```python
@@ -89,10 +89,10 @@ class TrainConfig:
     track: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None = None
 
     def config(self) -> Config:
-        """The recipe in full, checked; a data set that is no file yet is prepared below `output`.
+        """Build and validate the full recipe. Data sets that are not files are written below `output`.
 
         Raises:
-            ConfigError: A setting is unknown or wrong, or is given twice.
+            ConfigError: A setting is unknown, invalid, or given twice.
             DataError: A data set cannot be prepared.
         """
         from antiphon.train.objectives import recipe_defaults
@@ -116,12 +116,12 @@ class TrainConfig:
         """Train in this process, to the end.
 
         Args:
-            resume: A run to continue, as `antiphon train --resume` takes it; `"auto"` for the latest of this very
-                recipe, if it is unfinished.
+            resume: A run to continue, as for `antiphon train --resume`; `"auto"` for the latest run of this recipe, if
+                it is unfinished.
             quiet: Show no progress on stderr.
 
         Returns:
-            The result: `.training_run_id`, `.run`, `.checkpoint`, `.before` and `.after` (figures of each evaluation
+            The result: `.training_run_id`, `.run`, `.checkpoint`, `.before` and `.after` (metrics of each evaluation
             set), `.steps`, `.seconds`.
 
         Raises:
@@ -133,14 +133,14 @@ class TrainConfig:
             return train(self._to_run(resume), resume, observers, reward=self._recipe().reward)
 
     def calibrate(self, steps: int = 1, quiet: bool = False) -> Calibration:
-        """Roll out the first steps and score them, without learning from them: does everything fit?
+        """Dry run: roll out and score the first steps without updates, to check that everything fits.
 
         Args:
-            steps: How many.
+            steps: Number of steps.
             quiet: Show no progress on stderr.
 
         Returns:
-            `.metrics`, their means, and `.seconds`, those of each phase. No run folder is made.
+            `.metrics`, means over the steps, and `.seconds` of each phase. No run folder is created.
 
         Raises:
             AntiphonError: Settings, data, model, reward or teacher do not fit.
@@ -151,7 +151,7 @@ class TrainConfig:
             return calibrate(self.config(), steps, observers, self._recipe().reward)
 
     def launch(self, resume: str | None = None) -> LaunchedRun:
-        """Train in a process of its own, and return at once. It goes on when this process ends.
+        """Train in a separate process and return immediately. The run continues if this process ends.
 
         Args:
             resume: A run to continue, by its id or path.
@@ -160,7 +160,7 @@ class TrainConfig:
             A handle with `.done()`, `.checkpoints()`, `.result(timeout)` and `.stop()`.
 
         Raises:
-            ConfigError: A setting is wrong, or the reward is a function that another process cannot import.
+            ConfigError: A setting is invalid, or another process cannot import the reward function.
             DataError: The data set cannot be prepared.
             RunError: There is no run to resume, or it trains another model.
         """
@@ -169,7 +169,7 @@ class TrainConfig:
         return launch(self._to_run(resume), self._recipe().reward, resume)
 
     def _to_run(self, resume: str | None) -> Config:
-        """The configuration; to continue a run, it may not be about another model or other labels."""
+        """The configuration; a resumed run must have the same model and labels."""
         from antiphon.run.components import pinned
         from antiphon.run.resume import resumed_config
 
@@ -182,7 +182,7 @@ class TrainConfig:
         return self.recipe if isinstance(self.recipe, Recipe) else Recipe(self.recipe)
 
     def _sets(self) -> dict[str, Any]:
-        """The settings that the data sets make."""
+        """The settings that follow from the data sets."""
         from antiphon.api.datasets import MultimodalDataset
 
         output, dataset, evaluation = Path(self.output), self.dataset, self.eval_dataset
@@ -202,7 +202,7 @@ class TrainConfig:
 
 @contextmanager
 def _terminal(quiet: bool) -> Iterator[list[Observer]]:
-    """What shows a run's progress on stderr, if anything."""
+    """Observers that show a run's progress on stderr, unless quiet."""
     from antiphon.cli.progress import Terminal
 
     if quiet:
@@ -213,17 +213,17 @@ def _terminal(quiet: bool) -> Iterator[list[Observer]]:
 
 
 def list_checkpoints(run: Any, output: Name = "runs") -> list[Checkpoint]:
-    """The complete checkpoints of a run, the newest last.
+    """The complete checkpoints of a run, newest last.
 
     Args:
-        run: A run's id, path or `"latest"`, its folder, what `TrainConfig.train` returned, or a launched run.
-        output: Folder of the run folders, where `run` is an id.
+        run: A run's id, path or `"latest"`, its folder, the result of `TrainConfig.train`, or a launched run.
+        output: Parent folder of the run folders, if `run` is an id.
 
     Returns:
-        Checkpoints with `.step` and `.path`; each can be given as a `model`.
+        Checkpoints with `.step` and `.path`; each can be used as a `model`.
 
     Raises:
-        RunError: There is no such run.
+        RunError: The run does not exist.
 
     Example:
         ```python
@@ -237,7 +237,7 @@ def list_checkpoints(run: Any, output: Name = "runs") -> list[Checkpoint]:
 
 
 def _dotted(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Each setting by its dotted key; an empty mapping is a value."""
+    """Flatten settings to dotted keys; an empty mapping is a value."""
     for name, value in settings.items():
         if isinstance(value, Mapping) and value:
             yield from _dotted(value, f"{above}{name}.")
