@@ -116,5 +116,5 @@ def test_bad_rows_of_the_text_task_are_named(tmp_path, rows, line, reason):
 
 
 def test_a_model_that_hears_nothing_is_not_given_speech():
-    with pytest.raises(ConfigError, match="the model hears no audio, which task asr is about; set task=text"):
+    with pytest.raises(ConfigError, match="task asr has audio prompts, but the model takes only text; set task=text"):
         prompter(load_config(), rate=0)

@@ -267,8 +267,8 @@ def test_one_reward_with_a_weight_is_a_sum_of_one() -> None:
         ),
         (
             "def f(completions, difficulty): return completions",
-            r"mine\.py:f' asks for the column 'difficulty', which no row of the batch has "
-            r"\(there are: prompts, completions, .*, level, room\); add it to the data",
+            r"mine\.py:f' needs the column 'difficulty', which no row of the batch has "
+            r"\(columns: prompts, completions, .*, level, room\); add it to the data",
         ),
     ],
 )
@@ -301,7 +301,7 @@ def test_a_column_named_like_an_argument_is_refused(spec) -> None:
         ("def bonus(sample): return 1", "zzz", r"mine\.py has no 'zzz'; it has: bonus$"),
         ("X = 1", "f", r"mine\.py has no 'f'; it has no functions; write one$"),
         ("f = 3", "f", r"is of type int, not callable; name a function$"),
-        ("class f: pass", "f", r"is a class; name a function, or an instance that can be called$"),
+        ("class f: pass", "f", r"is a class; name a function, or a callable instance$"),
         ("def f(:", "f", r"mine\.py cannot be run: SyntaxError: .*line 1.*; correct it$"),
         (
             "import nowhere_at_all",
@@ -311,18 +311,18 @@ def test_a_column_named_like_an_argument_is_refused(spec) -> None:
         (
             "def f(response, label): return 1",
             "f",
-            r"has the parameters \(response, label\), which is none of the accepted forms; write one of\n"
+            r"has the parameters \(response, label\), which match none of the accepted forms; use one of\n"
             r"  f\(sample\) +one sample\n"
             r"  f\(prompts, completions, completion_ids, \*\*columns\) +a batch, as TRL calls it\n"
             r"  f\(args, sample, \*\*kwargs\) +one sample, as slime calls it\n"
             r"  f\(data_source, solution_str, ground_truth, extra_info=None\) +one sample, as verl calls it$",
         ),
-        ("def f(): return 1", "f", r"has the parameters \(\), which is none of the accepted forms"),
-        ("def f(sample, *, url): return 1", "f", r"has the parameters \(sample, \*, url\), which is none"),
+        ("def f(): return 1", "f", r"has the parameters \(\), which match none of the accepted forms"),
+        ("def f(sample, *, url): return 1", "f", r"has the parameters \(sample, \*, url\), which match none"),
         (
             "def f(solution_str, tokenizer): return 1",
             "f",
-            r"\(solution_str, tokenizer\), which is none of the accepted",
+            r"\(solution_str, tokenizer\), which match none of the accepted",
         ),
     ],
 )
@@ -352,13 +352,13 @@ def test_a_function_that_cannot_be_used_is_explained(spec, code: str, name: str,
         ),
         (["wer", "xyz"], "unknown reward 'xyz' in 'reward[1]'; there are: exact, "),
         ([], "'reward' is an empty list; name at least one reward, such as wer"),
-        ({"cap": 1}, "'reward' has no name; write one, such as {name: wer}"),
+        ({"cap": 1}, "'reward' has no name; add one, such as {name: wer}"),
         ({"name": "wer", "weight": "2"}, "'reward[0].weight' must be a finite number, got '2'"),
         ([{"name": "wer", "weight": float("nan")}], "'reward[0].weight' must be a finite number, got nan"),
         ([{"name": "wer", "cpa": 1}], "unknown key 'reward[0].cpa'; did you mean 'reward[0].cap'?"),
         (
             {"name": "math:sqrt", "cap": 1},
-            "'reward' gives settings to 'math:sqrt' (cap); a function takes none: write them in it",
+            "'reward' passes settings (cap) to the function 'math:sqrt', which takes none; set them in the function",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Rewards: what each completion earned. A built-in reward is one module here with `Settings` and `build`."""
+"""Reward functions. A built-in reward is a module here with `Settings` and `build`."""
 
 from antiphon.rewards.load import load_reward
 from antiphon.rewards.running import score_all

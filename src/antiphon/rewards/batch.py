@@ -1,4 +1,4 @@
-"""A reward function in TRL's form: called once with the whole batch, column by column."""
+"""Reward functions in TRL's form: one call per batch, with one list per column."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from antiphon.rewards.sample import Sample, Scored
 
 
 class BatchReward:
-    """`f(prompts, completions, completion_ids, **columns) -> list[float | None]`, sync or async, one call a batch."""
+    """`f(prompts, completions, completion_ids, **columns) -> list[float | None]`, sync or async, one call per batch."""
 
     def __init__(self, name: str, function: Callable[..., Any], limits: RewardLimits) -> None:
         self.name = name
@@ -31,7 +31,7 @@ class BatchReward:
         return [self._scored(value, sample) for value, sample in zip(values, samples, strict=True)]
 
     async def _call(self, arguments: dict[str, list[Any]], samples: Sequence[Sample]) -> Sequence[Any]:
-        """The function's results. Raises `RewardError` when it fails or returns other than one for each sample."""
+        """The function's results. Raises `RewardError` if it fails, or does not return one for each sample."""
         span = f"a batch of {len(samples)}, {samples[0].title} to {samples[-1].title}"
         values = await call(lambda: self._function(**arguments), self._limits, f"reward {self.name!r} failed on {span}")
         if hasattr(values, "tolist"):
@@ -59,8 +59,8 @@ class BatchReward:
         for one in named:
             if one.default is one.empty and one.name not in offered:
                 raise RewardError(
-                    f"reward {self.name!r} asks for the column {one.name!r}, which no row of the batch has "
-                    f"(there are: {', '.join(offered)}); add it to the data, or give the parameter a default"
+                    f"reward {self.name!r} needs the column {one.name!r}, which no row of the batch has "
+                    f"(columns: {', '.join(offered)}); add it to the data, or give the parameter a default"
                 )
         if any(one.kind is one.VAR_KEYWORD for one in parameters):
             return offered
@@ -68,7 +68,7 @@ class BatchReward:
 
 
 def _columns(samples: Sequence[Sample], reward: str) -> dict[str, list[Any]]:
-    """Every argument a batch function can be given, by name."""
+    """All arguments that a batch function may take, by name. Raises `RewardError` for a column with a reserved name."""
     offered: dict[str, list[Any]] = {
         "prompts": [sample.prompt for sample in samples],
         "completions": [sample.audio or sample.response for sample in samples],
@@ -83,8 +83,8 @@ def _columns(samples: Sequence[Sample], reward: str) -> dict[str, list[Any]]:
     for name in further:
         if name in offered:
             raise RewardError(
-                f"the dataset's column {name!r} has the name of an argument that rewards are given, "
-                f"so {reward!r} cannot be given both; rename the column"
+                f"the dataset's column {name!r} has the name of an argument of reward functions, "
+                f"so {reward!r} cannot receive both; rename the column"
             )
         offered[name] = [sample.metadata.get(name) for sample in samples]
     return offered

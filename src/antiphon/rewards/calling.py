@@ -1,4 +1,4 @@
-"""One call of a reward function: its time, its tries, and its result as a checked `Reward`."""
+"""One call of a reward function: its timeout and retries, and its result as a checked `Reward`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from antiphon.rewards.sample import Failure, Sample
 from antiphon.types import Reward
 
 RETRY_PAUSE = 0.5
-"""Seconds before the second try of a call; twice as long before each further one."""
+"""Seconds before the first retry of a call; doubles with each further one."""
 
 
 async def call(function: Callable[[], Any], limits: RewardLimits, what: str) -> Any:
-    """What `function` returns, awaited where it can be, after at most `limits.retries` further tries.
+    """Call `function`, with at most `limits.retries` retries, and await its result if it is awaitable.
 
-    Raises `RewardError` that begins with `what` when the last try raises or takes too long; one that the function
-    itself raises is not tried again. Only a call that awaits can be stopped for its time.
+    Raises `RewardError` that begins with `what` if the last try raises or times out. A `RewardError` from the function
+    itself is raised at once. Only async functions can time out.
     """
     for tries in range(1, limits.retries + 2):
         try:
@@ -53,24 +53,24 @@ async def _call_once(function: Callable[[], Any], seconds: float | None) -> Any:
 
 
 def failed(error: RewardError, limits: RewardLimits) -> Failure:
-    """`error` as the failure of a sample that is dropped. Raises it instead where failures stop the run."""
+    """`error` as the `Failure` of a dropped sample. Raises it instead if failures stop the run."""
     if limits.on_failure == "error":
         raise error
     return Failure(str(error))
 
 
 def to_reward(value: Any, reward: str, sample: Sample) -> Reward:
-    """A function's result for `sample`: a number, a `Reward`, or a mapping with "score" and further numbers.
+    """The `Reward` from a function's result: a number, a `Reward`, or a mapping with "score" and further numbers.
 
-    Entries of a mapping that are no numbers are left out. Raises `RewardError` naming the reward and the sample
-    for anything else, and for a value or a part that is not finite.
+    Entries of a mapping that are not numbers are ignored. Raises `RewardError` naming the reward and the sample for any
+    other result, and for a value or part that is not finite.
     """
 
-    def number(said: Any, what: str) -> float:
-        plain = _plain(said)
+    def number(returned: Any, what: str) -> float:
+        plain = _plain(returned)
         if not isinstance(plain, numbers.Real):
             raise RewardError(
-                f"reward {reward!r} returned {what}{said!r} for sample {sample.title}, which is not a number; "
+                f"reward {reward!r} returned {what}{returned!r} for sample {sample.title}, which is not a number; "
                 "return an int or a float"
             )
         if not math.isfinite(plain):
@@ -90,7 +90,7 @@ def to_reward(value: Any, reward: str, sample: Sample) -> Reward:
 
 
 def _plain(value: Any) -> Any:
-    """A numpy or torch scalar as Python's own."""
+    """A numpy or torch scalar as a Python number; any other value unchanged."""
     if hasattr(value, "item"):
         with contextlib.suppress(ValueError, RuntimeError):
             return value.item()

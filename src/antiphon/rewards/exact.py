@@ -1,4 +1,4 @@
-"""Whether the answer is the right one: 1 or 0. For labels, commands and short answers."""
+"""Exact match: 1 if the answer equals the reference, else 0. For labels, commands and short answers."""
 
 from __future__ import annotations
 
@@ -16,22 +16,20 @@ from antiphon.types import Reward
 class Settings(StrictSettings):
     """Settings of the reward `exact`."""
 
-    normalizer: NormalizerName = Field(default="default", description="What is made equal before comparing.")
-    aliases: Mapping[str, str] = Field(
-        default={}, description="Other wordings and what they stand for, such as {yeah: yes}."
-    )
+    normalizer: NormalizerName = Field(default="default", description="Text normalization before comparing.")
+    aliases: Mapping[str, str] = Field(default={}, description="Synonyms and what they stand for, such as {yeah: yes}.")
     fuzzy: float | None = Field(
-        default=None, gt=0, le=1, description="Least edit similarity that counts as equal; null for none but equality."
+        default=None, gt=0, le=1, description="Minimum edit similarity that counts as equal; null for exact match only."
     )
 
 
 def build(settings: Settings) -> Callable[[Sample], Reward]:
     """The reward with these settings.
 
-    1 where answer and reference are equal once normalized and put in their aliases' place, else 0.
+    1 if answer and reference are equal after normalization and replacement of aliases, else 0.
 
-    With `fuzzy`, 1 where their edit similarity, 1 − edits / length of the longer in characters (Levenshtein), is at
-    least that; it is the part "similarity". Choose it so that no label passes for another.
+    With `fuzzy`, 1 if their edit similarity, 1 − edits / length of the longer in characters (Levenshtein), reaches
+    `fuzzy`. The part "similarity" holds it. Choose a value at which no two labels match.
     """
 
     def canonical(text: str, language: str | None) -> str:

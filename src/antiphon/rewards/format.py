@@ -1,4 +1,4 @@
-"""Whether the answer has the form that was asked for."""
+"""Format reward: whether the answer matches a pattern or a sequence of tagged blocks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _regex(pattern: str) -> str:
     try:
         re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"must be a regular expression, but {pattern!r} is none: {error}") from error
+        raise ValueError(f"must be a regular expression, but {pattern!r} is not one: {error}") from error
     return pattern
 
 
@@ -26,22 +26,23 @@ class Settings(StrictSettings):
     """Settings of the reward `format`."""
 
     pattern: Annotated[str, AfterValidator(_regex)] | None = Field(
-        default=None, description="Regular expression of the whole answer, from its first character to its last."
+        default=None, description="Regular expression that must match the whole answer."
     )
     tags: list[TagName] = Field(
         default=["reasoning", "answer"], min_length=1, description="Without a pattern: the answer's blocks, in order."
     )
-    bonus: NonNegativeFloat = Field(default=1.0, description="Reward of an answer that fits.")
+    bonus: NonNegativeFloat = Field(default=1.0, description="Reward of an answer that matches.")
     tag: NonNegativeFloat = Field(
-        default=0.0, description="Where blocks do not fit: reward of a tag that occurs once, cost of any other."
+        default=0.0, description="If blocks do not match: reward per tag that occurs once, penalty per other tag."
     )
 
 
 def build(settings: Settings) -> Callable[[Sample], Reward]:
-    """The reward with these settings: `bonus` where the answer fits (see `tags.fits`), else 0.
+    """The reward with these settings: `bonus` if the answer matches (see `tags.fits`), else 0.
 
-    With `tag`, an answer whose blocks do not fit gets ±tag for each opening and each closing tag. The part "fits"
-    is 1 or 0. With bonus 3 and tag 0.5 it is the format reward of MaxText's audio GRPO for Qwen3-Omni.
+    With `tag`, an answer whose blocks do not match gets +tag for each opening or closing tag that occurs once, and −tag
+    for each other one. The part "fits" is 1 or 0. With bonus 3 and tag 0.5 it is the format reward of MaxText's audio
+    GRPO for Qwen3-Omni.
     """
 
     def format(sample: Sample) -> Reward:

@@ -1,4 +1,4 @@
-"""What WER does not tell apart among failed transcripts: words made up, and nothing said at all."""
+"""Penalty on hallucinated words and on empty transcripts, which WER alone does not separate from other failures."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from antiphon.types import Reward
 class Settings(StrictSettings):
     """Settings of the reward `hallucination`."""
 
-    threshold: NonNegativeFloat = Field(default=0.3, description="Nothing is charged up to this WER.")
+    threshold: NonNegativeFloat = Field(default=0.3, description="No penalty up to this WER.")
     insertions: NonNegativeFloat = Field(
-        default=1.0, description="Cost of as many inserted words as the reference has; the most they cost."
+        default=1.0, description="Penalty for as many inserted words as the reference has, which is the maximum."
     )
-    empty: NonNegativeFloat = Field(default=1.0, description="Cost of no words where the reference has some.")
-    normalizer: NormalizerName = Field(default="default", description="What is made equal before comparing.")
+    empty: NonNegativeFloat = Field(default=1.0, description="Penalty for no words if the reference has some.")
+    normalizer: NormalizerName = Field(default="default", description="Text normalization before comparing.")
 
 
 def build(settings: Settings) -> Callable[[Sample], Reward]:
-    """The reward with these settings, to be added to `wer`.
+    """The reward with these settings, to add to `wer`.
 
-    0 where WER ≤ threshold, else −insertions · min(I / L, 1) − empty · [no words, L > 0], with I the inserted and
-    L the reference words (1 for an empty reference). Parts: "insertions", I / L, and "empty", 0 or 1.
+    0 if WER ≤ threshold, else −insertions · min(I / L, 1) − empty · [no words, L > 0], with I inserted words and L
+    reference words (1 for an empty reference). Parts: "insertions", I / L, and "empty", 0 or 1.
 
-    After Mega-ASR (arXiv 2605.19833), which finds that above about 30% WER recognizers fail by whole sentences,
-    made up or left out, and that 1 − WER alone does not rank such failures. The terms are ours.
+    After Mega-ASR (arXiv 2605.19833), which finds that above about 30% WER recognizers hallucinate or omit whole
+    sentences, and that 1 − WER alone does not rank such failures. The terms are ours.
     """
 
     def hallucination(sample: Sample) -> Reward:

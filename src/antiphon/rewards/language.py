@@ -15,12 +15,12 @@ class Settings(StrictSettings):
 
 
 def build(settings: Settings) -> Callable[[Sample], float]:
-    """The reward: how far the answer's scripts are those of the reference, from 0 to 1.
+    """The reward: the overlap of the answer's scripts with those of the reference, from 0 to 1.
 
-    Σ over scripts of min(share in the answer, share in the reference), of letters. It sees a Russian clip that was
-    translated into English or put into Latin letters, and Japanese written in Chinese characters alone; it cannot
-    tell languages of one script, such as English and French, apart. An answer without letters earns 1 where the
-    reference has none either, else 0.
+    Σ over scripts of min(share in the answer, share in the reference), as shares of letters. It detects a Russian clip
+    translated into English or transliterated, and Japanese written only in Chinese characters. It cannot distinguish
+    languages of one script, such as English and French. An answer without letters gets 1 if the reference has none
+    either, else 0.
     """
 
     def language(sample: Sample) -> float:
@@ -34,6 +34,6 @@ def build(settings: Settings) -> Callable[[Sample], float]:
 
 
 def _scripts(text: str) -> Counter[str]:
-    """Letters by script, which is how Unicode's name of a letter begins: LATIN, CYRILLIC, CJK, HIRAGANA."""
+    """Number of letters per script, the first word of a letter's Unicode name: LATIN, CYRILLIC, CJK, HIRAGANA."""
     letters = (character for character in unicodedata.normalize("NFKC", text) if character.isalpha())
     return Counter(unicodedata.name(letter, "?").partition(" ")[0] for letter in letters)

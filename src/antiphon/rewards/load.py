@@ -1,4 +1,4 @@
-"""From a recipe's `reward:`, or from a function, to the reward itself."""
+"""Loads a reward from a recipe's `reward:` or from a function."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ RewardSpec = Spec | Sequence[Spec]
 def load_reward(spec: RewardSpec, limits: RewardLimits | None = None) -> RewardFunction:
     """The reward that `spec` describes, called within `limits`.
 
-    `"wer"`: a module of `antiphon.rewards`, with default settings; `{"name": "wer", "cap": 2}` with its own.
-    `"file.py:function"` or `"package.module:function"`: the user's, in one of the forms of `as_reward`; or the
-    function itself, alone or as `{"name": function, …}`. `"file.py"` or `"package.module"`: a module of the user's
-    that has `Settings` and `build`, as the built-in ones have.
-    A list of those, or a `weight` in a mapping, gives their weighted sum (see `WeightedSum`); a weight of 0
-    logs a reward without counting it.
+    `"wer"`: a module of `antiphon.rewards` with default settings; `{"name": "wer", "cap": 2}` with other settings.
+    `"file.py:function"` or `"package.module:function"`: the user's function, in one of the forms of `as_reward`; or the
+    function object itself, alone or as `{"name": function, …}`. `"file.py"` or `"package.module"`: the user's module
+    with `Settings` and `build`, like the built-in ones.
+    A list of those, or a mapping with a `weight`, gives their weighted sum (see `WeightedSum`). A reward of weight 0 is
+    logged but not counted.
 
-    Raises `ConfigError` naming the key or function, what is wrong with it, and the nearest valid name.
+    Raises `ConfigError` naming the key or function, the problem, and the nearest valid name.
     """
     limits = limits or RewardLimits()
     if isinstance(spec, Mapping) and "weight" not in spec:
@@ -45,7 +45,7 @@ def load_reward(spec: RewardSpec, limits: RewardLimits | None = None) -> RewardF
 
 
 def in_recipe(spec: RewardSpec) -> Any:
-    """`spec` as a recipe can hold it: with a function's name where it has the function itself."""
+    """`spec` in recipe form: function objects are replaced by their names."""
     if isinstance(spec, str):
         return spec
     if isinstance(spec, Mapping):
@@ -65,13 +65,13 @@ def _load(spec: Mapping[str, Any], key: str, limits: RewardLimits) -> RewardFunc
     settings = dict(spec)
     name = settings.pop("name", None)
     if not name or not (isinstance(name, str) or callable(name)):
-        raise ConfigError(f"'{key}' has no name; write one, such as {{name: wer}} or {{name: file.py:function}}")
+        raise ConfigError(f"'{key}' has no name; add one, such as {{name: wer}} or {{name: file.py:function}}")
     part, name = (name, name_of(name)) if callable(name) else (REWARD.load(name, key), name)
     if not isinstance(part, ModuleType):
         if settings:
             raise ConfigError(
-                f"'{key}' gives settings to {name!r} ({', '.join(settings)}); a function takes none: "
-                "write them in it, or name a module that has Settings and build"
+                f"'{key}' passes settings ({', '.join(settings)}) to the function {name!r}, which takes none; "
+                "set them in the function, or name a module that has Settings and build"
             )
         return as_reward(part, name, limits)
     checked = validate_settings(part.Settings, settings, where="", prefix=key)

@@ -1,4 +1,4 @@
-"""A transcript in an answer tag, after reasoning: the reward of MaxText's audio GRPO for Qwen3-Omni."""
+"""WER of a transcript in an answer tag, after reasoning: the reward of MaxText's audio GRPO for Qwen3-Omni."""
 
 from __future__ import annotations
 
@@ -19,21 +19,24 @@ class Settings(StrictSettings):
     """Settings of the reward `omni`."""
 
     tags: list[TagName] = Field(
-        default=["reasoning", "answer"], min_length=2, max_length=2, description="The reasoning's tag, the answer's."
+        default=["reasoning", "answer"],
+        min_length=2,
+        max_length=2,
+        description="Tags of the reasoning and of the answer.",
     )
-    answer: NonNegativeFloat = Field(default=1.0, description="Reward of having an answer.")
-    no_answer: float = Field(default=-2.0, description="Reward where there is none.")
-    cap: PositiveFloat = Field(default=2.0, description="Largest error rate that is told apart.")
-    exact: NonNegativeFloat = Field(default=3.0, description="Added for an answer without an error.")
-    normalizer: NormalizerName = Field(default="default", description="What is made equal before comparing.")
+    answer: NonNegativeFloat = Field(default=1.0, description="Reward for an answer in its tag.")
+    no_answer: float = Field(default=-2.0, description="Reward without such an answer.")
+    cap: PositiveFloat = Field(default=2.0, description="Upper limit of the error rate in the reward.")
+    exact: NonNegativeFloat = Field(default=3.0, description="Bonus for an answer without errors.")
+    normalizer: NormalizerName = Field(default="default", description="Text normalization before comparing.")
     unit: Literal["word", "char"] = Field(default="word", description="Words (WER) or characters (CER).")
 
 
 def build(settings: Settings) -> Callable[[Sample], Reward]:
-    """The reward with these settings: answer − min(rate, cap) + exact · [no error], or `no_answer`.
+    """The reward with these settings: answer − min(rate, cap) + exact · [no errors], or `no_answer`.
 
-    The last answer outside of the reasoning counts (see `tags.last_answer`). Parts: "answered", 1 or 0, and where
-    there is an answer its "wer" or "cer". Add `format` for the reward of the tags.
+    The last answer outside the reasoning counts (see `tags.last_answer`). Parts: "answered", 1 or 0, and the "wer" or
+    "cer" of an answer. Add the reward `format` to score the tags.
     """
     count = word_errors if settings.unit == "word" else char_errors
     rate_name = "wer" if settings.unit == "word" else "cer"

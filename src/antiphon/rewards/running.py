@@ -1,4 +1,4 @@
-"""Rewards run together, and the result that the loop is given."""
+"""Runs rewards on all samples of a step."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ T = TypeVar("T")
 def score_all(
     reward: RewardFunction, samples: Sequence[Sample], dropped: Callable[[str], None] = lambda message: None
 ) -> list[Reward | None]:
-    """The reward of each sample, in order, and None for a sample that is dropped; `dropped` is told why.
+    """The reward of each sample, in order; None for a dropped sample, with the reason passed to `dropped`.
 
-    Can be called with or without a running event loop. All calls run in one loop of their own, the same for the
-    whole process, so that what a user's function keeps open (an HTTP client) still works at the next step.
+    Works with and without a running event loop. All calls run in one background loop for the whole process, so that
+    resources of a user's function (an HTTP client) still work at the next step.
 
-    Raises `RewardError` naming the reward and the sample when a failure is to stop the run, when no reward
-    applies to a sample, or when not one sample could be scored.
+    Raises `RewardError` naming the reward and the sample if a failure is set to stop the run, if no reward applies to a
+    sample, or if all samples fail.
     """
     scored = run_async(reward.score(samples))
     for sample, one in zip(samples, scored, strict=True):
@@ -42,7 +42,7 @@ def score_all(
 
 
 def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The coroutine's result, from the one loop of this process; Ctrl-C cancels it."""
+    """The coroutine's result, from the background loop; Ctrl-C cancels it."""
     future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
     try:
         return future.result()
@@ -59,7 +59,7 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """All results, in order. The first failure cancels the rest and is raised as itself."""
+    """All results, in order. The first failure cancels the others and is raised unchanged."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(coroutine) for coroutine in coroutines]

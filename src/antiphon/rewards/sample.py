@@ -1,4 +1,4 @@
-"""What a reward is given, what it gives back, and what a reward is."""
+"""The input and output types of rewards, and their protocol."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ class Sample:
     """One completion as a reward sees it."""
 
     id: str
-    """Of the dataset's row."""
+    """Id of the dataset's row."""
     prompt: str
-    """The instruction the model was given; empty for recognizers that take none."""
+    """The instruction to the model; empty for recognizers that take none."""
     response: str
-    """The whole answer without the model's own framing; empty where the answer is audio."""
+    """The whole answer without the model's own framing; empty if the answer is audio."""
     label: str
     """The reference; may be empty (a clip without speech)."""
     index: int = 0
-    """Which of the row's completions this is."""
+    """Index among the row's completions."""
     completion_ids: tuple[int, ...] = ()
     language: str | None = None
     speaker: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """The row's further columns, as the dataset has them."""
+    """The row's further columns, unchanged."""
     answer: Content | None = None
-    """What the task reads of the response, which evaluation measures too: the transcript, or what stands in
-    `<answer>`; the audio where the answer is audio. By default the response."""
+    """What the task reads from the response, as in evaluation: the transcript, the text in `<answer>`, or the audio.
+    By default the response."""
     audio: Audio | None = None
-    """The answer where it is audio."""
+    """The answer, if it is audio."""
 
     def __post_init__(self) -> None:
         if self.answer is None:
@@ -41,28 +41,28 @@ class Sample:
 
     @property
     def words(self) -> str:
-        """The `answer` as text. Raises `RewardError` where it is audio."""
+        """The `answer` as text. Raises `RewardError` if it is audio."""
         if not isinstance(self.answer, str):
             raise RewardError(
-                f"the answer of sample {self.title} is audio, which this reward cannot score; use another"
+                f"the answer of sample {self.title} is audio, which this reward cannot score; use another reward"
             )
         return self.answer
 
     @property
     def title(self) -> str:
-        """What messages call this sample."""
+        """The sample's name in messages."""
         return f"{self.id!r} (completion {self.index})"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a sample that is to be dropped could not be scored. There is no number for it, not even 0 or NaN."""
+    """Why a sample could not be scored and is dropped. It has no reward value, not even 0 or NaN."""
 
     message: str
 
 
 Scored = Reward | Failure | None
-"""What a reward made of a sample; None where it does not apply to the sample."""
+"""A reward's result for a sample; None if the reward does not apply to it."""
 
 
 class RewardFunction(Protocol):
@@ -70,16 +70,16 @@ class RewardFunction(Protocol):
 
     @property
     def name(self) -> str:
-        """As the user wrote it: "wer", "my_rewards.py:bonus"."""
+        """The name in the recipe: "wer", "my_rewards.py:bonus"."""
         ...
 
     async def score(self, samples: Sequence[Sample]) -> list[Scored]:
-        """What each sample earned, in order. Raises `RewardError` for a failure that is to stop the run."""
+        """The result for each sample, in order. Raises `RewardError` for a failure that is set to stop the run."""
         ...
 
 
 def group_samples(group: Group) -> list[Sample]:
-    """The samples of a group, one a completion."""
+    """The samples of a group, one per completion."""
     example = group.example
     return [
         Sample(

@@ -1,4 +1,4 @@
-"""Reward functions by their signatures: one sample at a time in three forms, or a batch at a time."""
+"""Wraps the user's reward functions by their signatures: three forms for one sample, one for a batch."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ FORMS = """
 
 _BATCH_ARGUMENTS = frozenset({"prompts", "completions", "completion_ids"})
 _NO_ARGUMENTS = SimpleNamespace()
-"""What stands for the command line of slime in `f(args, sample)`: it has no options."""
+"""Passed as slime's command-line `args` in `f(args, sample)`; it has no attributes."""
 _VERL_ARGUMENTS = frozenset({"data_source", "solution_str", "ground_truth", "extra_info"})
 
 
 def as_reward(function: Callable[..., Any], name: str, limits: RewardLimits) -> RewardFunction:
-    """`function` as a reward called `name`. Its parameters tell the form; each form may be `async`.
+    """`function` as a reward called `name`. The parameters determine the form; each form may be `async`.
 
-    A batch: `f(prompts, completions, completion_ids, **columns) -> list[float | None]`, as TRL's GRPOTrainer
-    calls it. Of these arguments a function may name those it needs. `columns` are lists, one value a sample:
-    every further column of the dataset (None where a row lacks it), and `id`, `text` and `reference` (both
-    the reference text), `language`, `speaker`. None in the result: the reward does not apply to that sample.
+    Batch form: `f(prompts, completions, completion_ids, **columns) -> list[float | None]`, as TRL's GRPOTrainer calls
+    it. A function may take only the arguments it needs. `columns` are lists with one value per sample: each further
+    column of the dataset (None for a row without it), and `id`, `text` and `reference` (both the reference text),
+    `language`, `speaker`. A None in the result means that the reward does not apply to that sample.
 
-    One sample, with one call each: `f(sample: Sample)`, slime's `f(args, sample, **kwargs)` with empty `args`,
-    or verl's `f(data_source, solution_str, ground_truth, extra_info=None)`, which may leave out what it does not
-    need but `solution_str`. The result is a number, a `Reward`, or a mapping with "score" and further numbers.
+    Sample forms, one call per sample: `f(sample: Sample)`, slime's `f(args, sample, **kwargs)` with empty `args`, or
+    verl's `f(data_source, solution_str, ground_truth, extra_info=None)`, of which only `solution_str` is required. The
+    result is a number, a `Reward`, or a mapping with "score" and further numbers.
 
-    Raises `ConfigError` when the signature has none of these forms.
+    Raises `ConfigError` if the signature matches none of these forms.
     """
     if inspect.isclass(function):
-        raise ConfigError(f"the reward {name!r} is a class; name a function, or an instance that can be called")
+        raise ConfigError(f"the reward {name!r} is a class; name a function, or a callable instance")
     try:
         signature = inspect.signature(function)
     except ValueError as error:
@@ -64,15 +64,15 @@ def as_reward(function: Callable[..., Any], name: str, limits: RewardLimits) -> 
     if not by_name and (len(required) == 1 or (len(positional) == 1 and not required)):
         return SampleReward(name, function, limits)
     raise ConfigError(
-        f"the reward {name!r} has the parameters {signature}, which is none of the accepted forms; write one of{FORMS}"
+        f"the reward {name!r} has the parameters {signature}, which match none of the accepted forms; use one of{FORMS}"
     )
 
 
 def _verl_arguments(sample: Sample, wanted: Set[str]) -> dict[str, Any]:
-    """verl's arguments for `sample`, those that are `wanted`.
+    """The `wanted` ones of verl's arguments for `sample`.
 
-    `data_source` is the column of that name, else "". `extra_info` holds the row's further columns, what a
-    column `extra_info` holds, and `id`, `index`, `prompt`, `language` and `speaker`.
+    `data_source` is the column of that name, else "". `extra_info` holds the row's further columns, the entries of a
+    column `extra_info`, and `id`, `index`, `prompt`, `language` and `speaker`.
     """
     columns = dict(sample.metadata)
     given = columns.pop("extra_info", None)
@@ -87,7 +87,7 @@ def _verl_arguments(sample: Sample, wanted: Set[str]) -> dict[str, Any]:
 
 
 class SampleReward:
-    """A function of one `Sample`, sync or async. Async calls run side by side, up to `limits.concurrency`."""
+    """A function of one `Sample`, sync or async. Up to `limits.concurrency` async calls run concurrently."""
 
     def __init__(self, name: str, function: Callable[[Sample], Any], limits: RewardLimits) -> None:
         self.name = name
@@ -111,6 +111,6 @@ class SampleReward:
         if value is None:
             raise RewardError(
                 f"reward {self.name!r} returned None for sample {sample.title}; return a number "
-                "(only the batch form may leave samples out)"
+                "(only the batch form may return None)"
             )
         return to_reward(value, self.name, sample)

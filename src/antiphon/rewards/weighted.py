@@ -1,4 +1,4 @@
-"""Several rewards as one."""
+"""The weighted sum of several rewards."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from antiphon.types import Reward
 
 
 class WeightedSum:
-    """value = Σ weight · value over the rewards that apply to a sample. A sample for which one fails is dropped.
+    """value = Σ weight · value over the rewards that apply to a sample. If one fails, the sample is dropped.
 
-    Parts: each reward's own value, unweighted, under its label, and its parts as "label/part". The label is
-    the reward's name, of a user's function the function's name, numbered from the second on ("wer", "wer_2").
+    Parts: each reward's unweighted value under its label, and its parts as "label/part". The label is the name of the
+    reward or of the user's function, numbered if it repeats ("wer", "wer_2").
     """
 
     def __init__(self, terms: Sequence[tuple[RewardFunction, float]]) -> None:

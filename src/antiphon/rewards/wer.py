@@ -1,4 +1,4 @@
-"""Word or character error rate as a reward: fewer errors, more reward."""
+"""The negative word or character error rate as a reward."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ class Settings(StrictSettings):
     """Settings of the reward `wer`."""
 
     form: Literal["error", "accuracy"] = Field(
-        default="error", description="error: −rate. accuracy: 1 − min(rate, 1), as RAFT's threshold wants it."
+        default="error", description="error: −rate. accuracy: 1 − min(rate, 1), which suits RAFT's threshold."
     )
     cap: PositiveFloat | None = Field(
         default=1.0,
-        description="Largest error rate that is told apart; null for none (the rate is unbounded).",
+        description="Upper limit of the error rate in the reward; null for none.",
     )
-    normalizer: NormalizerName = Field(default="default", description="What is made equal before comparing.")
+    normalizer: NormalizerName = Field(default="default", description="Text normalization before comparing.")
     unit: Literal["word", "char"] = Field(default="word", description="Words (WER) or characters (CER).")
     weighting: Literal["clip", "corpus"] = Field(
-        default="clip", description="clip: -rate of each clip. corpus: -edits / scale, whatever the length."
+        default="clip", description="clip: −rate of each clip. corpus: −edits / scale, independent of length."
     )
-    scale: PositiveFloat = Field(default=10.0, description="For corpus: how many edits cost a reward of 1.")
+    scale: PositiveFloat = Field(default=10.0, description="For corpus: number of edits that cost a reward of 1.")
 
     @model_validator(mode="after")
     def _accuracy_is_of_a_clip(self) -> Settings:
@@ -41,13 +41,13 @@ class Settings(StrictSettings):
 def build(settings: Settings) -> Callable[[Sample], Reward]:
     """The reward with these settings.
 
-    `clip`: −min(edits / L, cap), with L the reference length in units; in the form `accuracy`, 1 more.
+    `clip`: −min(edits / L, cap), with L the reference length in units (words or characters); form `accuracy` adds 1.
 
-    `corpus`: −min(edits, cap·L) / scale. Every edit weighs the same wherever it occurs, as in corpus WER,
-    Σ edits / Σ L, which this is up to a constant; `clip` weighs an edit in a short clip more.
+    `corpus`: −min(edits, cap·L) / scale. Every edit has the same weight, as in corpus WER, Σ edits / Σ L, which this
+    equals up to a constant; `clip` gives an edit in a short clip more weight.
 
-    An empty reference counts as L = 1: silence earns 0, each word made up costs like an error in one word.
-    Parts: the uncapped rate, as "wer" or "cer", and "edits".
+    An empty reference counts as L = 1: an empty answer gets 0, and each hallucinated word costs as much as an error in
+    one word. Parts: the uncapped rate, as "wer" or "cer", and "edits".
     """
     count = word_errors if settings.unit == "word" else char_errors
     rate_name = "wer" if settings.unit == "word" else "cer"

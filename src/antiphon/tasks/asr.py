@@ -1,4 +1,4 @@
-"""Speech recognition: hear a clip, write what was said."""
+"""Speech recognition: transcribe a clip."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INSTRUCTION = "Transcribe the speech to text. Respond with only the transcript."
 
 
 class Recognition(Task):
-    """Measured by corpus WER and CER: Σ edits / Σ reference units."""
+    """Measured by corpus WER and CER: Σ edits / Σ reference words or characters."""
 
     name = "asr"
     reward = "wer"
@@ -35,10 +35,10 @@ class Recognition(Task):
     def prompt(
         self, example: Example, waveform: np.ndarray | None, rate: Hertz, language: str = "auto", context: str = ""
     ) -> Prompt:
-        """Raises `DataError` when the example has no language and "given" asks for one."""
+        """Raises `DataError` if `language` is "given" and the example has none."""
         if language == "given" and not example.language:
             raise DataError(
-                f"example {example.id!r} has no language, which language=given needs; add the column, or set "
+                f"example {example.id!r} has no language, but language=given needs one; add the column, or set "
                 "language=auto"
             )
         forced = {"auto": None, "given": example.language}.get(language, language)
@@ -49,10 +49,10 @@ class Recognition(Task):
 
     def figures(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """`wer`, `cer`, and per reference word `sub`, `del`, `ins`, which add up to `wer`; the counts `ref_words`,
-        `ref_chars`, `edits` (of words) and `insertions`; `non_speech`, the clips in which nothing was said, and
-        `hallucination_rate`, the share of these in which words were recognized.
+        `ref_chars`, `edits` (of words) and `insertions`; `non_speech`, the number of clips without speech, and
+        `hallucination_rate`, the share of these with a non-empty transcript.
 
-        Without any reference word a rate has no meaning: rates are None, and `insertions` tells how much was made up.
+        Without reference words the rates are None; `insertions` then counts the hallucinated words.
         """
         ref_words, ref_chars = total(rows, "ref_words"), total(rows, "ref_chars")
         edits, insertions = total(rows, "wer_errors"), total(rows, "ins")

@@ -1,4 +1,4 @@
-"""Classification: hear a clip, name its class. The label is the example's text."""
+"""Audio classification: label a clip. The label is the example's text."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Classification(Task):
     def prompt(
         self, example: Example, waveform: np.ndarray | None, rate: Hertz, language: str = "auto", context: str = ""
     ) -> Prompt:
-        """A model that writes has to learn from `context` which labels there are; a classifier knows its own.
+        """A generative model takes its list of labels from `context`; a classifier has its own.
 
-        Raises `DataError` as speech recognition does.
+        Raises `DataError` if `language` is "given" and the example has none.
         """
         asked = asr.task.prompt(example, waveform, rate, language, context)
         return replace(asked, instruction=INSTRUCTION, transcribe=False)
@@ -46,7 +46,7 @@ class Classification(Task):
 
 
 def accuracy(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The share of right answers, and how many are wrong."""
+    """The accuracy, and the number of wrong answers."""
     errors = total(rows, "wer_errors")
     return {"accuracy": 1 - errors / len(rows), "errors": errors}
 

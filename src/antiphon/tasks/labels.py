@@ -1,4 +1,4 @@
-"""Answers that are right or wrong as a whole: how many are right, and which labels are taken for which."""
+"""Macro F1 and confusions of classifications."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 OTHER = "(other)"
-"""Stands for all answers that are no label of the set."""
+"""Stands for all answers that are not a label of the set."""
 
 
 def label_measures(references: Sequence[str], predictions: Sequence[str]) -> dict[str, Any]:
-    """What is said of a classification beside its accuracy; both sequences are normalized labels, row for row.
+    """Macro F1 and the confusion matrix of normalized labels, row by row.
 
-    `macro_f1` is the mean over the labels that occur as a reference of 2·TP / (2·TP + FP + FN), so that a rare label
-    counts as much as a common one. `confusion` has, for each of these labels, how often it was answered with which
-    label; answers that are none of them are counted together as "(other)".
+    `macro_f1` is the mean of 2·TP / (2·TP + FP + FN) over the labels that occur as a reference, so a rare label counts
+    as much as a common one. `confusion` counts, for each of these labels, how often each label was the answer; other
+    answers are counted together as "(other)".
     """
     labels = sorted(set(references))
     taken = [answer if answer in labels else OTHER for answer in predictions]
@@ -29,6 +29,6 @@ def label_measures(references: Sequence[str], predictions: Sequence[str]) -> dic
 
 
 def confusions(confusion: dict[str, dict[str, int]]) -> list[tuple[str, str, int]]:
-    """(label, what was answered instead, how often), the most frequent first."""
+    """(label, wrong answer, count), the most frequent first."""
     wrong = [(label, other, n) for label, row in confusion.items() for other, n in row.items() if other != label]
     return sorted(wrong, key=lambda one: (-one[2], one[0], one[1]))

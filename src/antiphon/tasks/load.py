@@ -1,4 +1,4 @@
-"""A task by its name, and from a recipe's task to its prompts."""
+"""Finds tasks by name, and makes the prompts of a recipe's task."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ def task_names() -> list[str]:
 
 
 def find_task(spec: str) -> Task:
-    """The built-in task `spec`, or the user's that `package.module:name` or `file.py:name` names: a task or its class.
+    """The built-in task `spec`, or the user's task (object or class) at `package.module:name` or `file.py:name`.
 
-    Raises `ConfigError` with the nearest name when there is no such task.
+    Raises `ConfigError` with the nearest name if there is no such task.
     """
     found = next((task for task in built_in_tasks() if task.name == spec), None) or KIND.load(spec, "task")
     task = found() if isinstance(found, type) else found
     if not task.columns:
-        raise ConfigError(f"the task {spec!r} has no columns; give it at least the one for its main figure")
+        raise ConfigError(f"the task {spec!r} has no columns; give it at least the column of its main metric")
     task.name = task.name or spec
     return task
 
 
 def task_of_row(row: Mapping[str, Any]) -> Task:
-    """The task that an evaluation's row is of; the base of all where it is not of this package."""
+    """The task of an evaluation's row; a base `Task` if it is not a built-in one."""
     return next((task for task in built_in_tasks() if task.name == row.get("task")), Task())
 
 
 class Prompter:
-    """Turns examples into the prompts of a recipe's task, their clips read at `rate` Hz."""
+    """Makes a recipe's prompts from examples, with clips at `rate` Hz."""
 
     def __init__(self, config: Config, rate: Hertz) -> None:
-        """Raises `ConfigError` for an unknown task, and for one about audio where the model hears none."""
+        """Raises `ConfigError` for an unknown task, and for an audio task with a text model (`rate` 0)."""
         self.task = find_task(config.task)
         self._asked = (config.language, config.context)
         self._rate, self._clips = rate, ClipCache(rate)
         if rate == 0 and "audio" in self.task.fields:
-            raise ConfigError(f"the model hears no audio, which task {config.task} is about; set task=text")
+            raise ConfigError(f"task {config.task} has audio prompts, but the model takes only text; set task=text")
 
     def __call__(self, example: Example) -> Prompt:
         if "audio" not in self.task.fields:

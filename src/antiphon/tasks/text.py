@@ -1,4 +1,4 @@
-"""Text to text: answer a written prompt. There is no audio in it."""
+"""Text to text: answer a written prompt, without audio."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Written(Task):
     ) -> Prompt:
         """The example's `prompt` column as the request; no language is forced.
 
-        Raises `DataError` when the example has no such column, or something other than text in it.
+        Raises `DataError` if the example lacks the column or its value is not text.
         """
         request = example.columns.get("prompt")
         if not isinstance(request, str) or not request.strip():

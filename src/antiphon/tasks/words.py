@@ -1,4 +1,4 @@
-"""Answers in words counted against their references: in words and characters, or right or wrong as a whole."""
+"""Word and character errors of text answers, or exact match of whole answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from antiphon.text.alignment import characters, count_errors
 
 
 def count_words(task: Task, answered: Answered, clean: Clean) -> Row:
-    """The word and character errors of one answer; a task that compares whole texts has one word, right or wrong.
+    """The word and character errors of one answer; for a task that compares whole texts, the text is one word.
 
     Edits and lengths are counts after normalization. `ref_words` counts the units of `antiphon.text.alignment.units`:
     characters in scripts without spaces. `sub`, `del` and `ins` are word errors and add up to `wer_errors`.
@@ -37,5 +37,5 @@ def total(rows: Sequence[Mapping[str, Any]], key: str) -> int:
 
 
 def rate(count: int, length: int) -> float | None:
-    """None over nothing."""
+    """`count` / `length`; None if `length` is 0."""
     return count / length if length else None
