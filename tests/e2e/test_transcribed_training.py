@@ -1,4 +1,4 @@
-"""Training on audio that nobody transcribed: a teacher's transcripts as references, or its opinion of the student's."""
+"""Training on audio that nobody transcribed: a teacher's transcripts as references, or its distributions over the student's tokens."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_run_stopped_half_way_ends_the_same_without_a_second_transcription(
     overrides = [f"data.train={untranscribed}", f"output={tmp_path}/runs", "train.steps=4", "name=td"]
     half = train(load_config(None, [*recipe, *TD, *overrides])).run
     kept = (half.path / "transcripts.jsonl").read_bytes()
-    monkeypatch.setattr("antiphon.run.components.transcribe", None)
+    monkeypatch.setattr("antiphon.run.components.make_pseudo_labels", None)
     flags = {"output": f"{tmp_path}/runs"}
     resumed = train(resumed_config(f"{half.id}@2", flags, []), resume=f"{half.id}@2").run
     assert (resumed.path / "transcripts.jsonl").read_bytes() == kept

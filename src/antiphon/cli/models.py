@@ -169,13 +169,13 @@ def _prompts(data: str | None, limit: int, rate: int, language: str, columns: di
     """The first rows of `data` as the model is asked them. A model that hears nothing reads."""
     from antiphon.config import load_config
     from antiphon.data.source import load_set
-    from antiphon.tasks.load import prompter
+    from antiphon.tasks.load import fitting_task, prompter
     from antiphon.types import Prompt
 
-    task = "text" if rate == 0 else "asr"
-    config = load_config(flags={"language": language, "task": task, "data.columns": columns})
+    task = fitting_task(hears=rate > 0)
+    config = load_config(flags={"language": language, "task": task.name, "data.columns": columns})
     examples, _ = load_set(data or SPEECH, config, limit)
-    if data is None and task == "text":
+    if data is None and "audio" not in task.fields:
         return [Prompt(example.id, None, rate, instruction=example.text) for example in examples]
     prompt = prompter(config, rate)
     return [prompt(example) for example in examples]

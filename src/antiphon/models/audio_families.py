@@ -38,7 +38,7 @@ class Family:
     """(processor, prompt) -> the prompt's `input_ids` [1, L], a placeholder for each audio token, and its audio."""
     audio: tuple[str, ...] = ("input_features",)
     """The inputs that are the audio's: [windows, ..., time], one window a clip or several."""
-    hear: Callable[[Any, Inputs], Tensor] = _pooled
+    encode_audio: Callable[[Any, Inputs], Tensor] = _pooled
     """(model, audio of several clips) -> the features that replace the placeholders [audio tokens, D], in order."""
     render: Callable[[str], Text] = lambda text: Text(text.strip())
     """A decoded completion -> the answer without the model's framing, and the language that the framing names."""
@@ -165,7 +165,7 @@ def _flamingo_answer(text: str) -> Text:
     return Text((match[2] if match else text).strip())
 
 
-def _hear_qwen2_audio(model: Any, audio: Inputs) -> Tensor:
+def _encode_qwen2_audio(model: Any, audio: Inputs) -> Tensor:
     """Qwen2-Audio offers no `get_audio_features`: its encoder under a mask of the clip's frames, then the projector."""
     features, tower = audio["input_features"], model.model.audio_tower
     frames, tokens = frames_after_convolutions(tower, audio["feature_attention_mask"].sum(-1))
@@ -221,7 +221,7 @@ FAMILIES: dict[str, Family] = {
         "Qwen2AudioForConditionalGeneration",
         _chat,
         _FEATURE_MASKED,
-        _hear_qwen2_audio,
+        _encode_qwen2_audio,
         max_seconds=_one_window,
     ),
     "qwen2_5_omni": _QWEN2_5_OMNI,

@@ -143,7 +143,7 @@ class AudioPrefixLM(DecoderOnly):
 
     def _encode_together(self, rows: Sequence[dict[str, Tensor]]) -> tuple[Tensor, ...]:
         """The audio features [audio tokens, D] of each row, from one pass."""
-        features = self.family.hear(self.model, self._audio(rows))
+        features = self.family.encode_audio(self.model, self._audio(rows))
         tokens = self._audio_tokens(rows)
         if sum(tokens) != len(features):
             raise ModelError(

@@ -30,8 +30,8 @@ from antiphon.rewards.sample import RewardFunction
 from antiphon.rollout.all_labels import AllLabels
 from antiphon.rollout.collect import Collector
 from antiphon.rollout.engine import Source, load_engine
+from antiphon.rollout.pseudo_labels import PseudoLabel, make_pseudo_labels, relabel
 from antiphon.rollout.references import References
-from antiphon.rollout.transcripts import Transcript, relabel, transcribe
 from antiphon.run.observers import Observers
 from antiphon.runs.folder import RunFolder
 from antiphon.tasks.load import find_task, prompter
@@ -68,17 +68,17 @@ class Components:
         weights: str,
         observers: Observers,
         reward: RewardSpec | None = None,
-        transcripts: Sequence[Mapping[str, Any]] = (),
+        pseudo_labels: Sequence[Mapping[str, Any]] = (),
         world: World | None = None,
     ) -> None:
         """`weights` are those to start from: the recipe's model, or a checkpoint that holds a whole one.
-        `transcripts` are those that the run made already."""
+        `pseudo_labels` are those that the run made already."""
         if not config.data.train:
             raise ConfigError("no training data; give --data FILE.jsonl, or data.train=builtin:commands-train")
         self.world = world or World()
         self.config, self.observers, self.device = config, observers, resolve_device(config.device)
         self.skipped: list[str] = []
-        self.transcripts = [Transcript(**row) for row in transcripts]
+        self.pseudo_labels = [PseudoLabel(**row) for row in pseudo_labels]
         self.objectives = load_objectives(config.algorithm)
         self.needs = combined_needs(self.objectives)
         if config.teacher and not self.needs.teacher:
@@ -148,15 +148,15 @@ class Components:
         return examples
 
     def _relabeled(self, labels: Labels) -> list[Example]:
-        """The training examples with what a model hears in them as their texts; what was heard before stands."""
-        heard = {one.id for one in self.transcripts}
-        unheard = [example for example in self.examples if example.id not in heard]
-        if unheard:
-            self.observers.phase(f"{labels.model} transcribes the training set", len(unheard))
-            mine = self.world.share(unheard)
-            made = transcribe(mine, labels, self.config, self.device, self.observers.advance) if mine else []
-            self.transcripts += [one for rank in self.world.gather(made) for one in rank]
-        examples, summary = relabel(self.examples, self.transcripts, labels)
+        """The training examples with pseudo-labels as their texts; those made before stay."""
+        labeled = {one.id for one in self.pseudo_labels}
+        unlabeled = [example for example in self.examples if example.id not in labeled]
+        if unlabeled:
+            self.observers.phase(f"{labels.model} transcribes the training set", len(unlabeled))
+            mine = self.world.share(unlabeled)
+            made = make_pseudo_labels(mine, labels, self.config, self.device, self.observers.advance) if mine else []
+            self.pseudo_labels += [one for rank in self.world.gather(made) for one in rank]
+        examples, summary = relabel(self.examples, self.pseudo_labels, labels)
         if summary:
             self.observers.noted(summary)
             self.skipped.append(summary)
@@ -213,10 +213,10 @@ class Components:
         """What tokens write, for models that emit tokens."""
         return Pieces(getattr(self.policy, "tokenizer")) if self.policy.token_level else None  # noqa: B009
 
-    def write_transcripts(self, run: RunFolder) -> None:
+    def write_pseudo_labels(self, run: RunFolder) -> None:
         """Keep what was heard in the training set, so that a resumed run learns from the same."""
-        if self.transcripts:
-            run.write_transcripts([asdict(one) for one in self.transcripts])
+        if self.pseudo_labels:
+            run.write_transcripts([asdict(one) for one in self.pseudo_labels])
 
 
 def _sampling(rollout: Rollout) -> Sampling:

@@ -160,7 +160,7 @@ def _new(
     components = Components(config, config.model, Observers(observers), reward, world=world)
     run = world.from_main(lambda: RunFolder.create(config, command or sys.argv))
     if world.is_main:
-        components.write_transcripts(run)
+        components.write_pseudo_labels(run)
     return run, components, 0
 
 
@@ -183,7 +183,7 @@ def _resumed(
     if world.is_main:
         run.claim()
         run.write_config(config)
-        components.write_transcripts(run)
+        components.write_pseudo_labels(run)
         run.truncate_after(done)
         run.log(f"resumed from step {done}")
     return run, components, done

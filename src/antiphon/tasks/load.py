@@ -39,6 +39,11 @@ def find_task(spec: str) -> Task:
     return task
 
 
+def fitting_task(hears: bool) -> Task:
+    """The built-in task to try a model with: transcription where it hears audio, else one that reads none."""
+    return next(task for task in built_in_tasks() if (task.transcribes if hears else "audio" not in task.fields))
+
+
 def task_of_row(row: Mapping[str, Any]) -> Task:
     """The task of an evaluation's row; a base `Task` if it is not a built-in one."""
     return next((task for task in built_in_tasks() if task.name == row.get("task")), Task())

@@ -1,4 +1,4 @@
-"""Transcripts in place of references: confidence and selection, worked by hand."""
+"""Pseudo-labels in place of references: confidence and selection, worked by hand."""
 
 import math
 
@@ -8,7 +8,7 @@ from antiphon.config.data import Labels
 from antiphon.data.rows import ReadOptions
 from antiphon.data.source import read_set
 from antiphon.errors import DataError
-from antiphon.rollout.transcripts import Transcript, confidence, relabel
+from antiphon.rollout.pseudo_labels import PseudoLabel, confidence, relabel
 from antiphon.types import Completion, Example
 
 
@@ -17,7 +17,7 @@ def example(name, language=None):
 
 
 def heard(name, probability, finish_reason="stop", language="English"):
-    return Transcript(name, f"heard {name}", language, probability, finish_reason)
+    return PseudoLabel(name, f"heard {name}", language, probability, finish_reason)
 
 
 def test_confidence_is_the_geometric_mean_of_the_probabilities():
@@ -31,7 +31,7 @@ def test_one_logprob_for_a_whole_sequence_is_shared_by_its_labels():
     assert confidence(Completion((), (math.log(0.5),), "", "stop")) == pytest.approx(0.5)
 
 
-def test_transcripts_take_the_place_of_texts_and_a_known_language_stays():
+def test_pseudo_labels_take_the_place_of_texts_and_a_known_language_stays():
     kept, summary = relabel(
         [example("a"), example("b", language="en")], [heard("b", 0.9), heard("a", 0.2)], Labels(model="teacher")
     )
@@ -46,7 +46,7 @@ def test_what_was_cut_short_or_is_not_confident_is_dropped_and_counted():
     kept, summary = relabel([example(one) for one in "abcd"], found, labels)
     assert [one.id for one in kept] == ["a"]
     assert summary == (
-        "of 4 transcripts by teacher, 1 reached rollout.max_new_tokens and 2 fell below labels.min_confidence=0.5"
+        "of 4 pseudo-labels by teacher, 1 reached rollout.max_new_tokens and 2 fell below labels.min_confidence=0.5"
     )
 
 

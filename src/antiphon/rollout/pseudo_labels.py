@@ -1,4 +1,4 @@
-"""Transcripts that a model makes of untranscribed audio, each with its confidence: references where there are none."""
+"""Pseudo-labels: references that a model makes for untranscribed audio, each with its confidence."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ IN_MEMORY = 256
 
 
 @dataclass(frozen=True)
-class Transcript:
-    """What a model heard in one clip."""
+class PseudoLabel:
+    """A model's answer to one clip, to serve as its reference."""
 
     id: str
     """The example's."""
@@ -38,13 +38,13 @@ class Transcript:
     """"length" when the token limit cut it off."""
 
 
-def transcribe(
+def make_pseudo_labels(
     examples: Sequence[Example],
     labels: Labels,
     config: Config,
     device: torch.device,
     on_progress: Callable[[int], None],
-) -> list[Transcript]:
+) -> list[PseudoLabel]:
     """The greedy transcript of each example by the model of `labels`, in order; `config` asks it as it asks any other.
 
     Raises `ModelError` when the model cannot be loaded.
@@ -52,20 +52,20 @@ def transcribe(
     dtype = resolve_dtype(config.dtype, device)
     policy = load_policy(labels.model, device, dtype, "special", config.output, config.trust_remote_code)
     engine, prompt = load_engine(policy, config.rollout), prompter(config, policy.rate)
-    transcripts: list[Transcript] = []
+    made: list[PseudoLabel] = []
     for start in range(0, len(examples), IN_MEMORY):
         part = examples[start : start + IN_MEMORY]
         completions = engine.greedy([prompt(example) for example in part], config.rollout.max_new_tokens)
-        transcripts += [_transcript(policy, prompt.task, *one) for one in zip(part, completions, strict=True)]
-        on_progress(len(transcripts))
-    return transcripts
+        made += [_pseudo_label(policy, prompt.task, *one) for one in zip(part, completions, strict=True)]
+        on_progress(len(made))
+    return made
 
 
-def _transcript(policy: Policy, task: Task, example: Example, completion: Completion) -> Transcript:
+def _pseudo_label(policy: Policy, task: Task, example: Example, completion: Completion) -> PseudoLabel:
     answer = policy.render(completion)
     language = answer.language if isinstance(answer, Text) else None
     text = words_of(task.read(answer))
-    return Transcript(example.id, text, language, confidence(completion), completion.finish_reason)
+    return PseudoLabel(example.id, text, language, confidence(completion), completion.finish_reason)
 
 
 def confidence(completion: Completion) -> float:
@@ -77,28 +77,29 @@ def confidence(completion: Completion) -> float:
 
 
 def relabel(
-    examples: Sequence[Example], transcripts: Iterable[Transcript], labels: Labels
+    examples: Sequence[Example], made: Iterable[PseudoLabel], labels: Labels
 ) -> tuple[list[Example], str | None]:
-    """The examples with their transcripts as texts, less those cut short or not confident; and a word on what is gone.
+    """The examples with their pseudo-labels as texts, less those cut short or not confident; and how many are gone.
 
     A language that the data names stays. Raises `DataError` when nothing is left.
     """
-    by_id = {one.id: one for one in transcripts}
-    found = [(example, by_id[example.id]) for example in examples]
-    whole = [(example, heard) for example, heard in found if heard.finish_reason == "stop"]
+    by_id = {one.id: one for one in made}
+    labeled = [(example, by_id[example.id]) for example in examples]
+    whole = [(example, label) for example, label in labeled if label.finish_reason == "stop"]
     kept = [
-        replace(example, text=heard.text, language=example.language or heard.language)
-        for example, heard in whole
-        if heard.confidence >= labels.min_confidence
+        replace(example, text=label.text, language=example.language or label.language)
+        for example, label in whole
+        if label.confidence >= labels.min_confidence
     ]
-    if len(kept) == len(found):
+    if len(kept) == len(labeled):
         return kept, None
     summary = (
-        f"of {len(found)} transcripts by {labels.model}, {len(found) - len(whole)} reached rollout.max_new_tokens and "
-        f"{len(whole) - len(kept)} fell below labels.min_confidence={labels.min_confidence:g}"
+        f"of {len(labeled)} pseudo-labels by {labels.model}, {len(labeled) - len(whole)} reached "
+        f"rollout.max_new_tokens and {len(whole) - len(kept)} "
+        f"fell below labels.min_confidence={labels.min_confidence:g}"
     )
     if not kept:
-        best = max((heard.confidence for _, heard in whole), default=0.0)
+        best = max((label.confidence for _, label in whole), default=0.0)
         enough = math.floor(1000 * best) / 1000
         raise DataError(
             f"{summary}, so none is left to learn from; raise the one, or lower the other to {enough:.3f} or less, "
