@@ -4,7 +4,7 @@
 
 Each run trains the built-in student on a mixture of noisy and reverberant spoken commands and is then measured on both
 test sets, whose voices training never heard. Algorithms draw the same number of completions for each prompt, but for
-SFT, which takes the transcripts, and DAPO, which replaces groups without spread. Seconds are those of training alone:
+SFT, which takes the transcripts, and DAPO, which replaces zero-variance groups. Seconds are those of training alone:
 data, rollout, reward, teacher and update. With three seeds it takes about half an hour on two CPU cores.
 
 A run that ends adds a line to OUT/results.jsonl, and none that has a line there is made again. The table and the plot

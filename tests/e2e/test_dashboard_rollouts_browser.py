@@ -105,8 +105,8 @@ def test_steps_are_turned_and_groups_sorted_and_filtered(browser, server, run):
         expect(second).to_have_class("group chosen")
         expect(page.locator(".reference")).to_have_text(second.locator(".words").inner_text())
 
-        choose(page, "only", "No spread")
-        page.wait_for_url("**only=constant**")
+        choose(page, "only", "Zero variance")
+        page.wait_for_url("**only=zero_variance**")
         assert set(column(page, 4)) <= {0.0}
         page.reload()
         assert set(column(page, 4)) <= {0.0}, "the address says what is shown"

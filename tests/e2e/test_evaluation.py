@@ -49,8 +49,8 @@ def sets(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def student() -> LocalModel:
-    means = options.Means(options.Device.cpu, options.DType.float32, side_by_side=2, max_new_tokens=32)
-    subject = means.subject("builtin:student")
+    model_options = options.ModelOptions(options.Device.cpu, options.DType.float32, side_by_side=2, max_new_tokens=32)
+    subject = model_options.subject("builtin:student")
     assert isinstance(subject, LocalModel)
     return subject
 

@@ -1,4 +1,4 @@
-"""Training on audio that nobody transcribed: a teacher's transcripts as references, or its distributions over the student's tokens."""
+"""Training on audio that nobody transcribed: from a teacher's pseudo-labels, or from its distributions over tokens."""
 
 from __future__ import annotations
 

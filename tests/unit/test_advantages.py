@@ -75,8 +75,8 @@ def test_reinforce_pp_normalizes_over_all_groups():
     close(reinforce_pp.advantages(given, reinforce_pp.Settings()), expected)
 
 
-# 0.7 and 1/3 have no exact mean, and what rounding leaves of a constant group must not make it count.
-def test_reinforce_pp_leaves_constant_groups_out_beside_others():
+# 0.7 and 1/3 have no exact mean, and what rounding leaves of a zero-variance group must not make it count.
+def test_reinforce_pp_leaves_zero_variance_groups_out_beside_others():
     given = outcomes([[-0.7] * 8, [1.0, 2.0] + [0.0] * 6, [1 / 3] * 8])
     made = reinforce_pp.advantages(given, reinforce_pp.Settings())
     assert (made != 0).any(-1).tolist() == [False, True, False]
@@ -124,7 +124,7 @@ def test_the_kl_may_be_charged_in_the_reward(algorithm):
     assert not algorithm.advantages(given, algorithm.Settings(beta=0.1, kl_in="loss")).any()
 
 
-def test_only_what_pulls_on_constant_groups_keeps_them():
+def test_only_what_pulls_on_zero_variance_groups_keeps_them():
     def mean_over(**settings) -> str:
         return grpo.needs(grpo.Settings(**settings)).mean_over
 

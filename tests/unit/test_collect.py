@@ -1,4 +1,4 @@
-"""Dynamic sampling: rolled out again until enough groups have spread, never the same prompt twice, and not forever."""
+"""Dynamic sampling: more rollouts until enough groups have reward variance, no prompt twice, and not forever."""
 
 from dataclasses import replace
 from types import SimpleNamespace

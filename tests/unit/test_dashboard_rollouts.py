@@ -63,10 +63,10 @@ def test_a_step_is_read_as_groups_with_their_rewards(run):
     np.testing.assert_allclose(step.best, [0.0, -0.5, -0.1, -0.2])
     np.testing.assert_allclose(step.worst, [-1.0, -0.5, -0.1, -0.2])
     np.testing.assert_allclose(step.mean, [-0.5, -0.5, -0.1, -0.2])
-    np.testing.assert_allclose(step.spread, [0.5, 0.0, 0.0, 0.0])
+    np.testing.assert_allclose(step.std, [0.5, 0.0, 0.0, 0.0])
     assert step.failed.tolist() == [0, 0, 1, 0]
     assert step.truncated.tolist() == [0, 1, 0, 0]
-    assert step.constant.tolist() == [False, True, True, True]
+    assert step.zero_variance.tolist() == [False, True, True, True]
 
 
 def test_groups_are_filtered_and_sorted(run):
@@ -83,7 +83,7 @@ def test_groups_are_filtered_and_sorted(run):
     assert chosen(search="nothing") == []
     assert chosen(by="best") == [2, 3, 0, 1]
     assert chosen(by="worst") == [0, 1, 3, 2]
-    assert chosen("constant", by="spread") == [1, 2, 3]
+    assert chosen("zero_variance", by="std") == [1, 2, 3]
 
 
 def test_groups_without_any_reward_come_last_and_are_not_constant(run):
@@ -91,7 +91,7 @@ def test_groups_without_any_reward_come_last_and_are_not_constant(run):
     step = rollouts.read_step(run.path, 1)
     assert np.isnan(step.mean[0])
     assert step.failed.tolist() == [1, 0]
-    assert not step.constant[0]
+    assert not step.zero_variance[0]
     assert rollouts.ordered(step, [0, 1], "worst").tolist() == [1, 0]
     run.write_rollouts(2, [row("a", 0, None, reward_parts={})])
     assert rollouts.read_step(run.path, 2).failed.tolist() == [0]  # An algorithm without rewards fails at none.

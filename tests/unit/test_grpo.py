@@ -1,4 +1,4 @@
-"""GRPO by hand: the loss and its gradient at clipped and unclipped ratios, each KL, each mean, constant groups."""
+"""GRPO by hand: the loss and its gradient at clipped and unclipped ratios, each KL, each mean, zero-variance groups."""
 
 from math import log
 

@@ -1,4 +1,4 @@
-"""The trainer on a tiny real recognizer: portions change nothing, constant groups teach nothing, metrics add up."""
+"""The trainer on a tiny real recognizer: portions change nothing, nor do zero-variance groups, metrics add up."""
 
 import copy
 
@@ -194,7 +194,7 @@ def test_groups_without_spread_are_dropped_and_counted(initial, sampled):
     assert not advantages[9:].any()
 
 
-def test_a_step_of_constant_groups_leaves_the_weights_as_they_were(initial, sampled):
+def test_a_step_of_zero_variance_groups_leaves_the_weights_as_they_were(initial, sampled):
     one = trainer(initial, "optimizer.weight_decay=0.1")
     before = weights(one)
     advantages, metrics = one.step(rewarded(sampled, CONSTANT), 6)
@@ -205,7 +205,7 @@ def test_a_step_of_constant_groups_leaves_the_weights_as_they_were(initial, samp
     assert one.policy.version == 7
 
 
-def test_with_a_reference_constant_groups_still_feel_its_pull(initial, sampled):
+def test_with_a_reference_zero_variance_groups_still_feel_its_pull(initial, sampled):
     reference = clone(initial)
     with torch.no_grad():
         for parameter in reference.model.model.language_model.parameters():

@@ -76,8 +76,8 @@ def command(
             "data.format": format,
         }
         asked = (side_by_side, None, max_new_tokens, runs)
-        means = options.Means(device, dtype, *asked, trust_remote_code=trust_remote_code)
-        pair = _evaluations([a, b], means, data, flags, normalizer or "default", limit, output)
+        model_options = options.ModelOptions(device, dtype, *asked, trust_remote_code=trust_remote_code)
+        pair = _evaluations([a, b], model_options, data, flags, normalizer or "default", limit, output)
     comparisons = compare(pair[0], pair[1], a, b)
     if as_json:
         print_json({"a": _side(a, pair[0]), "b": _side(b, pair[1]), "sets": [one.to_dict() for one in comparisons]})
@@ -87,7 +87,7 @@ def command(
 
 def _evaluations(
     models: Sequence[str],
-    means: options.Means,
+    model_options: options.ModelOptions,
     data: list[str],
     flags: dict[str, Any],
     normalizer: str,
@@ -107,7 +107,9 @@ def _evaluations(
         for model, side in zip(models, "ab", strict=True):
             terminal.phase(f"loading {model}")
             place = output / side if output else None
-            found.append(evaluate_sets(means.subject(model), sets, config, rules, terminal, limit, output=place))
+            found.append(
+                evaluate_sets(model_options.subject(model), sets, config, rules, terminal, limit, output=place)
+            )
     return found
 
 

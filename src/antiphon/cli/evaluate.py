@@ -111,10 +111,10 @@ def command(
         raise ConfigError("nothing to measure on; name a set with --data, or several with --presets or --preset")
     rules = load_normalizer(normalizer or ("whisper" if preset else "default"))
     asked = (side_by_side, beam, max_new_tokens, runs, served_model, timeout, chat)
-    means = options.Means(device, dtype, *asked, trust_remote_code)
+    model_options = options.ModelOptions(device, dtype, *asked, trust_remote_code)
     with Terminal() as terminal:
         terminal.phase("loading the model")
-        evaluation = evaluate_sets(means.subject(model), sets, config, rules, terminal, limit, group_by, output)
+        evaluation = evaluate_sets(model_options.subject(model), sets, config, rules, terminal, limit, group_by, output)
     if as_json:
         print_json(evaluation.sets)
     else:

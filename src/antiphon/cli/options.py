@@ -127,7 +127,7 @@ TIMEOUT = 120.0
 
 
 @dataclass(frozen=True)
-class Means:
+class ModelOptions:
     """How models are loaded, or reached, and asked."""
 
     device: Device = "auto"

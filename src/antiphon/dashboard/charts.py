@@ -42,13 +42,12 @@ def _one(title: str, key: str, about: str = "", **how: Any) -> Chart:
 _REWARD = (
     Chart("Reward", (Line("reward_mean", "mean"), Line("reward_best_mean", "best of a group")), about="of a step"),
 )
-_SPREAD = (
+_VARIANCE = (
     Chart(
-        "Spread of the reward",
+        "Reward standard deviation",
         (Line("reward_std", "all completions"), Line("reward_group_std", "within a group")),
-        about="standard deviation",
     ),
-    _one("Groups without spread", "zero_variance_share", "all completions earned the same", rate=True),
+    _one("Zero-variance groups", "zero_variance_share", "all completions earned the same", rate=True),
     _one("Dropped samples", "reward_dropped", "their reward failed"),
 )
 _UPDATE = (
@@ -102,7 +101,7 @@ def sections(runs: Sequence[Curves]) -> dict[str, list[Chart]]:
             *(_of_set(*one, sets[one]) for one in sorted(sets)),
             *_REWARD,
             *(_one(f"Reward part: {key[7:]}", key) for key in parts),
-            *_SPREAD,
+            *_VARIANCE,
         ],
         "Update": list(_UPDATE),
         "Answers, and parity of engine and trainer": [*_ANSWERS, *_GATE],

@@ -28,7 +28,7 @@ def listed(step: StepOfRun, groups: Sequence[int], chosen: int, links: Sequence[
     scale = f"<span>{figure(low)}</span><span>{figure(high)}</span>" if len(rewarded) else ""
     head = (
         f'<div class="group head"><span>Reference</span><span class="scale" title="Rewards">{scale}</span>'
-        "<span>Mean</span><span>Spread</span></div>"
+        '<span>Mean</span><span title="Standard deviation">Std</span></div>'
     )
     rows = [_line(step, one, one == chosen, link, low, high) for one, link in zip(groups, links, strict=True)]
     return head + "".join(rows)
@@ -44,7 +44,7 @@ def _line(step: StepOfRun, group: int, chosen: bool, link: str, low: float, high
         f'<a class="group{" chosen" if chosen else ""}" data-group="{group}" href="{escape(link)}">'
         f'<span class="words" title="{escape(step.example_id[group])}">{escape(words)}{flags}</span>'
         f'<span title="{said}">{_dots(step.rewards_of(group), low, high)}</span>'
-        f"<span>{figure(step.mean[group])}</span><span>{figure(step.spread[group])}</span></a>"
+        f"<span>{figure(step.mean[group])}</span><span>{figure(step.std[group])}</span></a>"
     )
 
 

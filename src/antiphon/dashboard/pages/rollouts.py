@@ -22,8 +22,8 @@ from antiphon.evaluate.percent import percent
 
 REFRESH = 3.0
 PER_PAGE = 40
-FILTERS = {"": "All groups", "constant": "No spread", "truncated": "Cut off", "failed": "Reward failed"}
-ORDERS = {"": "As rolled out", "worst": "Worst first", "best": "Best first", "spread": "Most spread"}
+FILTERS = {"": "All groups", "zero_variance": "Zero variance", "truncated": "Cut off", "failed": "Reward failed"}
+ORDERS = {"": "As rolled out", "worst": "Worst first", "best": "Best first", "std": "Most variance"}
 COLORS = {"advantage": "Advantage", "probability": "Probability"}
 _PICK = """(event) => {
   const row = event.target.closest("[data-group]");
@@ -240,7 +240,10 @@ def _figures(step: StepOfRun) -> None:
     completions = int(step.stop[-1]) if count else 0
     values = {"Groups": f"{count:,}", "Completions": f"{completions:,}"}
     if len(there):
-        values |= {"Mean reward": group.figure(there.mean()), "Groups without spread": percent(step.constant.mean())}
+        values |= {
+            "Mean reward": group.figure(there.mean()),
+            "Zero-variance groups": percent(step.zero_variance.mean()),
+        }
     values["Cut off"] = percent(step.truncated.sum() / completions) if completions else "–"
     if step.failed.any():
         values["Reward failed"] = f"{int(step.failed.sum()):,}"

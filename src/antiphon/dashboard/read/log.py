@@ -22,7 +22,10 @@ Level = Literal["bad", "warn", "good", ""]
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?(?:\+00:00|Z)? (.*)", re.DOTALL)
 _LEVELS: tuple[tuple[Level, re.Pattern[str]], ...] = (
     ("bad", re.compile(r"\b(failed|traceback|killed)\b|\w(Error|Exception)\b|^error\b", re.IGNORECASE)),
-    ("warn", re.compile(r"\b(guard|warning|skipped|dropped|interrupted|stopped|no spread)\b", re.IGNORECASE)),
+    (
+        "warn",
+        re.compile(r"\b(guard|warning|skipped|dropped|interrupted|stopped|zero reward variance)\b", re.IGNORECASE),
+    ),
     ("good", re.compile(r"^(finished|resumed)\b", re.IGNORECASE)),
 )
 

@@ -21,8 +21,8 @@ from antiphon.errors import RunError
 from antiphon.runs.checkpoints import step_name, step_of
 from antiphon.runs.rollouts import SCHEMA
 
-CONSTANT = 1e-8
-"""Rewards that lie no further apart are the same: their group teaches nothing."""
+ZERO_VARIANCE = 1e-8
+"""Rewards that lie no further apart count as equal: their group teaches nothing."""
 _SUMMARY = ("example_id", "sample", "reward", "finish_reason")
 
 
@@ -41,7 +41,7 @@ class StepOfRun:
     """Rewards; NaN in all five arrays where a group has none."""
     worst: np.ndarray
     mean: np.ndarray
-    spread: np.ndarray
+    std: np.ndarray
     """Standard deviation of the rewards."""
     failed: np.ndarray
     """Completions without a reward, where others have one."""
@@ -54,9 +54,9 @@ class StepOfRun:
         return len(self.start)
 
     @property
-    def constant(self) -> np.ndarray:
+    def zero_variance(self) -> np.ndarray:
         """Whether all completions of a group earned the same."""
-        return self.best - self.worst <= CONSTANT
+        return self.best - self.worst <= ZERO_VARIANCE
 
     def rewards_of(self, group: int) -> np.ndarray:
         return self.rewards[self.start[group] : self.stop[group]]
@@ -139,8 +139,8 @@ def read_rows(path: Path, start: int, stop: int, columns: list[str] | None = Non
 
 
 def matching(step: StepOfRun, only: str, search: str) -> np.ndarray:
-    """The groups that a page shows: `only` is "failed", "truncated", "constant" or empty; `search` is in any text."""
-    shown = {"failed": step.failed > 0, "truncated": step.truncated > 0, "constant": step.constant}.get(only)
+    """The groups that a page shows, by `only` ("failed", "truncated", "zero_variance" or empty) and a `search` in texts."""
+    shown = {"failed": step.failed > 0, "truncated": step.truncated > 0, "zero_variance": step.zero_variance}.get(only)
     found = np.arange(len(step)) if shown is None else np.flatnonzero(shown)
     wanted = search.casefold()
     return found if not wanted else np.array([g for g in found.tolist() if wanted in _words(step, g)], dtype=np.int64)
@@ -151,10 +151,10 @@ def _words(step: StepOfRun, group: int) -> str:
 
 
 def ordered(step: StepOfRun, groups: Sequence[int] | np.ndarray, by: str) -> np.ndarray:
-    """`groups` by "worst" mean reward first, "best" first, "spread" most first, or as rolled out; those without a
+    """`groups` by "worst" mean reward first, "best" first, "std" largest first, or as rolled out; those without a
     reward last."""
     chosen = np.asarray(groups, dtype=np.int64)
-    keys = {"worst": step.mean, "best": -step.mean, "spread": -step.spread}.get(by)
+    keys = {"worst": step.mean, "best": -step.mean, "std": -step.std}.get(by)
     return chosen if keys is None else chosen[np.argsort(keys[chosen], kind="stable")]
 
 
@@ -190,7 +190,7 @@ def _read_step(path: Path) -> StepOfRun:
         reference=_texts(firsts, "reference"),
         truncated=_sum(cut, start),
         rewards=reward,
-        **_spread(reward, start, stop),
+        **_rewards(reward, start, stop),
     )
 
 
@@ -217,7 +217,7 @@ def _bounds(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     return start, np.append(start[1:], count)
 
 
-def _spread(reward: np.ndarray, start: np.ndarray, stop: np.ndarray) -> dict[str, np.ndarray]:
+def _rewards(reward: np.ndarray, start: np.ndarray, stop: np.ndarray) -> dict[str, np.ndarray]:
     there = ~np.isnan(reward)
     count = _sum(there, start)
     empty = count == 0
@@ -228,7 +228,7 @@ def _spread(reward: np.ndarray, start: np.ndarray, stop: np.ndarray) -> dict[str
     none = np.where(empty, np.nan, 0.0)
     return {
         "mean": mean + none,
-        "spread": np.sqrt(_sum(apart**2, start) / safe) + none,
+        "std": np.sqrt(_sum(apart**2, start) / safe) + none,
         "best": _each(np.maximum, np.where(there, reward, -np.inf), start, empty),
         "worst": _each(np.minimum, np.where(there, reward, np.inf), start, empty),
         "failed": np.where(bool(there.any()), stop - start - count, 0),
