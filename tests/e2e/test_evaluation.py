@@ -49,7 +49,7 @@ def sets(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def student() -> LocalModel:
-    model_options = options.ModelOptions(options.Device.cpu, options.DType.float32, side_by_side=2, max_new_tokens=32)
+    model_options = options.ModelOptions("cpu", "float32", side_by_side=2, max_new_tokens=32)
     subject = model_options.subject("builtin:student")
     assert isinstance(subject, LocalModel)
     return subject

@@ -78,7 +78,7 @@ def test_groups_are_filtered_and_sorted(run):
     assert chosen() == [0, 1, 2, 3]
     assert chosen("failed") == [2]
     assert chosen("truncated") == [1]
-    assert chosen("constant") == [1, 2, 3]
+    assert chosen("zero_variance") == [1, 2, 3]
     assert chosen(search="Words OF b") == [1]
     assert chosen(search="nothing") == []
     assert chosen(by="best") == [2, 3, 0, 1]
@@ -86,7 +86,7 @@ def test_groups_are_filtered_and_sorted(run):
     assert chosen("zero_variance", by="std") == [1, 2, 3]
 
 
-def test_groups_without_any_reward_come_last_and_are_not_constant(run):
+def test_groups_without_any_reward_come_last_and_are_not_counted_as_zero_variance(run):
     run.write_rollouts(1, [row("a", 0, None), row("b", 0, -1.0)])
     step = rollouts.read_step(run.path, 1)
     assert np.isnan(step.mean[0])

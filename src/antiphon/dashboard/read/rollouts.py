@@ -139,7 +139,7 @@ def read_rows(path: Path, start: int, stop: int, columns: list[str] | None = Non
 
 
 def matching(step: StepOfRun, only: str, search: str) -> np.ndarray:
-    """The groups that a page shows, by `only` ("failed", "truncated", "zero_variance" or empty) and a `search` in texts."""
+    """The groups shown, by `only` ("failed", "truncated", "zero_variance" or empty) and a `search` in their texts."""
     shown = {"failed": step.failed > 0, "truncated": step.truncated > 0, "zero_variance": step.zero_variance}.get(only)
     found = np.arange(len(step)) if shown is None else np.flatnonzero(shown)
     wanted = search.casefold()
