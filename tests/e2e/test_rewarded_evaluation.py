@@ -134,3 +134,16 @@ def test_reasoning_before_the_answer_is_not_measured(small, tmp_path):
     whole = json.loads((run.path / "guard.jsonl").read_text().splitlines()[0])["comparisons"][0]
     assert whole["before"] == before["wer"]
     assert run.best_step() == min((1, 2), key=lambda step: run.evals()[step]["wer"])
+
+
+def test_eval_reports_a_reward_where_one_is_asked_for(words, tmp_path, cli):
+    arguments = ("eval", f"{words}/model", "--data", f"{words}/dev.jsonl", "--task", "text", "--max-new-tokens", 6)
+    rewarded = (*arguments, "--reward", f"{words}/mine.py:short", "--output", tmp_path / "kept", "--json")
+    first, again = (cli(*rewarded).json["dev"] for _ in range(2))
+    assert (first["measure"], first["reward_failed"], first["n"]) == ("reward", 1, 5)
+    low, high = first["reward_ci"]
+    assert low <= first["reward"] <= high
+    assert again["reward"] == pytest.approx(first["reward"], abs=1), "of transcripts that were kept"
+    plain = cli(*arguments, "--json").json["dev"]
+    assert "reward" not in plain
+    assert "measure" not in plain

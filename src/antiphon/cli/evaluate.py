@@ -73,6 +73,9 @@ def command(
         str | None, typer.Option("--group-by", metavar="COLUMN", help="Measure by group too: speaker, language, ...")
     ] = None,
     normalizer: options.Normalizer = None,
+    reward: Annotated[
+        str | None, typer.Option("--reward", metavar="NAME", help="Also report this reward: wer, file.py:function, ...")
+    ] = None,
     task: options.TaskOption = options.TASK,
     columns: options.Columns = None,
     format: options.Format = None,
@@ -93,9 +96,11 @@ def command(
 ) -> None:
     """Measure a model: corpus WER and CER of speech recognition, accuracy of other tasks, intervals and speed."""
     from antiphon.config import load_config
+    from antiphon.config.rollout import RewardLimits
     from antiphon.data.source import named_sets
     from antiphon.evaluate.normalizers import load_normalizer
     from antiphon.evaluate.sets import evaluate_sets
+    from antiphon.rewards.load import load_reward
 
     flags = {
         "task": task,
@@ -110,11 +115,13 @@ def command(
     if not sets:
         raise ConfigError("nothing to measure on; name a set with --data, or several with --presets or --preset")
     rules = load_normalizer(normalizer or ("whisper" if preset else "default"))
+    scorer = load_reward(reward, RewardLimits(on_failure="drop")) if reward else None
     asked = (side_by_side, beam, max_new_tokens, runs, served_model, timeout, chat)
     model_options = options.ModelOptions(device, dtype, *asked, trust_remote_code)
     with Terminal() as terminal:
         terminal.phase("loading the model")
-        evaluation = evaluate_sets(model_options.subject(model), sets, config, rules, terminal, limit, group_by, output)
+        subject = model_options.subject(model)
+        evaluation = evaluate_sets(subject, sets, config, rules, terminal, limit, group_by, output, scorer)
     if as_json:
         print_json(evaluation.sets)
     else:

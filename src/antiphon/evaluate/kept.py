@@ -63,7 +63,14 @@ class KeptTranscripts:
         clips = clip_names(examples)
         rows = [row for portion in self._portions for row in portion["rows"]]
         return {
-            row["id"]: Transcript(_answer(row), row["seconds"], row["finish_reason"], row["language"])
+            row["id"]: Transcript(
+                _answer(row),
+                row["seconds"],
+                row["finish_reason"],
+                row["language"],
+                row.get("instruction", ""),
+                tuple(row.get("token_ids", ())),
+            )
             for row in rows
             if row["id"] in clips and clips[row["id"]] == row["clip"]
         }
@@ -78,6 +85,7 @@ class KeptTranscripts:
 def _record(transcript: Transcript) -> dict[str, Any]:
     """A transcript as a line has it; of an answer that is audio the samples, float32 in base64."""
     answer, how = transcript.answer, {key: getattr(transcript, key) for key in ("seconds", "finish_reason", "language")}
+    how |= {key: value for key in ("instruction", "token_ids") if (value := getattr(transcript, key))}
     if isinstance(answer, Text):
         return {"text": answer.text} | how
     samples = base64.b64encode(answer.waveform.astype("<f4").tobytes()).decode()

@@ -99,7 +99,7 @@ class RemoteModel:
         files = {"file": ("clip.wav", _wav(prompt), "audio/wav")}
         answer = self.endpoint.call("POST", "/audio/transcriptions", _called(prompt), data=wish, files=files)
         text = self._text(answer.get("text"), answer, prompt)
-        return Transcript(Text(text), prompt.seconds, None, prompt.language)
+        return Transcript(Text(text), prompt.seconds, None, prompt.language, prompt.instruction)
 
     def _chat(self, prompt: Prompt) -> Transcript:
         request = {
@@ -113,7 +113,9 @@ class RemoteModel:
         text = self._text((choice.get("message") or {}).get("content"), answer, prompt)
         reason = choice.get("finish_reason")
         # A server of Qwen3-ASR leaves its language tag in the answers of a chat.
-        return Transcript(untagged(text), prompt.seconds, reason if reason in ("stop", "length") else None, None)
+        return Transcript(
+            untagged(text), prompt.seconds, reason if reason in ("stop", "length") else None, None, prompt.instruction
+        )
 
     def _text(self, text: Any, answer: dict[str, Any], prompt: Prompt) -> str:
         if not isinstance(text, str):

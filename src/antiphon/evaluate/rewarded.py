@@ -15,8 +15,8 @@ from antiphon.evaluate.bootstrap import bootstrap_ci
 from antiphon.evaluate.recognize import Transcript
 from antiphon.rewards.running import run_async
 from antiphon.rewards.sample import Failure, RewardFunction, Sample, Scored
-from antiphon.tasks.columns import REWARDED
-from antiphon.tasks.task import Row, Task
+from antiphon.tasks.columns import REWARD, REWARDED
+from antiphon.tasks.task import Row, Task, lowest_reward_first
 from antiphon.types import Audio, Example, Reward, Text
 
 
@@ -54,6 +54,24 @@ def earned(
         noted(f"the reward failed for {len(failures)} of {len(samples)} answers. The first: {failures[0]}")
     each = iter(scored)
     return [_columns([next(each) for _ in row]) for row in answers]
+
+
+def rewarded(
+    task: Task,
+    reward: RewardFunction,
+    answers: Sequence[Sequence[Sample]],
+    summary: Mapping[str, Any],
+    rows: Sequence[Row],
+    noted: Callable[[str], None],
+) -> tuple[dict[str, Any], list[Row]]:
+    """Summary and rows with what the answers of each row's example earn, and the `measure` that `task` is judged by."""
+    columns = earned(reward, answers, noted)
+    by_id = {samples[0].id: row for samples, row in zip(answers, columns, strict=True)}
+    joined = [row | by_id[row["id"]] for row in rows]
+    measure = task.measured_by(reward.name)
+    if measure == REWARD.key:
+        joined = lowest_reward_first(joined)
+    return {**summary, **reward_figures(joined), "measure": measure}, joined
 
 
 def reward_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

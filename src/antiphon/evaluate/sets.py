@@ -17,7 +17,9 @@ from antiphon.evaluate.normalizers import Normalizer
 from antiphon.evaluate.page import write_page
 from antiphon.evaluate.recognize import Transcript, score
 from antiphon.evaluate.results import REPORT, Evaluation, save_evaluation
+from antiphon.evaluate.rewarded import rewarded, sample_of
 from antiphon.evaluate.subject import Subject
+from antiphon.rewards.sample import RewardFunction
 from antiphon.runs import atomic
 from antiphon.tasks.load import find_task
 from antiphon.types import Clip, Example
@@ -51,12 +53,14 @@ def evaluate_sets(
     limit: int | None = None,
     group_by: str | None = None,
     output: Path | None = None,
+    reward: RewardFunction | None = None,
 ) -> Evaluation:
     """Measures a model on `sets`, what `antiphon.data.source.load_set` takes by name.
 
     Into `output` go its transcripts as they are made, so that the same call goes on after an interruption and an
     evaluation with another normalizer recognizes nothing again; at the end figures, rows and report
-    (`antiphon.evaluate.results`). Raises `RunError` when `output` holds the transcripts of another model or setup.
+    (`antiphon.evaluate.results`). A `reward` scores the answers too. Raises `RunError` when `output` holds the
+    transcripts of another model or setup.
     """
     setup, task = subject.setup(config), find_task(config.task)
     evaluation = Evaluation(subject.name, setup.get("weights"), {}, {})
@@ -70,6 +74,9 @@ def evaluate_sets(
             progress.phase(f"evaluating {name}", len(examples))
             transcripts = _transcripts(subject, examples, config, kept, progress.advance)
             summary, rows = score(task, examples, transcripts, normalizer)
+            if reward is not None:
+                answers = [[sample_of(task, *one)] for one in zip(examples, transcripts, strict=True)]
+                summary, rows = rewarded(task, reward, answers, summary, rows, progress.noted)
             how = {
                 "skipped": len(skipped),
                 "rtfx": kept.speed(subject.side_by_side),

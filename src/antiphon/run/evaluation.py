@@ -7,14 +7,13 @@ from typing import Any
 
 from antiphon.evaluate.groups import grouped
 from antiphon.evaluate.recognize import IN_MEMORY, score_timed, transcribe_on_ranks
-from antiphon.evaluate.rewarded import earned, reward_figures, sample_of
+from antiphon.evaluate.rewarded import rewarded, sample_of
 from antiphon.evaluate.watch import Stop, watch
 from antiphon.rewards.sample import Sample, group_samples
 from antiphon.run.components import Components
 from antiphon.run.observers import Observers
 from antiphon.runs.folder import RunFolder
-from antiphon.tasks.columns import REWARD
-from antiphon.tasks.task import Row, lowest_reward_first
+from antiphon.tasks.task import Row
 from antiphon.types import Example
 
 Summary = dict[str, Any]
@@ -60,7 +59,14 @@ class Evaluations:
         summary, rows = score_timed(task, examples, *heard)
         if components.eval_reward is not None:
             answers = sampled or [[sample_of(task, *one)] for one in zip(examples, heard[0], strict=True)]
-            summary, rows = self._rewarded(name, summary, rows, answers)
+            summary, rows = rewarded(
+                task,
+                components.eval_reward,
+                answers,
+                summary,
+                rows,
+                lambda message: self._observers.noted(f"evaluating {name}: {message}"),
+            )
         summary, rows = grouped(task, summary, rows, components.groups.get(name))
         clips = {example.id: self._clip(example) for example in examples_in_order(examples, rows)}
         saved = [{**row, "audio": clips[row["id"]], **self._answer(step, name, row)} for row in rows]
@@ -89,20 +95,6 @@ class Evaluations:
             self._observers.advance(len(drawn))
         ranks = components.world.gather_at_main(drawn)
         return None if ranks is None else [one for rank in ranks for one in rank]
-
-    def _rewarded(
-        self, name: str, summary: Summary, rows: list[Row], answers: list[list[Sample]]
-    ) -> tuple[Summary, list[Row]]:
-        """Summary and rows with what the answers, in the order of their examples, earn."""
-        reward = self._components.eval_reward
-        assert reward is not None
-        columns = earned(reward, answers, lambda message: self._observers.noted(f"evaluating {name}: {message}"))
-        by_id = {samples[0].id: row for samples, row in zip(answers, columns, strict=True)}
-        rows = [row | by_id[row["id"]] for row in rows]
-        measure = self._components.prompt.task.measured_by(reward.name)
-        if measure == REWARD.key:
-            rows = lowest_reward_first(rows)
-        return summary | reward_figures(rows) | {"measure": measure}, rows
 
     def _clip(self, example: Example) -> str | None:
         """Where an example's audio can be heard: a copy, as long as the run keeps copies, else its source."""
