@@ -44,7 +44,8 @@ def listed(value: Any) -> list[Any]:
 def require_settings(config: Config) -> None:
     """Raises `ConfigError` where a built-in algorithm or reward of a recipe has no such setting."""
     load_objectives([one for one in listed(config.algorithm) if not is_path(one["name"])])
-    built_in = [one for one in listed(config.reward) if not is_path(one if isinstance(one, str) else one["name"])]
+    rewards = listed(config.reward or [])
+    built_in = [one for one in rewards if not is_path(one if isinstance(one, str) else one["name"])]
     if built_in:
         load_reward(built_in)
 

@@ -185,12 +185,12 @@ def test_a_conversation_in_writing(reader):
         {"role": "assistant", "content": "Because."},
         {"role": "user", "content": "Of what?"},
     ]
-    wish = {"model": "reader", "messages": messages, "max_tokens": 12, "seed": 3}
-    answer = chat.create(**wish, n=2, extra_body={"return_token_ids": True})
+    request = {"model": "reader", "messages": messages, "max_tokens": 12, "seed": 3}
+    answer = chat.create(**request, n=2, extra_body={"return_token_ids": True})
     first, second = answer.choices
     assert first.message.content != second.message.content
     assert answer.usage.completion_tokens == sum(len(one.token_ids) for one in answer.choices)
-    chunks = list(chat.create(**wish, stream=True, stream_options={"include_usage": True}))
+    chunks = list(chat.create(**request, stream=True, stream_options={"include_usage": True}))
     assert "".join(one.choices[0].delta.content or "" for one in chunks if one.choices) == first.message.content
     assert [one.choices[0].finish_reason for one in chunks if one.choices][-1] == first.finish_reason
     assert chunks[-1].usage.completion_tokens == len(first.token_ids)

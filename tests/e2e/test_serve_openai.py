@@ -128,7 +128,7 @@ def test_what_a_form_does_not_know_is_refused(student):
 
 def test_a_chat_with_a_clip_streams(student, spoken):
     clip = {"data": base64.b64encode(wav(spoken[0])).decode(), "format": "wav"}
-    wish = {
+    request = {
         "model": "tiny",
         "messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": clip}]}],
         "temperature": 0,
@@ -137,9 +137,9 @@ def test_a_chat_with_a_clip_streams(student, spoken):
         "extra_body": {"return_token_ids": True},
     }
     chat = client_of(student).chat.completions
-    whole = chat.create(**wish)
+    whole = chat.create(**request)
     assert whole.choices[0].message.content == f"language English<asr_text>{spoken[1]}"
-    chunks = list(chat.create(**wish, stream=True))
+    chunks = list(chat.create(**request, stream=True))
     assert "".join(one.choices[0].delta.content or "" for one in chunks) == whole.choices[0].message.content
     assert chunks[0].prompt_token_ids == whole.prompt_token_ids
     assert len(whole.prompt_token_ids) == whole.usage.prompt_tokens

@@ -68,7 +68,7 @@ def collector(stream: Stream, **needs: Any) -> Collector:
         pytest.param(["Ab", "CD"], 0, "Ab", None, 1, id="not asked for"),
     ],
 )
-def test_groups_without_spread_are_replaced(attempts, most, kept, rolled_out, asked):
+def test_zero_variance_groups_are_replaced(attempts, most, kept, rolled_out, asked):
     stream = Stream(*attempts)
     groups, metrics, seconds = collector(stream, dynamic_sampling=most).collect(0)
     assert "".join(group.example.id for group in groups) == kept

@@ -188,7 +188,7 @@ def test_equal_rewards_that_binary_cannot_hold_have_no_advantage_either():
     assert advantages.abs().max() < 1e-6
 
 
-def test_spread_is_a_matter_of_each_group():
+def test_variance_is_a_matter_of_each_group():
     rewards = torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 0.99], [0.0, 0.0, 0.0], [-1.0, 1.0, 0.0]])
     assert has_variance(rewards, torch.ones(4, 3, dtype=torch.bool)).tolist() == [False, True, False, True]
 

@@ -181,13 +181,13 @@ def test_epochs_repeat_the_rollout_with_the_engines_logprobs(initial, sampled):
     assert metrics["engine_difference_max"] < 1e-5
 
 
-def test_groups_without_spread_are_dropped_and_counted(initial, sampled):
+def test_zero_variance_groups_are_dropped_and_counted(initial, sampled):
     rewards = [REWARDS[0], [-1.0] * 3, REWARDS[2], [0.0] * 3]
     groups = rewarded(sampled, rewards)
-    mixed, only_spread = trainer(initial), trainer(initial)
+    mixed, only_varied = trainer(initial), trainer(initial)
     advantages, metrics = mixed.step(groups, 0)
-    only_spread.step([groups[0], groups[2]], 0)
-    assert torch.equal(weights(mixed), weights(only_spread))
+    only_varied.step([groups[0], groups[2]], 0)
+    assert torch.equal(weights(mixed), weights(only_varied))
     assert metrics["zero_variance_share"] == 0.5
     assert len(advantages) == 12
     assert not advantages[3:6].any()

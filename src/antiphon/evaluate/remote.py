@@ -93,11 +93,11 @@ class RemoteModel:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _transcribe(self, prompt: Prompt) -> Transcript:
-        wish = {"model": self.served_model, "response_format": "json", "temperature": "0"}
-        wish |= {"language": prompt.language} if prompt.language else {}
-        wish |= {"prompt": prompt.context} if prompt.context else {}
+        form = {"model": self.served_model, "response_format": "json", "temperature": "0"}
+        form |= {"language": prompt.language} if prompt.language else {}
+        form |= {"prompt": prompt.context} if prompt.context else {}
         files = {"file": ("clip.wav", _wav(prompt), "audio/wav")}
-        answer = self.endpoint.call("POST", "/audio/transcriptions", _called(prompt), data=wish, files=files)
+        answer = self.endpoint.call("POST", "/audio/transcriptions", _called(prompt), data=form, files=files)
         text = self._text(answer.get("text"), answer, prompt)
         return Transcript(Text(text), prompt.seconds, None, prompt.language, prompt.instruction)
 

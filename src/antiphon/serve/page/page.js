@@ -96,8 +96,8 @@ async function transcribe() {
   for (const column of columns) column.show(null);
   for (const column of columns) {
     if (mine.signal.aborted) break;
-    const wish = { language: the("language").value.trim(), prompt: the("prompt").value.trim() };
-    const answer = await column.transcribe(entry.file, wish, mine.signal);
+    const options = { language: the("language").value.trim(), prompt: the("prompt").value.trim() };
+    const answer = await column.transcribe(entry.file, options, mine.signal);
     entry.answers.set(column.model, answer);
     if (entry === current) compare();
     list();
@@ -173,7 +173,7 @@ function listening(on) {
   the("record").lastElementChild.textContent = on ? "Stop" : "Record";
   the("choose").disabled = on;
   the("play").hidden = on;
-  for (const id of ["wish", "columns", "visit"]) the(id).inert = on;
+  for (const id of ["options", "columns", "visit"]) the(id).inert = on;
   if (!on) return;
   the("invitation").hidden = true;
   the("clip").hidden = false;
@@ -201,7 +201,7 @@ the("file").addEventListener("change", () => {
   if (file) hear(file);
 });
 the("record").addEventListener("click", record);
-the("wish").addEventListener("submit", (event) => {
+the("options").addEventListener("submit", (event) => {
   event.preventDefault();
   transcribe();
 });
