@@ -183,7 +183,7 @@ def test_omni_settings() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name": "format", "pattern": "(a"}, r"'reward\.pattern'.* regular expression, but '\(a' is not one \)"),
+        ({"name": "format", "pattern": "(a"}, r"'reward\.pattern'.* regular expression, but '\(a' is not one"),
         ({"name": "format", "tags": ["<answer>"]}, r"'reward\.tags\[0\]'.*got '<answer>'"),
         ({"name": "format", "tags": []}, r"'reward\.tags'"),
         ({"name": "omni", "tags": ["answer"]}, r"'reward\.tags'"),
