@@ -104,7 +104,7 @@ def test_a_server_that_wants_a_key_gets_it_from_the_environment(cli, dev, monkey
         refused = cli(*arguments)
         assert refused.status == 2
         assert "in 1 try (status 401" in refused.err
-        assert "put the server's key into the environment variable ANTIPHON_API_KEY" in refused.err
+        assert "set the environment variable ANTIPHON_API_KEY to the server's key" in refused.err
         monkeypatch.setenv("ANTIPHON_API_KEY", "secret")
         assert cli(*arguments).json["dev"]["n"] == 1
 

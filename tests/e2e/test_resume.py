@@ -237,7 +237,7 @@ def test_what_cannot_be_resumed_is_said(undisturbed, cli):
     output = undisturbed.path.parent
     cases = {
         (f"{undisturbed.id[:-4]}",): f"no run '{undisturbed.id[:-4]}' in {output}; did you mean '{undisturbed.id}'?",
-        (f"{undisturbed.id}@5",): "no checkpoint of step 5; it has those of 3, 4, 6",
+        (f"{undisturbed.id}@5",): "no checkpoint of step 5; it has steps 3, 4, 6",
         ("latest", "train.steps=4"): "has 6 steps behind it, more than train.steps=4; raise train.steps, or resume",
         ("latest", "--model", "builtin:other"): "trains builtin:student; start a new run to train builtin:other",
     }

@@ -67,8 +67,8 @@ def test_a_list_of_one_is_a_recording_and_of_two_is_none(tmp_path):
 @pytest.mark.parametrize(
     ("uri", "fault"),
     [
-        ("data:audio/wav;base64,!!!!", "base64 of the data URI is damaged"),
-        ("data:audio/wav;base64", "is no data URI"),
+        ("data:audio/wav;base64,!!!!", "base64 of the data URI is invalid"),
+        ("data:audio/wav;base64", "is not a data URI"),
         (encode_uri(wav(TONE, RATE)[:-400]), "it lacks the last 400 of the bytes"),
         (encode_uri(b"said nothing"), "holds text, not audio"),
     ],

@@ -139,7 +139,7 @@ def test_truncated_wav(tmp_path: Path):
     path = write(tmp_path / "cut.wav", ramp())
     path.write_bytes(path.read_bytes()[:-100])
     assert fault(path) == (
-        "cut.wav: truncated or damaged: it lacks the last 100 of the bytes that its header announces; "
+        "cut.wav: truncated or damaged: it lacks the last 100 of the bytes that its header states; "
         "copy it again, or remove the row"
     )
     assert len(read_audio(path, RATE, 0, 0.5)) == RATE // 2
@@ -179,14 +179,14 @@ def test_flac_without_a_length(tmp_path: Path):
 def test_text_file_named_as_audio(tmp_path: Path, name: str):
     (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00é\n" * 20)
     assert fault(tmp_path / name) == (
-        f"{name}: holds text, not audio (it begins 'version https://git-lfs.github.c'); put the recording in its place"
+        f"{name}: holds text, not audio (it begins 'version https://git-lfs.github.c'); replace it by the recording"
     )
 
 
 def test_bytes_that_are_not_audio(tmp_path: Path):
     (tmp_path / "bytes.wav").write_bytes(bytes(range(256)))
     assert fault(tmp_path / "bytes.wav") == (
-        "bytes.wav: not audio that libsndfile can read (Format not recognized); convert it with: ffmpeg -i IN OUT.flac"
+        "bytes.wav: not audio that libsndfile can read (format not recognised); convert it with: ffmpeg -i IN OUT.flac"
     )
 
 

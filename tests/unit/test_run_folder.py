@@ -98,7 +98,7 @@ def test_an_output_that_is_a_file_is_refused_with_the_remedy(tmp_path):
     with pytest.raises(RunError) as caught:
         RunFolder.create(load_config(None, [f"output={output}"]), [])
     assert str(caught.value) == (
-        f"cannot make a run folder in {output}: Not a directory; set output=FOLDER to one that can be written"
+        f"cannot make a run folder in {output}: Not a directory; set output=FOLDER to a writable one"
     )
 
 
@@ -182,7 +182,7 @@ def test_a_checkpoint_that_is_not_there_names_those_that_are(run):
         run.checkpoints.at(None)
     for step in (5, 10):
         save_checkpoint(run, step)
-    with pytest.raises(RunError, match="has no checkpoint of step 7; it has those of 5, 10"):
+    with pytest.raises(RunError, match="has no checkpoint of step 7; it has steps 5, 10"):
         run.checkpoints.at(7)
 
 

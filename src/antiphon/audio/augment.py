@@ -1,4 +1,4 @@
-"""Noise, rooms and telephone lines for waveforms: small, seeded, and the same on every machine.
+"""Noise, reverberation and telephone lines for waveforms; seeded, and identical on every machine.
 
 All functions take and return mono float32 [samples] and draw from the `numpy.random.Generator` they are given.
 """

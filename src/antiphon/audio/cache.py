@@ -1,4 +1,4 @@
-"""Decoded waveforms, kept while there is room for them."""
+"""A bounded cache of decoded waveforms."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LIMIT_BYTES = 1 << 29
 
 
 class ClipCache:
-    """Waveforms by clip, the least recently used dropped first; one larger than all the room is not kept.
+    """An LRU cache of waveforms by clip; one larger than the cache is not kept.
 
-    A clip that is read again reads the same, so no result depends on what is kept. Threads may share it.
+    Decoding is deterministic, so no result depends on the cache. Thread-safe.
     """
 
     def __init__(self, rate: Hertz, limit_bytes: int = LIMIT_BYTES) -> None:
@@ -25,5 +25,5 @@ class ClipCache:
         self._load = cached(kept, lock=threading.Lock())(lambda clip: clip.load(rate))
 
     def load(self, clip: Clip) -> np.ndarray:
-        """The clip's waveform: mono float32 [samples]. Raises what `clip.load` raises."""
+        """The clip's waveform: mono float32 [samples]. Raises the errors of `clip.load`."""
         return self._load(clip)

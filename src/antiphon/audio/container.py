@@ -1,8 +1,7 @@
-"""Does a file hold all the audio that its container announces?
+"""Detects truncated WAV and Ogg files.
 
-libsndfile reads a WAV or Ogg file that was cut short as if it had always been that short. The container knows
-better: a RIFF data chunk states its size, and an Ogg page its segments. (FLAC and MP3 announce their length
-in frames, which the decoder compares itself.)
+libsndfile reads a truncated WAV or Ogg file without an error. But a RIFF data chunk states its size, and an Ogg
+page its segments. (FLAC and MP3 state their length in frames, which the decoder checks itself.)
 """
 
 from __future__ import annotations
@@ -12,16 +11,16 @@ import struct
 from typing import BinaryIO
 
 _STREAMED = 0x7FFFF000
-"""Writers to a pipe cannot know the size and put a value from here up to 2^32 - 1 in its place."""
+"""Programs that write to a pipe do not know the size and write a value from here up to 2^32 - 1 instead."""
 _OGG_HEADER = 27
 _LARGEST_OGG_PAGE = _OGG_HEADER + 255 + 255 * 255
 
 
 def missing_bytes(file: BinaryIO) -> int:
-    """Bytes of audio that the container announces and the open file lacks; 0 when complete or when unknown.
+    """Bytes of audio that the container states but the open file lacks; 0 if complete or unknown.
 
     Sources: the RIFF chunk layout (Microsoft/IBM, 1991) and the Ogg page layout (RFC 3533, section 6). An Ogg
-    file cut exactly between two pages counts as complete: recorders that are stopped leave such files.
+    file cut exactly between two pages counts as complete: stopped recorders leave such files.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)

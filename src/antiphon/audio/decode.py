@@ -1,8 +1,8 @@
-"""Reading recordings: WAV, FLAC, OGG or MP3 of any rate and channel count, as mono at the rate asked for.
+"""Reads recordings (WAV, FLAC, OGG or MP3 of any rate and channel count) as mono at a given rate.
 
 A recording is a file, or embedded in something else (`Embedded`).
 
-Whatever is wrong with a file is an `AudioError` that names the file, the cause and the remedy.
+Every fault of a file is an `AudioError` with the file, the cause and the remedy.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from antiphon.types import Hertz, Seconds
 
 Source = str | Path | Embedded
 _BLOCK = 1 << 20
-"""Samples decoded at a time, of all channels, so that a header with an absurd length cannot ask for absurd memory."""
+"""Samples decoded at a time, over all channels, so that a bogus length in a header cannot exhaust memory."""
 _ROUNDING = 0.005
-"""Seconds by which a segment may pass the end of its file: manifests round times to hundredths."""
+"""Seconds by which a segment may exceed its file: manifests round times to hundredths."""
 _MP3_FRAME = 1152
-"""Samples in one MPEG-1 layer III frame; the length in an MP3 header is only good to about one of them."""
+"""Samples in one MPEG-1 layer III frame; the length in an MP3 header is accurate to about one of them."""
 _LENGTH_UNKNOWN = 1 << 62
 _REENCODE = "convert it with: ffmpeg -i IN OUT.flac"
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of an audio file says."""
+    """The header of an audio file."""
 
     rate: Hertz
     channels: int
     frames: int
     """Samples per channel."""
     format: str
-    """The container as libsndfile names it: WAV, WAVEX, FLAC, OGG, MP3, ..."""
+    """libsndfile's name of the container: WAV, WAVEX, FLAC, OGG, MP3, ..."""
 
     @property
     def seconds(self) -> Seconds:
@@ -76,26 +76,26 @@ class FileClip:
         return read_audio(self.path, rate, self.begin, self.end)
 
     def scan(self) -> tuple[AudioInfo, Seconds]:
-        """Decode the clip without keeping it: the file's header, the clip's length. Raises `AudioError`."""
+        """Decode the clip without keeping it; returns the file's header and the clip's length. Raises `AudioError`."""
         return scan(self.path, self.begin, self.end)
 
     def seconds(self) -> Seconds:
-        """The clip's length by the file's header alone, nothing decoded. Raises `AudioError`."""
+        """The clip's length from the file's header, without decoding. Raises `AudioError`."""
         info = probe(self.path)
         start, stop = _span(info, self.path, self.begin, self.end)
         return (stop - start) / info.rate
 
 
 def probe(path: Source) -> AudioInfo:
-    """The header of `path`. Raises `AudioError` when it is missing, empty, without samples or not audio."""
+    """The header of `path`. Raises `AudioError` if the file is missing, empty, without samples or not audio."""
     with _opened(path) as file:
         return _info(file, path)
 
 
 def scan(path: Source, begin: Seconds | None = None, end: Seconds | None = None) -> tuple[AudioInfo, Seconds]:
-    """Decode `path`, or the segment of it, without keeping the samples: its header and the seconds decoded.
+    """Decode `path`, or a segment of it, without keeping the samples; returns its header and the seconds decoded.
 
-    Raises `AudioError` in every case in which `read_audio` does; memory stays small however long the file is.
+    Raises `AudioError` in the same cases as `read_audio`. Memory is bounded for files of any length.
     """
     with _opened(path) as file:
         info = _info(file, path)
@@ -106,13 +106,12 @@ def scan(path: Source, begin: Seconds | None = None, end: Seconds | None = None)
 def read_audio(path: Source, rate: Hertz, begin: Seconds | None = None, end: Seconds | None = None) -> np.ndarray:
     """Mono float32 waveform [samples] of `path` at `rate` Hz: channels averaged, resampled by soxr (HQ).
 
-    `begin` and `end` are in seconds and cut a segment, for which the file is searched, not read from its
-    start; None or -1 leaves that side open. A segment may pass the end of the file by 5 ms (times rounded to
-    hundredths).
+    `begin` and `end`, in seconds, select a segment, which is read by seeking; None or -1 leaves that side open. A
+    segment may exceed the file by 5 ms (times rounded to hundredths).
 
-    Raises `AudioError` when the file is missing, empty, not audio, truncated or damaged, has no samples or
-    samples that are NaN or infinite, and when the segment is not inside the file. An MP3 without a length
-    header and an Ogg file cut between two pages cannot be told from shorter recordings.
+    Raises `AudioError` if the file is missing, empty, not audio, truncated or damaged, if it has no samples or
+    samples that are NaN or infinite, and if the segment is not inside the file. Truncation is not detectable for an
+    MP3 without a length header and an Ogg file cut between two pages.
     """
     with _opened(path) as file:
         info = _info(file, path)
@@ -134,7 +133,7 @@ def _opened(path: Source) -> Iterator[soundfile.SoundFile]:
         if _is_text(head):
             begins = head.decode("utf-8", errors="ignore")[:32]
             raise AudioError(
-                f"{path}: holds text, not audio (it begins {begins!r}); put the recording in its place"
+                f"{path}: holds text, not audio (it begins {begins!r}); replace it by the recording"
             ) from error
         raise AudioError(f"{path}: not audio that libsndfile can read ({_cause(error)}); {_REENCODE}") from error
     with file:
@@ -160,7 +159,7 @@ def _first_bytes(path: Source) -> bytes:
         ) from error
     except (OSError, UnicodeError) as error:
         cause = getattr(error, "strerror", None) or str(error)
-        raise AudioError(f"{path!s:.200}: cannot be opened ({cause}); correct the path or its rights") from error
+        raise AudioError(f"{path!s:.200}: cannot be opened ({cause}); correct the path or its permissions") from error
     if not head:
         raise AudioError(f"{path}: the file is empty (0 bytes); copy or record it again")
     return head
@@ -187,7 +186,7 @@ def _open_ended(time: Seconds | None) -> Seconds | None:
 
 
 def _span(info: AudioInfo, path: Source, begin: Seconds | None, end: Seconds | None) -> tuple[int, int]:
-    """First frame and the frame after the last of the segment."""
+    """The segment's first frame and the frame after its last."""
     first = _open_ended(begin) or 0.0
     last = _open_ended(end)
     for key, time in (("begin_time", first), ("end_time", last)):
@@ -209,7 +208,7 @@ def _span(info: AudioInfo, path: Source, begin: Seconds | None, end: Seconds | N
 
 
 def _mono_blocks(file: soundfile.SoundFile, path: Source, start: int, stop: int) -> Iterator[np.ndarray]:
-    """Frames `start` to `stop` as mono blocks. Raises if there are fewer or one is not finite."""
+    """Yields frames `start` to `stop` as mono blocks. Raises if there are fewer or a sample is not finite."""
     position, most = start, max(_BLOCK // file.channels, 1)
     try:
         file.seek(start)
@@ -228,7 +227,7 @@ def _mono_blocks(file: soundfile.SoundFile, path: Source, start: int, stop: int)
         with _content(path) as content:
             missing = missing_bytes(content)
         if missing:
-            raise _damaged(path, f"it lacks the last {missing} of the bytes that its header announces")
+            raise _damaged(path, f"it lacks the last {missing} of the bytes that its header states")
 
 
 def _require_finite(block: np.ndarray, position: int, rate: Hertz, path: Source) -> None:

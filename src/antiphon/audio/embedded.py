@@ -1,4 +1,4 @@
-"""Encoded recordings that are no files of their own: data URIs (RFC 2397), and the cells of a table."""
+"""Encoded recordings that are not files: data URIs (RFC 2397) and table cells."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ SCHEME = "data:"
 
 @dataclass(frozen=True)
 class Embedded:
-    """A recording in memory, or read when it is needed. Two are the same when their names are."""
+    """An encoded recording, in memory or read on demand. Equal if the names are equal."""
 
     name: str
-    """What messages call it; as unique as its content."""
+    """Its name in messages; unique for its content."""
     read: Callable[[], bytes] = field(compare=False)
-    """Its encoded bytes."""
+    """Returns the encoded bytes."""
 
     def __str__(self) -> str:
         return self.name
 
 
 def from_uri(uri: str) -> Embedded:
-    """The recording in a data URI, named after the digest of the URI. Its content is decoded when it is read."""
+    """The recording in a data URI, named by the URI's digest. Decoded when read."""
     head, _, _ = uri.partition(",")
     digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
     return Embedded(f"{head[:40]},{digest}", lambda: decode_uri(uri))
 
 
 def decode_uri(uri: str) -> bytes:
-    """The content of a data URI. Raises `AudioError` for one without a comma, or whose base64 is damaged."""
+    """The content of a data URI. Raises `AudioError` if it has no comma or invalid base64."""
     head, comma, content = uri.partition(",")
     if not uri.startswith(SCHEME) or not comma:
-        raise AudioError(f"{uri[:40]!r} is no data URI; write data:audio/wav;base64,CONTENT")
+        raise AudioError(f"{uri[:40]!r} is not a data URI; write data:audio/wav;base64,CONTENT")
     if not head.endswith(";base64"):
         return unquote_to_bytes(content)
     try:
         return base64.b64decode(content, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise AudioError(f"{head},…: the base64 of the data URI is damaged ({error}); encode the file again") from error
+        raise AudioError(f"{head},…: the base64 of the data URI is invalid ({error}); encode the file again") from error
 
 
 def encode_uri(content: bytes, media_type: str = "audio/wav") -> str:

@@ -1,4 +1,4 @@
-"""Waveforms as WAV files."""
+"""Encodes waveforms as WAV files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from antiphon.types import Hertz
 
 
 def wav(waveform: np.ndarray, rate: Hertz, samples: Literal["float", "int16"] = "float") -> bytes:
-    """The WAV file of `waveform`, [samples] or [samples, channels] in -1..1.
+    """Encode `waveform`, [samples] or [samples, channels] in -1..1, as a WAV file.
 
-    As 32-bit floats nothing is rounded. As 16-bit integers it is scaled as readers scale back, so audio that was
-    16-bit at this rate is written bit for bit; what is beyond ±1 is clipped.
+    32-bit floats are lossless. 16-bit integers use the readers' scale, so audio that was 16-bit at this rate is
+    written bit for bit; samples beyond ±1 are clipped.
     """
     file = io.BytesIO()
     if samples == "float":

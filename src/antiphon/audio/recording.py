@@ -1,4 +1,4 @@
-"""Recordings as people have them: what libsndfile reads, and WebM, MP4/M4A, AAC, AMR and WMA through FFmpeg (PyAV)."""
+"""Reads uploaded recordings: libsndfile's formats, and WebM, MP4/M4A, AAC, AMR and WMA through FFmpeg (PyAV)."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from antiphon.errors import AudioError, MissingExtraError
 from antiphon.types import Hertz, Seconds
 
 HIGHEST_RATE = 48_000
-"""A recording may hold as many samples as its longest length takes at this rate: memory is bounded by that."""
+"""Bounds memory: a recording may hold as many samples as the maximum length has at this rate."""
 _FORMATS = "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,aac,amr,asf"
-"""All that FFmpeg may take a file for: playlists and other formats that open further files are none of them."""
+"""The formats that FFmpeg may use, without playlists and others that open further files."""
 
 
 class TooLongError(AudioError):
-    """A recording is longer than what is accepted."""
+    """A recording is longer than accepted."""
 
 
 def read_recording(path: Path, rate: Hertz, max_seconds: Seconds) -> np.ndarray:
     """Mono float32 waveform [samples] at `rate` Hz.
 
-    Raises `TooLongError` for more than `max_seconds` before it is all in memory, `AudioError` for what is not audio,
-    damaged or empty, and `MissingExtraError` where PyAV is needed and not there.
+    Raises `TooLongError` for more than `max_seconds`, before all of it is in memory, `AudioError` for files that are
+    damaged, empty or not audio, and `MissingExtraError` if PyAV is needed but not installed.
     """
     with path.open("rb") as file:
         head = file.read(16)
     if head and not (_for_ffmpeg(head) or _for_libsndfile(head)):
-        raise AudioError(f"{path}: no recording (it begins {head[:8]!r}); send WAV, FLAC, MP3, OGG, WebM, MP4, AAC …")
+        raise AudioError(
+            f"{path}: not a recording (it begins {head[:8]!r}); send WAV, FLAC, MP3, OGG, WebM, MP4, AAC …"
+        )
     if _for_ffmpeg(head):
         blocks, samples = [], 0
         for block in _decoded(path, rate):
@@ -46,13 +48,13 @@ def read_recording(path: Path, rate: Hertz, max_seconds: Seconds) -> np.ndarray:
 
 
 def _for_ffmpeg(head: bytes) -> bool:
-    """Whether a file that begins so is of a format that libsndfile does not read."""
+    """Whether FFmpeg must read a file with this head, as libsndfile cannot."""
     adts = len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0
     return adts or head[4:8] == b"ftyp" or head.startswith((b"\x1aE\xdf\xa3", b"#!AMR", b"\x30\x26\xb2\x75"))
 
 
 def _for_libsndfile(head: bytes) -> bool:
-    """Whether it is of a format that people record in. libsndfile reads two dozen more, which few have ever tested."""
+    """Whether it is a common recording format. libsndfile reads two dozen more, which are little tested."""
     mp3 = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0
     return mp3 or head.startswith(
         (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"ID3", b"FORM", b"caff", b".snd", b"riff")

@@ -1,6 +1,6 @@
-"""Speech from eSpeak NG, in process: about 2 ms a clip, the same samples for the same request on every call.
+"""Speech synthesis with eSpeak NG, in process: about 2 ms per clip, and deterministic.
 
-The engine is GPL-3 and comes as the wheel `espeakng-loader`, an optional extra that nothing else depends on.
+The engine is GPL-3 and comes with the wheel `espeakng-loader`, an optional extra that nothing else depends on.
 """
 
 from __future__ import annotations
@@ -35,12 +35,11 @@ def _engine_paths() -> tuple[str, bytes]:
 
 
 def synthesize(text: str, voice: str, rate: Hertz, words_per_minute: int = 170, pitch: int = 50) -> np.ndarray:
-    """Speak `text`; returns mono float32 [samples] at `rate` Hz.
+    """Synthesize `text`; returns mono float32 [samples] at `rate` Hz.
 
     `voice` is an eSpeak NG voice file with an optional variant, such as "gmw/en-US+f3"; `pitch` is 0 to 99.
-    The library keeps its oscillators' phases in static variables, so a clip would depend on what was spoken
-    before it. Each call therefore loads the library afresh (its pages stay cached), which makes the result a
-    function of the arguments alone.
+    The library keeps its oscillators' phases in static variables, so a clip would depend on earlier ones. Each call
+    therefore loads the library anew (its pages stay cached), so that the result depends on the arguments only.
 
     Raises `MissingExtraError` without the extra `synth`, `AudioError` for a voice that does not exist.
     """
@@ -72,13 +71,13 @@ def synthesize(text: str, voice: str, rate: Hertz, words_per_minute: int = 170, 
         finally:
             _unload(library)
     if not any(piece.any() for piece in pieces):
-        raise AudioError(f"the synthesizer made no sound for {text!r}; the text must hold something to say")
+        raise AudioError(f"the synthesizer made no sound for {text!r}; give a text with words")
     speech = np.concatenate(pieces).astype(np.float32) / 32768.0
     return soxr.resample(speech, native_rate, rate).astype(np.float32)
 
 
 def _has_variant(data_path: bytes, voice: str) -> bool:
-    """Whether the part after "+" exists; the library itself ignores one that does not."""
+    """Whether the variant after "+" exists; the library ignores unknown ones."""
     variant = voice.partition("+")[2]
     return not variant or (Path(data_path.decode()) / "voices" / "!v" / variant).is_file()
 

@@ -1,4 +1,4 @@
-"""Where somebody speaks, by energy alone, and long recordings cut where nobody does."""
+"""Energy-based voice activity detection, and splitting of long recordings at pauses."""
 
 from __future__ import annotations
 
@@ -8,26 +8,25 @@ from antiphon.types import Hertz, Seconds
 
 FRAME: Seconds = 0.02
 SHORTEST_PAUSE: Seconds = 0.3
-"""A shorter one is part of the speech around it."""
+"""Shorter pauses count as speech."""
 MARGIN: Seconds = 0.2
-"""Kept before and after speech, so that no soft beginning or end is lost."""
+"""Kept before and after speech, to preserve soft onsets and endings."""
 ABOVE_FLOOR = 9.0
 LEAST_BELOW, MOST_BELOW = 25.0, 45.0
-"""Decibels: speech is so much louder than the quietest tenth of frames. But what is within the one of the loudest frame
-is always speech, and what is further below it than the other never."""
+"""Decibels. Speech is ABOVE_FLOOR louder than the quietest tenth of frames. But frames within LEAST_BELOW of the
+loudest one are always speech, and those more than MOST_BELOW under it never are."""
 SILENCE = -70.0
-"""Decibels of full scale: a recording whose loudest frame is quieter holds nothing."""
+"""Decibels of full scale; if the loudest frame is quieter, there is no speech."""
 
 Span = tuple[int, int]
-"""First sample, and the one after the last."""
+"""First sample and the one after the last."""
 
 
 def split(waveform: np.ndarray, rate: Hertz, longest: Seconds) -> list[Span]:
-    """The parts of `waveform` [samples] to recognize one by one, each `longest` seconds at most, in order.
+    """Split `waveform` [samples] into parts of at most `longest` seconds to transcribe, in order.
 
-    A recording that is no longer is one part, as it is. Of a longer one, speech is kept with a margin around it and
-    as much of it as fits goes together; speech without a pause is cut where it is quietest. A recording in which
-    nobody speaks has no parts.
+    A short recording is one part, unchanged. From a longer one, speech is kept with a margin, and as much as fits is
+    merged into one part; speech without a pause is cut where it is quietest. Without speech there are no parts.
     """
     if len(waveform) <= longest * rate:
         return [(0, len(waveform))]
@@ -45,7 +44,7 @@ def _levels(waveform: np.ndarray, hop: int) -> np.ndarray:
 
 
 def _speech(levels: np.ndarray) -> list[Span]:
-    """Runs of frames that are spoken, with their margins."""
+    """Runs of speech frames, with margins."""
     peak = levels.max()
     if peak < SILENCE:
         return []
@@ -59,7 +58,7 @@ def _speech(levels: np.ndarray) -> list[Span]:
 
 
 def _cut(levels: np.ndarray, run: Span, most: int) -> list[Span]:
-    """`run` in parts of `most` frames at most, cut at the quietest frame of each part's second half."""
+    """Cut `run` into parts of at most `most` frames, at the quietest frame of each part's second half."""
     begin, end = run
     parts = []
     while end - begin > most:
@@ -71,7 +70,7 @@ def _cut(levels: np.ndarray, run: Span, most: int) -> list[Span]:
 
 
 def _together(parts: list[Span], most: int) -> list[Span]:
-    """Neighbors joined as long as what they span fits into `most` frames."""
+    """Merge neighbors while their span fits into `most` frames."""
     joined: list[Span] = []
     for begin, end in parts:
         if joined and end - joined[-1][0] <= most:

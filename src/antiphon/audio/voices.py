@@ -1,4 +1,4 @@
-"""The built-in voices: eight English accents, split so that no test voice is ever heard in training."""
+"""The built-in voices: eight English accents, split so that no test voice occurs in training."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TEST_VARIANTS = ("m4", "f3", "m7", "f5", "Michael", "belinda")
 
 @dataclass(frozen=True)
 class Voice:
-    """One speaker: an accent's pronunciation rules with a variant's formants, and a usual pitch (0 to 99)."""
+    """A speaker: an accent's pronunciation rules, a variant's formants, and a base pitch (0 to 99)."""
 
     name: str
     accent: str
@@ -62,5 +62,5 @@ VOICES: tuple[Voice, ...] = _voices()
 
 def voices_of(split: Split) -> tuple[Voice, ...]:
     """The voices of one split: `train`, `test` (unseen speakers), `accent` (unseen speakers and accents), or `more`
-    (a crowd of further training voices, which the built-in teacher alone has heard)."""
+    (more training voices, used only by the built-in teacher)."""
     return tuple(voice for voice in VOICES if voice.split == split)

@@ -1,4 +1,4 @@
-"""Requests to servers that speak OpenAI's API."""
+"""Client for servers with OpenAI's API."""
 
 API_KEY = "ANTIPHON_API_KEY"
-"""The environment variable with the key that servers want, `antiphon serve` among them."""
+"""The environment variable with the API key of servers, such as `antiphon serve`."""

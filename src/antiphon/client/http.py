@@ -1,4 +1,4 @@
-"""The HTTP client. A request is tried again where that can help, and fails with one message where it cannot."""
+"""The HTTP client, with retries for temporary failures and one error message for all others."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from antiphon.types import Seconds
 
 TRIES = 5
 PAUSE: Seconds = 0.5
-"""Before the second try, and twice as long before each further one, unless the server says how long (Retry-After)."""
+"""Delay before the first retry, doubled for each further one, unless the server sends Retry-After."""
 LONGEST_PAUSE: Seconds = 30.0
 TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504}
-"""What a server may answer today and not tomorrow."""
+"""Status codes of temporary failures."""
 
 _backoff = wait_exponential(multiplier=PAUSE, max=LONGEST_PAUSE)
 
 
 class Client:
-    """An API at `url`. Threads may share it."""
+    """A client of the API at `url`. Thread-safe."""
 
     def __init__(
         self,
@@ -39,15 +39,15 @@ class Client:
         remedy: str = "see that it runs",
         error: type[AntiphonError] = ModelError,
     ) -> None:
-        """`timeout` is that of an answer; `key_variable` is the environment variable whose key every request carries.
+        """`timeout` limits each response; `key_variable` is the environment variable with the API key.
 
-        Messages call the server `name`, by default its URL, and end with `remedy`; failures are raised as `error`.
+        Messages name the server `name` (default: its URL) and end with `remedy`; failures are raised as `error`.
         """
         self.url, self.name, self.key_variable = url.rstrip("/"), name or url.rstrip("/"), key_variable
         self._tries, self._remedy, self._error = tries, remedy, error
         key = os.environ.get(key_variable)
         self._keyed = bool(key)
-        # Callers bound how many requests they make side by side.
+        # Callers limit their concurrency.
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._client = httpx2.Client(timeout=timeout, headers=headers, limits=limits)
@@ -56,9 +56,9 @@ class Client:
         self._client.close()
 
     def call(self, method: str, path: str, what: str, **request: Any) -> dict[str, Any]:
-        """The JSON object that the server answers to `request` (arguments of httpx); `what` is its name in messages.
+        """Send `request` (arguments of httpx), called `what` in messages, and return the JSON object of the response.
 
-        Raises `error` (see the class) once the server has refused, or failed as often as is tried.
+        Raises `error` (see the class) if the server refuses the request, or after the last retry.
         """
         retrying = Retrying(
             stop=stop_after_attempt(self._tries),
@@ -96,16 +96,16 @@ class Client:
 
     def _remedy_of(self, failure: _Failure) -> str:
         if failure.status in (401, 403) and self._keyed:
-            return f"the key in the environment variable {self.key_variable} is not the server's; put that there"
+            return f"the environment variable {self.key_variable} has the wrong key; set it to the server's key"
         if failure.status in (401, 403):
-            return f"put the server's key into the environment variable {self.key_variable}"
+            return f"set the environment variable {self.key_variable} to the server's key"
         if failure.status == 404:
             return "give the URL with its version, such as http://127.0.0.1:8025/v1, and the model's name as served"
         return self._remedy
 
 
 class _Failure(Exception):
-    """One try that failed; without a `status` the server was not reached, or did not answer in time."""
+    """A failed try; without a `status`, the server was unreachable or did not answer in time."""
 
     def __init__(self, told: str, status: int | None = None, pause: Seconds | None = None) -> None:
         super().__init__(told)
@@ -121,7 +121,7 @@ def _pause(state: RetryCallState) -> Seconds:
 
 
 def _asked_for(retry_after: str) -> Seconds | None:
-    """The seconds that a header Retry-After asks to wait, written as a number or as a date; None without one."""
+    """Seconds to wait by the header Retry-After, a number or a date; None without one."""
     if retry_after.strip().isdecimal():
         return float(retry_after)
     with suppress(ValueError, TypeError):
@@ -130,7 +130,7 @@ def _asked_for(retry_after: str) -> Seconds | None:
 
 
 def _reason(response: httpx2.Response) -> str:
-    """The message of an error in OpenAI's form, else the beginning of what was answered."""
+    """The message of an error in OpenAI's format, else the start of the response."""
     try:
         return str(response.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""Chat messages in OpenAI's form, with a clip in them."""
+"""Chat messages in OpenAI's format, with an optional clip."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def user_message(text: str, clip: bytes | None = None, form: str = "wav") -> dict[str, Any]:
-    """A user's message: a clip, the content of an audio file in `form`, and what is asked about it."""
+    """A user message: `text` after a clip, the content of an audio file in the format `form`."""
     content: list[dict[str, Any]] = []
     if clip is not None:
         data = base64.b64encode(clip).decode("ascii")
@@ -18,6 +18,6 @@ def user_message(text: str, clip: bytes | None = None, form: str = "wav") -> dic
 
 
 def conversation(text: str, clip: bytes | None = None, context: str = "") -> list[dict[str, Any]]:
-    """One turn of the user's, after `context` as a system message where there is any."""
+    """One user message, after `context` as a system message if given."""
     system = [{"role": "system", "content": context}] if context else []
     return [*system, user_message(text, clip)]

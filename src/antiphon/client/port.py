@@ -1,4 +1,4 @@
-"""A TCP port that nobody listens on."""
+"""Finds a free TCP port."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """One of the system's choice. Another process may take it before its server does."""
+    """A free port, chosen by the system. Another process may take it before it is used."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         return probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""A run is a folder: what is written there, how it survives a kill, and how it is found again."""
+"""Run folders: writing, crash safety, and finding them again."""
 
 from antiphon.runs.checkpoints import Checkpoint
 from antiphon.runs.find import find_run, list_runs, resolve

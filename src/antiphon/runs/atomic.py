@@ -1,7 +1,7 @@
-"""Files and folders that are either whole or not there, whenever the process or the machine stops.
+"""Atomic writes: files and folders are complete or absent, even after a crash.
 
-A file is written beside its place, synced and renamed over it; a folder is filled beside its place and
-renamed. What a crash leaves has a name that starts with a dot: no listing shows it, and `clean` removes it.
+A file is written to a temporary name next to its target, synced and renamed; a folder is filled and renamed the same
+way. Leftovers of a crash start with a dot: no listing shows them, and `clean` removes them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LEFTOVER = re.compile(rf"\..+(\.[0-9a-f]{{8}}|{re.escape(_OLD)})")
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Turns an `OSError` of the block into a `RunError` that names `path`, the cause and the remedy."""
+    """Turn an `OSError` in the block into a `RunError` with `path`, the cause and the remedy."""
     try:
         yield
     except RunError:
@@ -38,7 +38,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replaces `path` by `data` in one step. Raises `RunError` when it cannot be written."""
+    """Atomically replace `path` by `data`. Raises `RunError` if it cannot be written."""
     aside = _hidden(path)
     with naming(path):
         try:
@@ -54,20 +54,20 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces `path` by `text` in UTF-8 in one step, what UTF-8 has no bytes for escaped.
+    """Atomically replace `path` by `text` in UTF-8, escaping what UTF-8 cannot encode.
 
-    Raises `RunError` when it cannot be written.
+    Raises `RunError` if it cannot be written.
     """
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replaces `path` by `value` as indented JSON in one step; NaN and infinities become null."""
+    """Atomically replace `path` by `value` as indented JSON; NaN and infinities become null."""
     write_text(path, json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def finite(value: Any) -> Any:
-    """`value` with every NaN and infinity replaced by None: JSON has no word for them."""
+    """`value` with NaN and infinities replaced by None, as JSON cannot represent them."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -79,10 +79,10 @@ def finite(value: Any) -> Any:
 
 @contextmanager
 def atomic_dir(final: Path) -> Iterator[Path]:
-    """A new empty folder to fill; when the block ends it is synced and becomes `final`, replacing one there.
+    """Yields a new folder to fill; at the end of the block it is synced and replaces `final`.
 
-    When the block raises, the folder is removed and `final` stays as it was. Raises `RunError` when it cannot
-    be written.
+    If the block raises, the new folder is removed and `final` is unchanged. Raises `RunError` if it cannot be
+    written.
     """
     aside = _hidden(final)
     try:
@@ -101,7 +101,7 @@ def atomic_dir(final: Path) -> Iterator[Path]:
 
 
 def remove_dir(path: Path) -> None:
-    """Removes a folder so that no listing ever sees part of it."""
+    """Remove a folder so that no listing ever sees part of it."""
     aside = _hidden(path)
     with naming(path):
         path.rename(aside)
@@ -110,9 +110,9 @@ def remove_dir(path: Path) -> None:
 
 
 def clean(folder: Path) -> None:
-    """Removes what a crash left in `folder`, and puts back a folder whose replacement did not arrive.
+    """Remove leftovers of a crash in `folder`, and restore a folder whose replacement was not completed.
 
-    Only the process that owns the run may call it: another's unfinished writes look the same.
+    Only the process that owns the run may call it: other processes' unfinished writes look the same.
     """
     if not folder.is_dir():
         return

@@ -1,4 +1,4 @@
-"""Which step of a run was best, by the summaries of its evaluations."""
+"""Finds the best step of a run by its evaluations."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from antiphon.tasks.summary import lower_is_better, main_column
 
 
 def best_step(summaries: Sequence[Mapping[str, Any]], measure: str | None = None) -> int | None:
-    """The step with the best value, the earliest where several share it.
+    """The step with the best value, the earliest if tied.
 
-    Step 0, the model before training, is left out: it has no checkpoint. None when no other step has a value.
+    Step 0, the model before training, is excluded: it has no checkpoint. None if no other step has a value.
     """
     trained = {step: value for step, value in _losses(summaries, measure).items() if step > 0}
     return min(trained, key=lambda step: (trained[step], step), default=None)
 
 
 def evaluations_since_best(summaries: Sequence[Mapping[str, Any]], measure: str | None = None) -> int:
-    """How many evaluations in a row, up to the last, have brought no new best value, step 0 included."""
+    """Number of evaluations since the last new best value, step 0 included."""
     losses = _losses(summaries, measure)
     ordered = [losses[step] for step in sorted(losses)]
     return len(ordered) - 1 - ordered.index(min(ordered)) if ordered else 0
 
 
 def mean_by_step(summaries: Sequence[Mapping[str, Any]], measure: str | None = None) -> dict[int, float]:
-    """The measure by step: of one set for `SET/MEASURE`, else its mean over the sets that have it.
+    """The metric by step: of one set for `SET/MEASURE`, else the mean over the sets that have it.
 
-    None stands for the main figure of their task.
+    None means the task's main metric.
     """
     set_name, _, name = (measure or "").rpartition("/")
     name = name or main_column(*summaries).key
@@ -41,7 +41,7 @@ def mean_by_step(summaries: Sequence[Mapping[str, Any]], measure: str | None = N
 
 
 def require_measure(summaries: Sequence[Mapping[str, Any]], measure: str | None) -> None:
-    """Raises `ConfigError` when there are evaluations, but none has the set and the measure that `eval.best` names."""
+    """Raises `ConfigError` if there are evaluations, but none has the set and metric of `eval.best`."""
     if measure is None or not summaries or mean_by_step(summaries, measure):
         return
     sets = sorted({one["set"] for one in summaries})
@@ -53,7 +53,7 @@ def require_measure(summaries: Sequence[Mapping[str, Any]], measure: str | None)
 
 
 def _losses(summaries: Sequence[Mapping[str, Any]], measure: str | None) -> dict[int, float]:
-    """As `mean_by_step`, turned so that less is better."""
+    """Like `mean_by_step`, with signs such that lower is better."""
     name = (measure or main_column(*summaries).key).rpartition("/")[2]
     sign = 1 if lower_is_better(summaries, name) else -1
     return {step: sign * value for step, value in mean_by_step(summaries, measure).items()}

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: `checkpoints/step-NNNNNN/`, each whole or not there."""
+"""The checkpoints of a run, `checkpoints/step-NNNNNN/`, written atomically."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _STEP = re.compile(r"step-(\d{6,})")
 
 
 def step_name(step: int) -> str:
-    """`step-000050`, the name of everything that belongs to one step."""
+    """The name of a step's files and folders: `step-000050`."""
     return f"step-{step:06d}"
 
 
 def step_of(name: str) -> int | None:
-    """The step in the stem of a name that `step_name` made, else None."""
+    """The step of a file or folder named by `step_name`, else None."""
     match = _STEP.fullmatch(name)
     return int(match[1]) if match else None
 
@@ -42,7 +42,7 @@ class Checkpoint:
 
     @property
     def time(self) -> float:
-        """When it was completed, in seconds since the epoch."""
+        """Completion time, in seconds since the epoch."""
         return self.path.stat().st_mtime
 
 
@@ -54,7 +54,7 @@ class Checkpoints:
 
     @contextmanager
     def save(self, step: int) -> Iterator[Path]:
-        """A folder to fill with the checkpoint of `step`; it is listed only once the block has ended well."""
+        """Yields a folder for the checkpoint of `step`; it becomes visible when the block succeeds."""
         with atomic.naming(self.path):
             self.path.mkdir(exist_ok=True)
         with atomic.atomic_dir(self.path / step_name(step)) as folder:
@@ -72,18 +72,18 @@ class Checkpoints:
         return max(self.list(), key=lambda c: c.step, default=None)
 
     def at(self, step: int | None) -> Checkpoint:
-        """The checkpoint of `step`, or the latest for None. Raises `RunError` naming the steps there are."""
+        """The checkpoint of `step`, or the latest for None. Raises `RunError` with the existing steps."""
         steps = {checkpoint.step: checkpoint for checkpoint in self.list()}
         if not steps:
             raise RunError(f"the run {self.path.parent} has no checkpoint; set train.save_every to keep some")
         wanted = max(steps) if step is None else step
         if wanted not in steps:
             there = ", ".join(map(str, steps))
-            raise RunError(f"the run {self.path.parent} has no checkpoint of step {step}; it has those of {there}")
+            raise RunError(f"the run {self.path.parent} has no checkpoint of step {step}; it has steps {there}")
         return steps[wanted]
 
     def prune(self, keep: int, protect: int | None = None) -> None:
-        """Removes all but the newest `keep` checkpoints (at least 1) and the one of the step `protect`."""
+        """Remove all but the newest `keep` checkpoints (at least 1) and the one of step `protect`."""
         assert keep >= 1
         for checkpoint in self.list()[:-keep]:
             if checkpoint.step != protect:

@@ -1,4 +1,4 @@
-"""Copies of the clips that a model heard and of answers that are audio, so that a run can be listened to."""
+"""Copies of input clips and of audio answers, so that a run can be played without its data set."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from antiphon.types import Audio, Hertz
 
 
 def save_clip(folder: Path, name: str, load: Callable[[], np.ndarray], rate: Hertz, limit: int) -> str | None:
-    """The file name in `folder` of a 16-bit FLAC copy of what `load` gives, mono [samples] in -1..1 at `rate`.
+    """Save a 16-bit FLAC copy of the waveform that `load` returns, mono [samples] in -1..1 at `rate`.
 
-    A clip called `name` is loaded and written once. None when `folder` already holds `limit` others: nothing is
-    written. Samples beyond ±1 are clipped in the copy. Raises `RunError` when it cannot be written.
+    Returns its file name in `folder`. Each `name` is loaded and written once. None if `folder` already holds `limit`
+    other clips. Samples beyond ±1 are clipped in the copy. Raises `RunError` if it cannot be written.
     """
     file = f"{_file_stem(name, Path(name).stem)}.flac"
     with atomic.naming(folder):

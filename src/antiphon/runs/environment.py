@@ -1,4 +1,4 @@
-"""The machine and the packages a run was made with. Environment variables are left out: they hold secrets."""
+"""Describes the machine and packages of a run, without environment variables, which hold secrets."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from importlib.metadata import distributions
 from typing import Any
 
 LAUNCHED = "ANTIPHON_LAUNCHED"
-"""The environment variable that marks a process that `TrainConfig.launch` started."""
+"""The environment variable that marks processes started by `TrainConfig.launch`."""
 
 
 def describe(command: Sequence[str]) -> dict[str, Any]:
-    """The content of `environment.json`; `command` is the command line as it was given."""
+    """The content of `environment.json`; `command` is the command line."""
     import torch
 
     packages = {dist.name.lower().replace("_", "-"): dist.version for dist in distributions()}
@@ -34,7 +34,7 @@ def describe(command: Sequence[str]) -> dict[str, Any]:
 
 
 def _git() -> dict[str, Any] | None:
-    """Commit of the working folder and whether tracked files differ from it; None outside a repository."""
+    """The working folder's commit and whether tracked files are modified; None outside a repository."""
     try:
         commit = _run_git("rev-parse", "HEAD")
         return {"commit": commit, "modified": bool(_run_git("status", "--porcelain", "--untracked-files=no"))}

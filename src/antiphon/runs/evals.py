@@ -1,4 +1,4 @@
-"""Evaluations of a run: `evals/step-NNNNNN-SET/`, a summary and one row an example."""
+"""Evaluations of a run: `evals/step-NNNNNN-SET/`, with a summary and a row per example."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from antiphon.runs.checkpoints import step_name, step_of
 
 
 def eval_name(set_name: str, step: int) -> str:
-    """`step-000050-noisy`, as `safe_name` has the set."""
+    """The evaluation's folder name, `step-000050-noisy`, with the set's `safe_name`."""
     return f"{step_name(step)}-{safe_name(set_name)}"
 
 
 def safe_name(name: str) -> str:
-    """`name` with the characters that no file name should have percent-encoded."""
+    """`name` with unsafe characters percent-encoded."""
     return re.sub(r"[^\w.-]", lambda odd: quote(odd[0], safe=""), name)
 
 
 def step_of_eval(name: str) -> int | None:
-    """The step in a name that `eval_name` made, else None."""
+    """The step of a folder named by `eval_name`, else None."""
     return step_of("-".join(name.split("-")[:2]))
 
 
 def save_eval(
     folder: Path, set_name: str, step: int, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
 ) -> Path:
-    """Writes one evaluation, in place of an earlier one of the same set and step, and returns its folder.
+    """Save an evaluation, replacing one of the same set and step, and return its folder.
 
     `summary.json` is `summary` with `set` and `step` added; `rows.parquet` keeps the order of `rows`.
     """
@@ -48,13 +48,13 @@ def save_eval(
 
 
 def read_evals(folder: Path) -> list[dict[str, Any]]:
-    """Every summary, by step and then by set. Raises `RunError` for one that is damaged."""
+    """All summaries, by step and then by set. Raises `RunError` if one is damaged."""
     summaries = [_read(path) for path in folder.glob("[!.]*/summary.json")]
     return sorted(summaries, key=lambda summary: (summary["step"], summary["set"]))
 
 
 def read_rows(folder: Path, set_name: str, step: int) -> list[dict[str, Any]]:
-    """The rows of one evaluation, in the order they were saved. Raises `RunError` when there is none."""
+    """The rows of one evaluation, in saved order. Raises `RunError` if it does not exist."""
     path = folder / eval_name(set_name, step) / "rows.parquet"
     try:
         return pq.read_table(path).to_pylist()

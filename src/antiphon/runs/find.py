@@ -13,7 +13,7 @@ BEST = "best"
 
 
 def list_runs(output: Path) -> list[RunFolder]:
-    """The runs in `output`, the one started last first; none when there is no such folder."""
+    """The runs in `output`, newest first; empty if the folder does not exist."""
     if not output.is_dir():
         return []
     runs = [RunFolder(path) for path in output.iterdir() if RunFolder.is_run(path)]
@@ -21,7 +21,7 @@ def list_runs(output: Path) -> list[RunFolder]:
 
 
 def find_run(spec: str, output: Path) -> tuple[RunFolder, int | None] | None:
-    """The run that `spec` names and the step after its `@`, or None when no run is called so.
+    """The run that `spec` names and the step after its `@`, or None if there is no such run.
 
     `spec` is a run's id in `output`, a path to its folder, or `latest`, each with or without `@STEP` or `@best`, the
     best step by the run's `eval.best`. Raises `RunError` for `@best` of a run without an evaluation after training.
@@ -36,7 +36,7 @@ def find_run(spec: str, output: Path) -> tuple[RunFolder, int | None] | None:
 
 
 def run_of(spec: str, output: Path) -> RunFolder | None:
-    """The run that `spec` names, as `find_run` says, or that the checkpoint at the path `spec` is of."""
+    """The run that `spec` names, as for `find_run`, or the run of the checkpoint at the path `spec`."""
     found = find_run(spec, output)
     if found is not None:
         return found[0]
@@ -49,14 +49,14 @@ def _best_step(run: RunFolder) -> int:
     step = run.best_step()
     if step is None:
         raise RunError(
-            f"no step of the run {run.path} is known to be best: it was never evaluated after training began; "
+            f"the run {run.path} has no best step, as it was never evaluated after training began; "
             "set data.eval and eval.every, or name a step"
         )
     return step
 
 
 def resolve(spec: str, output: Path) -> tuple[RunFolder, int | None]:
-    """As `find_run`, but raises `RunError` with the nearest id when no run is called so."""
+    """Like `find_run`, but raises `RunError` with the nearest id if there is no such run."""
     found = find_run(spec, output)
     if found is not None:
         return found

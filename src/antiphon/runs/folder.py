@@ -1,4 +1,4 @@
-"""One run's folder: the only place a run writes to, and all that other tools read of it."""
+"""A run's folder: the only place that a run writes to and that other tools read."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _ANSWERS = ("audio/answers", "audio/evals/answers")
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run folder, by its path. `docs/run-folder.md` describes every file in it.
+    """A run folder, by its path. `docs/run-folder.md` describes its files.
 
-    Every method that writes raises `RunError` naming the file, the cause and the remedy.
+    Methods that write raise `RunError` with the file, the cause and the remedy.
     """
 
     path: Path
 
     @classmethod
     def create(cls, config: Config, command: Sequence[str]) -> RunFolder:
-        """A new folder in `config.output`. Its id is the time in UTC and `config.name` or what is trained.
+        """Create a folder in `config.output`. Its id is the UTC time and `config.name`, or algorithm and model.
 
         `command` is the command line, for `environment.json`.
         """
@@ -55,14 +55,14 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """The run at `path`. Raises `RunError` when there is none."""
+        """The run at `path`. Raises `RunError` if there is none."""
         if not cls.is_run(path):
             raise RunError(f"{path} is not a run folder (no status.json in it); see: antiphon runs")
         return cls(path)
 
     @staticmethod
     def is_run(path: Path) -> bool:
-        """Whether a run folder is at `path`."""
+        """Whether `path` is a run folder."""
         return (path / "status.json").is_file()
 
     @property
@@ -71,17 +71,17 @@ class RunFolder:
 
     @cached_property
     def config(self) -> Config:
-        """The recipe in full. Raises `ConfigError` when this version of antiphon does not understand it."""
+        """The full recipe. Raises `ConfigError` if this version of antiphon cannot read it."""
         return load_config(self.path / "config.yaml")
 
     def write_config(self, config: Config) -> None:
-        """Replaces the recipe, as resuming with more steps does."""
+        """Replace the recipe, as when resuming with more steps."""
         atomic.write_text(self.path / "config.yaml", config.to_yaml())
         self.__dict__["config"] = config
 
     @property
     def status(self) -> Status:
-        """What the run last wrote of itself. Raises `RunError` when that is damaged."""
+        """The last status that the run wrote. Raises `RunError` if it is damaged."""
         path = self.path / "status.json"
         try:
             return Status(**json.loads(path.read_bytes()))
@@ -91,7 +91,7 @@ class RunFolder:
     def update(
         self, state: State, step: int | None = None, error: str | None = None, reason: str | None = None
     ) -> None:
-        """Writes the state and the steps done (None: as before), with the present time and this process."""
+        """Write the state and the steps done (None: unchanged), with the current time and process."""
         before = self.status
         done = before.step if step is None else step
         self._write_status(Status(state, done, self.config.train.steps, before.started, error=error, reason=reason))
@@ -103,9 +103,9 @@ class RunFolder:
             raise RunError(f"the run {self.path} is in use by process {status.pid}; stop that one first")
 
     def claim(self) -> None:
-        """Makes this process the run's writer, and clears away what a crash left half-written.
+        """Make this process the run's writer, and remove leftovers of a crash.
 
-        Raises as `require_free` does.
+        Raises the error of `require_free`.
         """
         self.require_free()
         for folder in (self.path, *(self.path / name for name in _FOLDERS + _ANSWERS)):
@@ -113,20 +113,20 @@ class RunFolder:
         self.update("starting")
 
     def log_metrics(self, step: int, values: Mapping[str, Any]) -> None:
-        """Adds a line to `metrics.jsonl`. Values must follow from seed and data alone: no times."""
+        """Append to `metrics.jsonl`. Values must depend on seed and data only: no times."""
         lines.append(self.path / "metrics.jsonl", {"step": step, **values})
 
     def log_timings(self, step: int, values: Mapping[str, Any]) -> None:
-        """Adds a line to `timings.jsonl`: what depends on the machine."""
+        """Append to `timings.jsonl`, for values that depend on the machine."""
         lines.append(self.path / "timings.jsonl", {"step": step, **values})
 
     def log_gate(self, step: int, values: Mapping[str, Any]) -> None:
-        """Adds a line to `gate.jsonl`; a step that has one keeps it."""
+        """Append to `gate.jsonl`, unless the step already has a line."""
         if all(row["step"] != step for row in self.gate()):
             lines.append(self.path / "gate.jsonl", {"step": step, **values})
 
     def log_guard(self, step: int, values: Mapping[str, Any]) -> None:
-        """Adds a line to `guard.jsonl`; a step that has one keeps it."""
+        """Append to `guard.jsonl`, unless the step already has a line."""
         if all(row["step"] != step for row in self.guard()):
             lines.append(self.path / "guard.jsonl", {"step": step, **values})
 
@@ -147,7 +147,7 @@ class RunFolder:
         return lines.read(self.path / "timings.jsonl")
 
     def write_transcripts(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Replaces `transcripts.jsonl`, in one step."""
+        """Atomically replace `transcripts.jsonl`."""
         atomic.write_text(self.path / "transcripts.jsonl", "".join(f"{lines.encode(row)}\n" for row in rows))
 
     def transcripts(self) -> list[dict[str, Any]]:
@@ -155,25 +155,25 @@ class RunFolder:
         return lines.read(self.path / "transcripts.jsonl")
 
     def log(self, message: str) -> None:
-        """Adds a line to `log.txt`, after the present time."""
+        """Append a line to `log.txt`, with the current time."""
         path = self.path / "log.txt"
         with atomic.naming(path), path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{now()} {message}\n")
 
     def write_rollouts(self, step: int, rows: Sequence[RolloutRow]) -> None:
-        """Writes `rollouts/step-NNNNNN.parquet`."""
+        """Write `rollouts/step-NNNNNN.parquet`."""
         write_rollouts(self.path / "rollouts" / f"{step_name(step)}.parquet", rows)
 
     def save_clip(self, name: str, load: Callable[[], np.ndarray], rate: Hertz) -> str | None:
-        """Copies what `load` gives, mono [samples] at `rate`, to `audio/`, once, and returns the path within the run.
+        """Copy the waveform that `load` returns, mono [samples] at `rate`, to `audio/`, once. Returns its path.
 
-        None when `train.audio_copies` other clips are there already.
+        None if `train.audio_copies` other clips are already there.
         """
         file = clips.save_clip(self.path / "audio", name, load, rate, self.config.train.audio_copies)
         return None if file is None else f"audio/{file}"
 
     def save_eval_clip(self, clip: Clip, rate: Hertz) -> str | None:
-        """As `save_clip`, for what an evaluation heard: copied to `audio/evals/`, which has a limit of its own."""
+        """Like `save_clip`, for clips of evaluations: copied to `audio/evals/`, with its own limit."""
         limit = self.config.train.audio_copies
         file = clips.save_clip(self.path / "audio" / "evals", clip.name, lambda: clip.load(rate), rate, limit)
         return None if file is None else f"audio/evals/{file}"
@@ -196,7 +196,7 @@ class RunFolder:
     def save_eval(
         self, set_name: str, step: int, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
     ) -> Path:
-        """Writes `evals/step-NNNNNN-SET/` and returns it; see `antiphon.runs.evals.save_eval`."""
+        """Write `evals/step-NNNNNN-SET/` and return its path; see `antiphon.runs.evals.save_eval`."""
         return evals.save_eval(self.path / "evals", set_name, step, summary, rows)
 
     def evals(self) -> list[dict[str, Any]]:
@@ -204,11 +204,11 @@ class RunFolder:
         return evals.read_evals(self.path / "evals")
 
     def eval_rows(self, set_name: str, step: int) -> list[dict[str, Any]]:
-        """The rows of one evaluation, as saved. Raises `RunError` when it was not made."""
+        """The rows of one evaluation, as saved. Raises `RunError` if it does not exist."""
         return evals.read_rows(self.path / "evals", set_name, step)
 
     def best_step(self) -> int | None:
-        """The step after which the model was best by `eval.best`, step 0 left out; None before any evaluation."""
+        """The best step by `eval.best`, excluding step 0; None before any evaluation."""
         return best.best_step(self.evals(), self.config.eval.best)
 
     @property
@@ -217,13 +217,13 @@ class RunFolder:
 
     @property
     def plots(self) -> Path:
-        """The folder for figures, which are made again from the other files."""
+        """The folder for plots, which are redrawn from the other files."""
         return self.path / "plots"
 
     def truncate_after(self, step: int) -> None:
-        """Drops all that came after `step`: checkpoints, evaluations, rollouts, and lines of every `.jsonl`.
+        """Remove everything after `step`: checkpoints, evaluations, rollouts, and lines of every `.jsonl`.
 
-        Newest checkpoint first, so that after a kill half-way the same call completes the work.
+        Newest checkpoint first, so that the same call completes the work after a kill.
         """
         for checkpoint in reversed(self.checkpoints.list()):
             if checkpoint.step > step:
@@ -260,13 +260,13 @@ def _make_folder(output: Path, config: Config) -> Path:
     except OSError as error:
         reason = error.strerror or str(error)
         raise RunError(
-            f"cannot make a run folder in {output}: {reason}; set output=FOLDER to one that can be written"
+            f"cannot make a run folder in {output}: {reason}; set output=FOLDER to a writable one"
         ) from error
     raise AssertionError("count() does not end")
 
 
 def word(name: str) -> str:
-    """The telling end of a model's or algorithm's name, fit for a folder: `student` of `builtin:student`."""
+    """The last part of a model's or algorithm's name, for a folder name: `student` of `builtin:student`."""
     return (
         re.sub(r"[^A-Za-z0-9.-]+", "-", re.split(r"[/:]", name.rstrip("/"))[-1].removesuffix(".py")).strip("-.")
         or "model"

@@ -1,4 +1,4 @@
-"""JSON lines that survive a kill: each is synced, and a last line torn by a crash is as if never written."""
+"""Crash-safe JSONL files: each line is synced, and a partial last line is ignored."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from antiphon.runs.atomic import finite, naming, write_text
 
 
 def encode(value: Any) -> str:
-    """One line of JSON without its newline; NaN and infinities become null."""
+    """One line of JSON without a newline; NaN and infinities become null."""
     return json.dumps(finite(value), ensure_ascii=False, allow_nan=False)
 
 
 def append(path: Path, value: Mapping[str, Any]) -> None:
-    """Adds a line and syncs it to the disk. A torn last line is dropped first."""
+    """Append a line and sync it to disk. A partial last line is dropped first."""
     line = f"{encode(value)}\n".encode()
     with naming(path), path.open("a+b") as file:
         _drop_torn_line(file)
@@ -28,9 +28,9 @@ def append(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Every whole line; none when there is no file.
+    """Every complete line; empty if there is no file.
 
-    Raises `RunError` for a whole line that is not a JSON object.
+    Raises `RunError` for a complete line that is not a JSON object.
     """
     if not path.exists():
         return []
@@ -39,7 +39,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def keep_to_step(path: Path, step: int) -> None:
-    """Drops, in one step, each line whose `step` is greater than `step`."""
+    """Atomically drop each line whose `step` is greater than `step`."""
     rows = read(path)
     if path.exists():
         write_text(path, "".join(f"{encode(row)}\n" for row in rows if row["step"] <= step))

@@ -1,4 +1,4 @@
-"""Evaluations by a function of the user's: `FOLDER/scores.json`, `rows.parquet` and the clips that it gave."""
+"""Evaluations by a user's function: `FOLDER/scores.json`, `rows.parquet` and the rows' clips."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _SCHEMA = pa.schema(
 def save_scores(
     final: Path, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], clips: Mapping[str, bytes]
 ) -> None:
-    """Writes one evaluation as the folder `final`, in place of an earlier one.
+    """Save an evaluation as the folder `final`, replacing an earlier one.
 
-    `rows` have the columns that `docs/run-folder.md` lists, null where one is left out; `metrics` and `metadata` are
-    mappings. `clips` are encoded recordings by their path within the folder, which is what the column `audio` names.
-    Raises `RunError` when it cannot be written.
+    `rows` have the columns listed in `docs/run-folder.md`, null if left out; `metrics` and `metadata` are mappings.
+    `clips` are encoded recordings by path within the folder, as in the column `audio`. Raises `RunError` if it cannot
+    be written.
     """
     with atomic.naming(final.parent):
         final.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a run is doing: the state it wrote itself, and what that means once its process is gone."""
+"""A run's status: the state that it wrote, and whether its process is still alive."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ State = Literal["starting", "running", "finished", "stopped", "failed", "interru
 
 
 def now() -> str:
-    """The time in UTC, as ISO 8601 to the microsecond."""
+    """The current UTC time, in ISO 8601 with microseconds."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
@@ -38,7 +38,7 @@ class Status:
 
     @property
     def seen_state(self) -> State | Literal["killed"]:
-        """The state to show: "killed" when the process went away without a last word."""
+        """The state to show: "killed" if the process ended without writing a final state."""
         busy = self.state in ("starting", "running")
         return "killed" if busy and self.host == socket.gethostname() and not _alive(self.pid) else self.state
 
@@ -54,7 +54,7 @@ def _alive(pid: int) -> bool:
 
 
 def _zombie(pid: int) -> bool:
-    """Whether the process has ended and only waits for its parent to notice; known on Linux alone."""
+    """Whether the process is a zombie, ended but not yet reaped; detected on Linux only."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""Alignment of what was said with what was recognized, and the error counts that follow from it."""
+"""Alignment of reference and hypothesis, and error counts from it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rapidfuzz.distance import Levenshtein
 
 from antiphon.text.normalize import normalizer
 
-# Scripts without spaces between words, and Hangul, where writers differ on them; both kana share the sound mark.
+# Scripts without spaces between words, and Hangul, whose spacing varies; both kana share the sound mark.
 _BY_CHARACTER = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー]"
 _UNIT = regex.compile(rf"{_BY_CHARACTER}\p{{M}}*|(?:(?!{_BY_CHARACTER})\S)+")
 _IDLE_SPACE = regex.compile(rf"(?<={_BY_CHARACTER}\p{{M}}*)\s+|\s+(?={_BY_CHARACTER})")
@@ -19,7 +19,7 @@ _IDLE_SPACE = regex.compile(rf"(?<={_BY_CHARACTER}\p{{M}}*)\s+|\s+(?={_BY_CHARAC
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """One step of an alignment. `ref` and `hyp` are indices of units; None where that side has none."""
+    """One step of an alignment. `ref` and `hyp` are indices of units; None for an insertion or deletion."""
 
     kind: Literal["hit", "substitution", "deletion", "insertion"]
     ref: int | None
@@ -28,7 +28,7 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """Counts of a minimal edit alignment, in units (words or characters). Utterances add up to a corpus."""
+    """Error counts of a minimal edit alignment, in words or characters. Sum them for a corpus."""
 
     substitutions: int = 0
     deletions: int = 0
@@ -49,9 +49,9 @@ class Errors:
 
     @property
     def rate(self) -> float:
-        """Edits per reference unit, a fraction, unbounded.
+        """Edits per reference unit, as a fraction, which may exceed 1.
 
-        An empty reference counts as one unit: each word put where nothing was said costs 1, silence costs 0.
+        An empty reference counts as one unit: each inserted word costs 1, an empty hypothesis 0.
         """
         return self.edits / max(self.ref_len, 1)
 
@@ -65,17 +65,17 @@ class Errors:
 
 
 def units(text: str) -> list[str]:
-    """The units WER counts: words by whitespace, but single characters, each with its combining marks, in
-    scripts that put no spaces between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) and in Korean, whose
-    spaces are used too freely to be counted.
+    """The units of WER: words split at whitespace, but single characters with their combining marks in scripts
+    without spaces between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) and in Korean, whose spacing is
+    inconsistent.
 
-    The script decides, not a language tag, so both sides of an alignment are always split alike.
+    The script decides, not a language tag, so reference and hypothesis are always split alike.
     """
     return _UNIT.findall(text)
 
 
 def characters(text: str) -> list[str]:
-    """The units CER counts: code points, with the spaces between words, as jiwer does.
+    """The units of CER: code points, including the spaces between words, as in jiwer.
 
     Spaces beside a script that is counted by character are not counted.
     """
@@ -83,7 +83,7 @@ def characters(text: str) -> list[str]:
 
 
 def align(ref_units: Sequence[str], hyp_units: Sequence[str]) -> list[Op]:
-    """A minimal edit alignment (Levenshtein, unit costs) in reading order; each unit is in one `Op`."""
+    """A minimal edit alignment (Levenshtein, unit costs), in order; each unit is in one `Op`."""
     ops: list[Op] = []
     for block in Levenshtein.opcodes(ref_units, hyp_units):
         refs = range(block.src_start, block.src_end)
@@ -101,7 +101,7 @@ def align(ref_units: Sequence[str], hyp_units: Sequence[str]) -> list[Op]:
 
 
 def count_errors(ref_units: Sequence[str], hyp_units: Sequence[str]) -> Errors:
-    """Substitutions, deletions, insertions and hits of the alignment that `align` gives."""
+    """Count substitutions, deletions, insertions and hits of the alignment from `align`."""
     edits = [edit.tag for edit in Levenshtein.editops(ref_units, hyp_units)]
     substitutions, deletions, insertions = (edits.count(tag) for tag in ("replace", "delete", "insert"))
     return Errors(substitutions, deletions, insertions, hits=len(ref_units) - substitutions - deletions)

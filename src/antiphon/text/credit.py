@@ -1,4 +1,4 @@
-"""Which token is to blame for which edit: the alignment of hypothesis and reference, brought back to tokens."""
+"""Assigns edits to tokens, from the alignment of hypothesis and reference."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from antiphon.text.alignment import Op, align, units
 from antiphon.text.normalize import normalizer
 
 Span = tuple[int, int]
-"""From a character of a text to the one after the last."""
+"""The first character and the one after the last."""
 
 
 def edit_credit(
     text: str, spans: Sequence[Span | None], reference: str, language: str | None, stopped: bool
 ) -> list[float]:
-    """c_t − c̄ for each token of a hypothesis: minus the edits it is blamed for, less their mean; they sum to 0.
+    """Per-token credit c_t − c̄, where −c_t is the number of edits assigned to token t. The credits sum to 0.
 
-    `spans` say which characters of `text` each token wrote; None for tokens that are no part of the transcript (a
-    language tag). The last token is the stop token when `stopped`. Texts are compared as the error rate does:
-    normalized, in words, or in characters where a script has no spaces. A substitution or insertion is shared by
-    the tokens of its word. A deletion goes to the last token of the word before the gap; with none before it, to
-    the first token of the word after; at the end, to the stop token, or the last one where there is none. Tokens
-    that wrote nothing the comparison sees are neutral: they get 0, as if their c were c̄.
+    `spans` are the characters of `text` of each token; None for tokens outside the transcript (a language tag). If
+    `stopped`, the last token is the stop token. Texts are compared as for the error rate: normalized, in words, or in
+    characters for scripts without spaces. The tokens of a word share its substitution or insertion. A deletion goes
+    to the last token of the word before the gap, or if there is none, to the first token of the word after it; at
+    the end, to the stop token, or to the last token if there is none. Tokens without any compared text get 0, as if
+    c_t were c̄.
     """
     if not spans:
         return []
     clean = normalizer(language)
-    heard, end = clean(text), len(spans) - 1
-    writers = [_writers(source, spans) or [end] for source in _sources(text, heard)]
+    hypothesis, end = clean(text), len(spans) - 1
+    writers = [_writers(source, spans) or [end] for source in _sources(text, hypothesis)]
     blame = dict.fromkeys([place for tokens in writers for place in tokens], 0.0)
     if stopped or not blame:
         blame.setdefault(end, 0.0)
-    for place, cost in _edits(align(units(clean(reference)), units(heard)), writers, max(blame)):
+    for place, cost in _edits(align(units(clean(reference)), units(hypothesis)), writers, max(blame)):
         blame[place] -= cost
     mean = sum(blame.values()) / len(blame)
     return [blame.get(place, mean) - mean for place in range(len(spans))]
 
 
 def _edits(ops: Sequence[Op], writers: Sequence[Sequence[int]], end: int) -> list[tuple[int, float]]:
-    """Each edit of the alignment as (token, cost); `writers` are the tokens of each unit of the hypothesis."""
+    """The edits of the alignment as (token, cost); `writers` are the tokens of each hypothesis unit."""
     edits: list[tuple[int, float]] = []
     before: int | None = None
     for place, op in enumerate(ops):
@@ -58,12 +58,12 @@ def _edits(ops: Sequence[Op], writers: Sequence[Sequence[int]], end: int) -> lis
 
 
 def _writers(source: Span, spans: Sequence[Span | None]) -> list[int]:
-    """The tokens that wrote any of the characters in `source`."""
+    """The tokens that overlap the characters in `source`."""
     return [place for place, span in enumerate(spans) if span and span[0] < source[1] and source[0] < span[1]]
 
 
 def _sources(text: str, cleaned: str) -> list[Span]:
-    """For each unit of the normalized text, the characters of the original that it comes from; (0, 0) for none."""
+    """The span of original characters for each unit of the normalized text; (0, 0) if there is none."""
     folded = text.casefold()
     origin: list[int | None] = [None] * len(cleaned)
     for block in Levenshtein.opcodes(folded if len(folded) == len(text) else text, cleaned):

@@ -1,4 +1,4 @@
-"""Normalizers: what is made equal in two transcripts before their differences are counted."""
+"""Text normalizers, applied to transcripts before errors are counted."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ NormalizerName = Literal["default", "whisper", "none"]
 Normalize = Callable[[str], str]
 
 RULES = 2
-"""Of `default`; raised whenever they make another text of any transcript, or `antiphon.text.alignment.units` other
-units of it, for figures before and after differ. 2 counts Korean by characters."""
+"""Version of `default`. Incremented whenever the normalized text of any transcript changes, or its units in
+`antiphon.text.alignment.units`, as error rates then change. Version 2 counts Korean by characters."""
 
 _REMEMBERED_TEXTS = 1 << 15
 
@@ -45,22 +45,22 @@ _DECIMAL_POINT = re.compile(r"(?<=\d)\.(?=\d)")
 
 
 def normalizer(language: str | None, name: str = "default") -> Normalize:
-    """The function that cleans transcripts of `language`, a code or English name: "en", "en-GB", "English".
+    """The normalizer for transcripts in `language`, a code or English name: "en", "en-GB", "English".
 
     `default`
         For English: contractions are expanded and British spellings made American, as Whisper's normalizer
-        does (Radford et al. 2022, appendix C), and a digit standing alone is spelled out. Unlike Whisper's, it
-        never joins number words ("one two three" stays three words, not "123"), so WER counts words as they
-        were spoken, and it deletes neither fillers nor bracketed text, so nothing a model says is free.
-        For every other language, and for None: NFKC, casefolded, punctuation and symbols to spaces. Letters,
-        marks and digits of every script stay, Brahmic vowel signs included.
+        does (Radford et al. 2022, appendix C), and single digits are spelled out. Unlike Whisper's, it never joins
+        number words ("one two three" stays three words, not "123"), so WER counts words as spoken, and it keeps
+        fillers and bracketed text, so that they count as errors.
+        For all other languages, and None: NFKC, casefolding, punctuation and symbols to spaces. Letters, marks
+        and digits of every script are kept, including Brahmic vowel signs.
     `whisper`
-        Whisper's own English and basic normalizers, for figures comparable with published ones.
+        Whisper's own English and basic normalizers, for comparison with published results.
     `none`
-        The text as it is.
+        The text unchanged.
 
-    Results are remembered per text. Raises `ConfigError` for any other name. Whisper's rules raise
-    `DataError` for a number of thousands of digits.
+    Results are cached per text. Raises `ConfigError` for any other name. Whisper's rules raise `DataError` for
+    numbers with thousands of digits.
     """
     if name not in get_args(NormalizerName):
         raise ConfigError(f"unknown normalizer {name!r}; {did_you_mean(name, get_args(NormalizerName))}")
@@ -68,7 +68,7 @@ def normalizer(language: str | None, name: str = "default") -> Normalize:
 
 
 def versioned(name: str) -> str:
-    """The normalizer's name with all that its results depend on, for figures to be comparable by."""
+    """The normalizer's name with the versions that its results depend on; rates are comparable if these are equal."""
     tables = f"whisper-normalizer {importlib.metadata.version('whisper-normalizer')}"
     unicode = f"Unicode {unicodedata.unidata_version}"
     return {"default": f"default {RULES} ({tables}, {unicode})", "whisper": f"whisper ({tables}, {unicode})"}.get(
@@ -98,15 +98,15 @@ def _build(language: str, name: str) -> Normalize:
 
 
 def _fold(text: str) -> str:
-    # Casefolding can undo NFKC, and turns the Turkish capital dotted I into an i with a second dot above it.
+    # Casefolding can undo NFKC, and turns the Turkish capital dotted I into an i with a combining dot above.
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return folded.replace("i\N{COMBINING DOT ABOVE}", "i")
 
 
 def _keep_words(text: str) -> str:
-    """Letters, digits and the marks on them, and decimal points; everything else separates words.
+    """Keep letters, digits, their marks and decimal points; everything else separates words.
 
-    Format characters (soft hyphens, joiners) and variation selectors vanish without separating anything.
+    Format characters (soft hyphens, joiners) and variation selectors are removed without separating words.
     """
     text = _VARIATION_SELECTOR.sub("", text)
     points = {match.start() for match in _DECIMAL_POINT.finditer(text)}
@@ -132,7 +132,7 @@ class _Whisper:
     def __call__(self, text: str) -> str:
         try:
             return self._rules(text).strip()
-        except (AssertionError, ValueError) as error:  # numbers of thousands of digits
+        except (AssertionError, ValueError) as error:  # Numbers with thousands of digits.
             raise DataError(
                 f"Whisper's normalizer cannot read the text {text[:60]!r} of {len(text)} characters; "
                 "use the normalizer 'default'"

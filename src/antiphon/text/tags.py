@@ -10,15 +10,15 @@ from typing import Annotated
 from pydantic import StringConstraints
 
 REASONING, ANSWER = "reasoning", "answer"
-"""The tags that tasks know."""
+"""The tags that tasks use."""
 TagName = Annotated[str, StringConstraints(pattern=r"^\w[\w-]*$")]
-"""Without its brackets."""
+"""Tag names, without brackets."""
 
 
 def last_answer(text: str, reasoning: str = REASONING, answer: str = ANSWER) -> str | None:
-    """What stands in the last `<answer>` outside of the reasoning, stripped; None where there is none.
+    """The stripped content of the last `<answer>` outside the reasoning; None if there is none.
 
-    A reasoning that is not closed goes on to the end, so an answer after it is part of it.
+    Unclosed reasoning extends to the end, so an answer after it is part of it.
     """
     spoken = re.sub(rf"<{reasoning}>.*?(?:</{reasoning}>|\Z)", "", text, flags=re.DOTALL)
     answers = re.findall(rf"<{answer}>((?:(?!<{answer}>).)*?)</{answer}>", spoken, flags=re.DOTALL)
@@ -26,20 +26,20 @@ def last_answer(text: str, reasoning: str = REASONING, answer: str = ANSWER) -> 
 
 
 def may_open_tags(text: str) -> bool:
-    """Whether a text in the making begins with a tag of `REASONING` or `ANSWER`, or may turn out to."""
+    """Whether a partial text begins with a tag of `REASONING` or `ANSWER`, or may."""
     begun = text.lstrip()
     return any(begun.startswith(tag) or (begun and tag.startswith(begun)) for tag in (f"<{REASONING}>", f"<{ANSWER}>"))
 
 
 def tag_counts(text: str, tags: Sequence[str]) -> list[int]:
-    """How often each opening and each closing tag occurs."""
+    """Counts of each opening and closing tag."""
     return [text.count(mark) for tag in tags for mark in (f"<{tag}>", f"</{tag}>")]
 
 
 def fits(text: str, tags: Sequence[str]) -> bool:
-    """Whether `text` is a block of each tag, none empty, each once and in this order.
+    """Whether `text` has one non-empty block of each tag, in this order.
 
-    White space may stand around the blocks, and other text between them.
+    Whitespace may surround the blocks, and other text may be between them.
     """
     return set(tag_counts(text, tags)) == {1} and _blocks(tuple(tags)).search(text) is not None
 

@@ -1,4 +1,4 @@
-"""A reasoning model's text: its thoughts between `<think>` and `</think>`, and the answer after them."""
+"""Splits a reasoning model's text into thoughts, between `<think>` and `</think>`, and the answer after them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Parts = tuple[str, str]
 
 
 def split(text: str, thinks: bool, ended: bool = True) -> Parts:
-    """The parts of a completion's `text`; `thinks` where the prompt has opened the thoughts already.
+    """Split a completion's `text`; `thinks` if the prompt has already opened the thoughts.
 
-    Of a text that has not `ended`, what the next tokens may turn into a tag, or into another character, is left out,
-    so that the parts only ever grow.
+    Unless `ended`, the end of the text is left out if further tokens may make it a tag or another character, so that
+    the parts only grow.
     """
     if not ended:
         text = settled(text, [CLOSE])
@@ -29,9 +29,9 @@ def split(text: str, thinks: bool, ended: bool = True) -> Parts:
 
 
 def split_ended(text: str) -> Parts:
-    """The parts of a whole completion, whose prompt may have opened the thoughts: all before the last `</think>`.
+    """Split a whole completion whose prompt may have opened the thoughts: all text before the last `</think>`.
 
-    A completion that never stops thinking has no answer.
+    A completion with unclosed thoughts has no answer.
     """
     thoughts, ended, answer = text.rpartition(CLOSE)
     if ended:
@@ -41,12 +41,12 @@ def split_ended(text: str) -> Parts:
 
 
 def opens(prompt: str) -> bool:
-    """Whether a prompt ends in opened thoughts."""
+    """Whether a prompt ends with open thoughts."""
     return prompt.rstrip().endswith(OPEN)
 
 
 def settled(text: str, ends: Iterable[str]) -> str:
-    """`text` without what further tokens may change: half a character, or the beginning of one of `ends`."""
+    """`text` without an end that further tokens may change: a partial character or the start of one of `ends`."""
     text = text.rstrip("\ufffd")
     begun = [length for end in ends for length in range(1, len(end)) if text.endswith(end[:length])]
     return text[: len(text) - max(begun, default=0)]
