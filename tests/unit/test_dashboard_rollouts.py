@@ -69,6 +69,12 @@ def test_a_step_is_read_as_groups_with_their_rewards(run):
     assert step.zero_variance.tolist() == [False, True, True, True]
 
 
+def test_audio_without_a_copy_is_not_called_empty(run):
+    run.write_rollouts(1, [row("a", n, 0.5, text="", tokens=[], width=3, token_ids=[1, 2, n]) for n in (0, 1)])
+    shown = group.samples(run.id, 1, rollouts.read_group(rollouts.read_step(run.path, 1), 0), "probability")
+    assert well_formed(shown).text.count("no copy was kept") == 2
+
+
 def test_groups_are_filtered_and_sorted(run):
     step = write_groups(run)
 

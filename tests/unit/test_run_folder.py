@@ -19,6 +19,7 @@ from antiphon.errors import RunError
 from antiphon.runs import RolloutRow, RunFolder, atomic, find_run, list_runs, resolve
 from antiphon.runs.checkpoints import step_name
 from antiphon.runs.status import Status, now
+from antiphon.types import Audio
 
 
 @pytest.fixture
@@ -250,6 +251,22 @@ def test_truncating_leaves_what_the_run_was_at_that_step(run):
     assert names(run.path / "rollouts") == ["step-000001.parquet", "step-000002.parquet"]
     assert [c.step for c in run.checkpoints.list()] == [1, 2]
     assert [summary["step"] for summary in run.evals()] == [1, 2]
+
+
+def test_the_newest_answers_that_are_audio_are_kept(run):
+    hum = Audio(np.ones(80, np.float32) / 2, 8000)
+    assert run.save_answer(1, "a/1-0", Audio(np.zeros(0, np.float32), 8000)) is None
+    kept = [
+        run.save_answer(step, name, hum) for step, name in ((1, "a/1-0"), (2, "b"), (3, "a/1-0"), (3, "b"), (3, "c"))
+    ]
+    assert kept[-1] is None, "train.audio_copies is 2"
+    assert [f"audio/answers/{name}" for name in names(run.path / "audio" / "answers")] == sorted(kept[2:4])
+    assert soundfile.info(run.path / kept[2]).samplerate == 8000
+    assert run.save_answer(3, "b", hum) == kept[3]
+    assert run.save_eval_answer(2, "dev-a", hum).startswith("audio/evals/answers/step-000002-dev-a-")
+    run.truncate_after(2)
+    assert names(run.path / "audio" / "answers") == []
+    assert len(names(run.path / "audio" / "evals" / "answers")) == 1
 
 
 def test_a_run_is_found_by_id_path_step_and_latest(config):

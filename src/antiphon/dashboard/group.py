@@ -86,9 +86,8 @@ def samples(run: str, step: int, group: GroupOfStep, color: str) -> str:
     log = f"{run_url(run, 'logs')}?q={quote(repr(group.example_id))}" if rewarded else ""
     alike: dict[tuple, list[Sample]] = {}
     for one in sorted(group.samples, key=lambda one: (one.reward is None, -(one.reward or 0.0), one.index)):
-        alike.setdefault(
-            (one.text, one.answer_audio, *one.tokens, one.reward, one.truncated, *one.advantages), []
-        ).append(one)
+        sound = one.index if one.frames else one.answer_audio
+        alike.setdefault((one.text, sound, *one.tokens, one.reward, one.truncated, *one.advantages), []).append(one)
     players = {
         one.index: rollout_answer(run, step, group.row + place)
         for place, one in enumerate(group.samples)
@@ -104,8 +103,11 @@ def _samples(several: Sequence[Sample], reference: str, log: str, color: str, la
     """One entry for completions that are the same in all but their number; `player` is of an answer that is audio."""
     one = several[0]
     clean = normalizer(None)
-    diff = word_diff(clean(reference), clean(one.text)) if reference else escape(one.text)
-    diff = player or diff or '<span class="quiet">(empty)</span>'
+    if player or one.frames:
+        diff = player or '<span class="quiet">(audio, of which no copy was kept)</span>'
+    else:
+        diff = word_diff(clean(reference), clean(one.text)) if reference else escape(one.text)
+        diff = diff or '<span class="quiet">(empty)</span>'
     strip = tokens.strip(one, color, largest) if one.tokens else ""
     return (
         f'<article class="sample"><div class="earned">{_earned(one, log)}</div>'

@@ -77,6 +77,8 @@ class Sample:
     truncated: bool
     answer_audio: str | None = None
     """Where an answer that is audio was copied."""
+    frames: bool = False
+    """Whether its positions are frames of several ids, so that it is audio with or without a copy."""
 
 
 @dataclass(frozen=True)
@@ -261,6 +263,7 @@ def _sample(row: dict[str, Any]) -> Sample:
         parts={name: value for name, value in parts.items() if value is not None},
         truncated=row.get("finish_reason") == "length",
         answer_audio=row.get("answer_audio"),
+        frames=(row.get("width") or 1) > 1,
     )
 
 
