@@ -20,6 +20,7 @@ from antiphon.data.source import load_set
 from antiphon.evaluate.decode import decoder
 from antiphon.evaluate.recognize import evaluate
 from antiphon.models.load import load_policy
+from antiphon.rollout.engines.in_process import InProcessEngine
 from antiphon.run.train import train
 from antiphon.runs.folder import RunFolder
 from antiphon.tasks.load import prompter
@@ -173,7 +174,7 @@ def _curve(run: RunFolder, config: Config) -> list[dict[str, float]]:
 def measure(model: str, config: Config, speech: Mapping[str, Path]) -> dict[str, dict[str, list[Any]]]:
     """Errors, words and speakers of each utterance of the test sets, in one order for all models."""
     policy = load_policy(model, torch.device("cpu"), torch.float32)
-    decode, found = decoder(policy, config.eval.batch_size), {}
+    decode, found = decoder(policy, InProcessEngine(policy), config.eval.batch_size), {}
     for name in TEST_SETS:
         examples, prompt = _test_set(str(speech[name]), policy.rate)
         _, rows = evaluate(policy, decode, examples, prompt, config.rollout.max_new_tokens)

