@@ -91,7 +91,7 @@ def test_a_clip_longer_than_the_window_is_refused_and_not_cut(build, seconds):
     policy = Classifier(model, extractor)
     longest, longer = noise_prompts([seconds - 1 / 16000, seconds])
     assert policy.encode([longest]).isfinite().all()
-    with pytest.raises(ModelError, match=r"'p1' is \d\.\d\d s long and this model hears at most \d\.\d\d s"):
+    with pytest.raises(ModelError, match=r"'p1' is \d\.\d\d s long, but this model takes at most \d\.\d\d s"):
         policy.encode([longer])
 
 
@@ -102,7 +102,7 @@ def test_models_that_do_not_choose_one_label_are_refused(hubert):
         with pytest.raises(ModelError, match="does not choose one label of several"):
             Classifier(model, hubert.processor)
     model.config.model_type = "wavlm"
-    with pytest.raises(ModelError, match="'wavlm' is not a classifier that antiphon knows; known: audio-spec"):
+    with pytest.raises(ModelError, match="'wavlm' is not a supported classifier; supported: audio-spec"):
         Classifier(model, hubert.processor)
 
 
@@ -134,5 +134,5 @@ def test_only_a_classifier_can_list_its_answers_and_the_group_is_all_of_them(hub
         ConfigError, match=r"'rollout\.group_size' is 4, but the model has 7 labels; leave it out, or set it to 7"
     ):
         AllLabels(hubert).rollout(prompts, 4, Sampling(1.0, 1), seed=0, step=0)
-    with pytest.raises(ModelError, match="HubertForCTC is none; learn from samples"):
+    with pytest.raises(ModelError, match="HubertForCTC is not one; learn from samples"):
         AllLabels(CTC(*tiny_ctc.hubert_group(tmp_path)))

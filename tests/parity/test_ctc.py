@@ -135,7 +135,7 @@ def test_a_model_of_another_family_is_refused(group_norm):
     model = copy.copy(group_norm.model)
     model.config = HubertConfig()
     model.config.model_type = "sew"
-    with pytest.raises(ModelError, match=r"'sew' is not a CTC model that antiphon knows; known: hubert, parakeet_ctc"):
+    with pytest.raises(ModelError, match=r"'sew' is not a supported CTC model; supported: hubert, parakeet_ctc"):
         CTC(model, group_norm.processor)
 
 

@@ -85,7 +85,7 @@ def test_an_english_only_whisper_is_asked_for_no_language(prompts):
     del policy.model.generation_config.lang_to_id
     prompt = "<|startoftranscript|> <|notimestamps|>"
     assert asked(policy, [prompts[0], replace(prompts[1], language=None)]) == [prompt, prompt]
-    with pytest.raises(ModelError, match="'p2' is in 'de' and this Whisper knows English only"):
+    with pytest.raises(ModelError, match="'p2' is in 'de', but this Whisper supports only English"):
         policy.encode([replace(prompts[2], language="de")])
 
 
@@ -111,7 +111,7 @@ def test_suppressed_tokens_are_impossible_and_those_that_may_not_begin_only_at_t
 SILENCE = np.zeros(16000, np.float32)
 ERRORS = {
     "a clip longer than Whisper's window": (whisper, {"waveform": np.zeros(3 * 16000 + 1, np.float32)}, "3 s at most"),
-    "a language that Whisper does not know": (whisper, {"language": "fr"}, "'fr'.*it knows de, en"),
+    "a language that Whisper does not know": (whisper, {"language": "fr"}, "'fr'.*it supports de, en"),
     "no audio": (whisper, {"waveform": None}, "no audio"),
     "a context with special tokens": (whisper, {"context": "<|en|>"}, "context that Whisper cannot take"),
     "a clip too short for Moonshine": (moonshine, {"waveform": SILENCE[:894]}, "0.056 s of audio, too little"),

@@ -122,11 +122,11 @@ def test_micro_batches_change_nothing(policy, examples):
 
 
 def test_a_model_without_audio_states_is_refused(examples):
-    with pytest.raises(ConfigError, match=r"'algorithm.ctc_weight': Wav2Vec2ForCTC has no audio states"):
+    with pytest.raises(ConfigError, match=r"'algorithm.ctc_weight': Wav2Vec2ForCTC has no separate audio states"):
         AudioCTC(load_policy("builtin:wav2vec2", CPU, torch.float32), examples, seed=0)
 
 
 def test_a_frozen_encoder_is_refused(policy, examples):
     freeze(policy.model, [part for part in ("audio_encoder", "projector") if part in parts(policy.model)])
-    with pytest.raises(ConfigError, match=r"the audio encoder is frozen, so CTC would teach its own head alone"):
+    with pytest.raises(ConfigError, match=r"the audio encoder is frozen, so CTC would train only its own head"):
         AudioCTC(policy, examples, seed=0)

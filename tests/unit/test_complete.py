@@ -37,9 +37,9 @@ def rewrite(folder: Path, change) -> None:
 def test_missing_weights_are_named(student):
     rewrite(student, lambda tensors: [tensors.pop(name) for name in list(tensors) if "multi_modal_projector" in name])
     message = refused(student)
-    assert message.startswith(f"the weights of model '{student}' are not all those of its configuration: ")
+    assert message.startswith(f"the checkpoint of model '{student}' does not match its configuration: ")
     assert "model.multi_modal_projector.linear_1.bias, model.multi_modal_projector.linear_1.weight" in message
-    assert message.endswith("would be random; take a checkpoint of the whole model, with the head of its task")
+    assert message.endswith("would be random; use a checkpoint of the whole model, with the head of its task")
 
 
 def test_weights_of_another_shape_are_named(student):
@@ -61,4 +61,4 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(student):
     tokenizer["added_tokens"].append({**tokenizer["added_tokens"][-1], "id": last + 1, "content": "<extra>"})
     path.write_text(json.dumps(tokenizer))
     rows = last + 1
-    assert f"token '<extra>' has the id {rows}, and the model knows {rows} ids, from 0" in refused(student)
+    assert f"token '<extra>' has the id {rows}, but the model has only {rows} ids, from 0" in refused(student)

@@ -1,7 +1,7 @@
-"""CTC over the audio states that a model reads (Graves et al. 2006, section 4): an encoder's own lesson in alignment.
+"""Auxiliary CTC loss on the audio states that a decoder reads (Graves et al. 2006, section 4).
 
-A linear head scores, at each frame, the tokens that the training set's transcripts are made of, and the blank. It
-belongs to training alone and is no part of the model that is saved.
+At each frame, a linear head scores the blank and the tokens that occur in the training set's transcripts. The head is
+used only in training and is not saved with the model.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ from antiphon.models.policy import Policy
 from antiphon.types import Example, Prompt
 
 AudioListener = Callable[[list[Tensor]], None]
-"""Told of each clip's audio states [S, D] when a batch is encoded, with their graph."""
+"""Called with each clip's audio states [S, D], with their graph, when a batch is encoded."""
 
 
 @runtime_checkable
 class HasAudioStates(Protocol):
-    """A policy whose model reads audio as states beside the answer: one vector a frame."""
+    """A policy whose decoder reads audio as a sequence of states, one vector per frame."""
 
     audio_width: int
-    """D of an audio state."""
+    """Width D of an audio state."""
     audio_listener: AudioListener | None
 
     def transcript_ids(self, prompt: Prompt, text: str, language: str | None) -> list[int]: ...
 
 
 class AudioCTC:
-    """Watches the audio states while a batch is encoded, and says how well they spell the transcripts."""
+    """Records the audio states of a batch, and computes the CTC loss of its transcripts on them."""
 
     def __init__(self, policy: Policy, examples: Sequence[Example], seed: int) -> None:
-        """`examples` are all that will be learned from; the head is drawn from `seed`.
+        """`examples` are the whole training set; the head is initialized from `seed`.
 
-        Raises `ConfigError` for a model without audio states, or one whose audio encoder is frozen, and
-        `ModelError` that names an example whose text the model cannot say.
+        Raises `ConfigError` if the model has no audio states or its audio encoder is frozen, and `ModelError` that
+        names an example whose text the model cannot produce.
         """
         if not isinstance(policy, HasAudioStates):
             raise ConfigError(
-                f"'algorithm.ctc_weight': {type(policy.model).__name__} has no audio states beside its answer; set it "
+                f"'algorithm.ctc_weight': {type(policy.model).__name__} has no separate audio states; set it "
                 "to 0, or train an audio-prefix LM or an encoder-decoder"
             )
         if not any(weight.requires_grad for module in audio_modules(policy.model) for weight in module.parameters()):
             raise ConfigError(
-                "'algorithm.ctc_weight': the audio encoder is frozen, so CTC would teach its own head alone; set it to "
+                "'algorithm.ctc_weight': the audio encoder is frozen, so CTC would train only its own head; set it to "
                 "0, or train the encoder: take it out of 'freeze', or into 'lora.target'"
             )
         self._policy: HasAudioStates = policy
@@ -64,11 +64,11 @@ class AudioCTC:
         classes = {token: place for place, token in enumerate(tokens)}
         self._targets = {name: torch.tensor([classes[token] for token in ids]) for name, ids in said.items()}
         self.head = _linear(policy.audio_width, len(tokens) + 1, seed).to(policy.device)
-        """Its last output is the blank."""
+        """The last output is the blank."""
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Within the block, one `encode` is watched."""
+        """Record the audio states of one `encode` within the block."""
         self._policy.audio_listener = self._record
         try:
             yield
@@ -79,7 +79,7 @@ class AudioCTC:
         self._states = states
 
     def loss(self, prompts: Sequence[Prompt]) -> Tensor:
-        """For each of the `prompts` that were encoded [P], −log p(transcript) a token, in fp32 and with its graph.
+        """[P] fp32, with its graph: −log p(transcript) per token, in nats, of each of the encoded `prompts`.
 
         0 for a clip with fewer frames than its transcript has tokens.
         """

@@ -1,8 +1,8 @@
-"""Audio-prefix language models: audio features scattered into a prompt, text out (Qwen3-ASR and its kin).
+"""Audio-prefix language models: audio features scattered into a text prompt (Qwen3-ASR and similar models).
 
 The audio encoder and the prompt run once for each distinct clip. Completions then attend to that prefix through
 the key-value cache, which carries gradients, so a shared prefix gives the values and gradients of the expanded
-batch to rounding. `audio_families` says what differs from one model to the next.
+batch up to rounding. `audio_families` defines what differs between models.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class AudioPrefixLM(DecoderOnly):
         model_type = model.config.model_type
         if model_type not in FAMILIES:
             raise ModelError(
-                f"model type {model_type!r} is not an audio-prefix LM that antiphon knows; "
-                f"known: {', '.join(sorted(FAMILIES))}"
+                f"model type {model_type!r} is not a supported audio-prefix LM; "
+                f"supported: {', '.join(sorted(FAMILIES))}"
             )
         if getattr(model.config, "has_lora_adapter", False) and not has_adapter(model):
             raise ModelError(
-                "this model hears through a LoRA adapter that was not loaded; install peft, or set has_lora_adapter "
-                "to false in its config.json if the adapter is merged"
+                "this model processes audio with a LoRA adapter that was not loaded; install peft, or set "
+                "has_lora_adapter to false in its config.json if the adapter is merged"
             )
         self.family = FAMILIES[model_type]
         self.processor = processor
@@ -68,7 +68,7 @@ class AudioPrefixLM(DecoderOnly):
         Each clip goes through the feature extractor alone: in a batch, the spectrogram's last frames would see
         the padding, and a clip's log-probabilities would depend on its neighbors.
 
-        Raises `ModelError` for a prompt without audio, or with audio that the model has no room for.
+        Raises `ModelError` for a prompt without audio, or with audio too short or too long for the model.
         """
         prepared = self._prepared.get(prompt) or self._prepared.put(prompt, self._processed(prompt))
         self._require_room(prompt, prepared["input_ids"])
@@ -80,14 +80,14 @@ class AudioPrefixLM(DecoderOnly):
         limit = self.family.max_seconds(self.processor)
         if prompt.seconds > limit:
             raise ModelError(
-                f"prompt {prompt.id!r} has {prompt.seconds:.1f} s of audio, and this model hears the first "
-                f"{limit:g} s at most; split the clip"
+                f"prompt {prompt.id!r} has {prompt.seconds:.1f} s of audio, but this model takes at most "
+                f"{limit:g} s; split the clip"
             )
         try:
             inputs = self.family.inputs(self.processor, prompt)
         except (ValueError, RuntimeError) as error:
             raise ModelError(
-                f"prompt {prompt.id!r} ({prompt.seconds:.2f} s of audio): the model's processor refuses it: {error}"
+                f"prompt {prompt.id!r} ({prompt.seconds:.2f} s of audio): the model's processor rejects it: {error}"
             ) from error
         return {"input_ids": inputs["input_ids"][0], **{name: inputs[name] for name in self.family.audio}}
 
@@ -95,7 +95,7 @@ class AudioPrefixLM(DecoderOnly):
         limit = self.model.config.get_text_config().max_position_embeddings
         if len(ids) >= limit:
             raise ModelError(
-                f"prompt {prompt.id!r} takes {len(ids)} tokens ({prompt.seconds:.0f} s of audio) and this model "
+                f"prompt {prompt.id!r} takes {len(ids)} tokens ({prompt.seconds:.0f} s of audio), but this model "
                 f"has {limit} positions; split the clip"
             )
         if not (ids == self.audio_token).any():
@@ -117,7 +117,7 @@ class AudioPrefixLM(DecoderOnly):
         rows = [self.prepare(prompt) for prompt in prompts]
         ids, mask = pad_left([row["input_ids"] for row in rows], self.device)
         places = ids == self.audio_token
-        # The placeholder may lie outside the vocabulary, so it is never looked up.
+        # The placeholder's id may lie outside the vocabulary, so it is never embedded.
         embeddings = self.backbone.get_input_embeddings()(ids.masked_fill(places, 0))
         features = self._audio_features(rows)
         if self.audio_listener is not None:
@@ -142,13 +142,13 @@ class AudioPrefixLM(DecoderOnly):
         return cache.get(audio, lambda: self._encode_together([row]))[0]
 
     def _encode_together(self, rows: Sequence[dict[str, Tensor]]) -> tuple[Tensor, ...]:
-        """The audio features [audio tokens, D] of each row, from one pass."""
+        """The audio features [audio tokens, D] of each row, from one encoder pass."""
         features = self.family.encode_audio(self.model, self._audio(rows))
         tokens = self._audio_tokens(rows)
         if sum(tokens) != len(features):
             raise ModelError(
-                f"the processor makes {sum(tokens)} audio tokens where the encoder makes {len(features)}; "
-                "the model and its processor do not belong together"
+                f"the processor makes {sum(tokens)} audio tokens, but the encoder makes {len(features)}; "
+                "the model and its processor do not match"
             )
         return features.split(tokens)
 

@@ -1,8 +1,7 @@
 """Sampling and scoring for models that emit one token at a time after a cached prefix.
 
-A family says how a prompt becomes a `Prefix` (`encode`) and how tokens extend it (`extend`); everything else is here,
-once: completions, the log-probabilities of given ones, and which tokens may be sampled at all. The decoding loop is
-in `decoding`.
+A family implements `encode` (prompt to `Prefix`) and `extend` (tokens after it). The rest is here: completions,
+log-probabilities of given tokens, and blocked tokens. The decoding loop is in `decoding`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from antiphon.types import Completion, Prompt, Text
 
 
 class Autoregressive:
-    """The part of a `Policy` that does not depend on what the prompt is made of. The model stays in eval mode."""
+    """The part of a `Policy` that does not depend on the prompt's modality. The model stays in eval mode."""
 
     token_level = True
     stepwise = True
@@ -41,10 +40,10 @@ class Autoregressive:
         never: Sequence[int] = (),
         never_first: Sequence[int] = (),
     ) -> None:
-        """`head` turns hidden states into logits.
+        """`head` maps hidden states to logits.
 
-        `never` are tokens that may not be sampled whatever is asked, `never_first` those that may not open a
-        completion, be they stop tokens.
+        `never` tokens are always blocked, whatever `block_tokens` says. `never_first` tokens are blocked at the first
+        position of a completion, even if they are stop tokens.
         """
         self.model: Any = model.eval()
         self.head: Any = head
@@ -60,7 +59,7 @@ class Autoregressive:
         self.groups_attention = False if _slides(model) else None
 
     def _blocked(self, block_tokens: Sequence[int] | str, never: Sequence[int]) -> Tensor:
-        """[V], True for tokens that are never sampled: by default every special token but the stop tokens."""
+        """[V] bool, True for tokens that are never sampled: by default all special tokens except stop tokens."""
         blocked = torch.zeros(self.vocabulary, dtype=torch.bool)
         if block_tokens == "special":
             special = [i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special]
@@ -73,7 +72,7 @@ class Autoregressive:
         return blocked
 
     def size(self, prompt: Prompt) -> int:
-        """Tokens the prompt takes (see `Policy.size`)."""
+        """Length of the prompt in tokens (see `Policy.size`)."""
         raise NotImplementedError
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
@@ -81,7 +80,7 @@ class Autoregressive:
         raise NotImplementedError
 
     def audio_inputs(self, prompt: Prompt) -> dict[str, Tensor]:
-        """The prompt's audio in the form that the model takes (see `TokenPolicy.audio_inputs`)."""
+        """The prompt's audio as model inputs (see `TokenPolicy.audio_inputs`)."""
         raise NotImplementedError
 
     def encode(self, prompts: Sequence[Prompt]) -> Prefix:
@@ -89,15 +88,15 @@ class Autoregressive:
         raise NotImplementedError
 
     def attach(self, cache: Cache, prefix: Prefix, groups: Fold) -> Any:
-        """What the model reads as its past: `cache`, of the rows `groups`, and what else its layers attend to."""
+        """The model's past key values: `cache` for the rows of `groups`, and whatever else its layers attend to."""
         return cache
 
     def extend(self, past: Any, mask: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Hidden states [N, S, D] of `tokens` [N, S] after the past; `mask` [N, cached + S], or made already."""
+        """Hidden states [N, S, D] of `tokens` [N, S] after the past; `mask` [N, cached + S], or a 4-D mask."""
         raise NotImplementedError
 
     def predictions(self, prefix: Prefix, tokens: Tensor, mask: Tensor, temperature: float = 1.0) -> Predictions:
-        """What the M tokens of `tokens` [N, T] on the `mask` [N, T] are predicted from, row by row; gradients flow."""
+        """The distributions of the M tokens of `tokens` [N, T] on the `mask` [N, T], row by row; gradients flow."""
         taken = mask.bool()
         group = len(tokens) // len(prefix.mask)
         hidden = prefix.hidden.repeat_interleave(group, 0)[:, None]
@@ -122,9 +121,9 @@ class Autoregressive:
     def top_logprobs(
         self, prefix: Prefix, tokens: Tensor, mask: Tensor, k: int, temperature: float = 1.0
     ) -> tuple[Tensor, Tensor]:
-        """The `k` largest log-probabilities [N, T, k] where each of `tokens` stands, and their ids [N, T, k].
+        """The `k` largest log-probabilities [N, T, k] at the position of each token, and their ids [N, T, k].
 
-        Largest first, 0 off the mask. Raises `ModelError` when the vocabulary has fewer than `k` tokens.
+        Largest first, 0 off the mask. Raises `ModelError` if the vocabulary has fewer than `k` tokens.
         """
         taken = mask.bool()[..., None]
         values, ids = self.predictions(prefix, tokens, mask, temperature).top(k)
@@ -138,22 +137,22 @@ class Autoregressive:
         if forbidden:
             raise ModelError(
                 f"prompt {prompt.id!r}: the text {text[:60]!r} takes token {forbidden[0]} "
-                f"({self.tokenizer.decode(forbidden[:1])!r}), which is blocked; correct the text, or unblock it"
+                f"({self.tokenizer.decode(forbidden[:1])!r}), which is blocked; correct the text, or unblock the token"
             )
         return ids
 
     def transcript_ids(self, prompt: Prompt, text: str, language: str | None) -> list[int]:
-        """The tokens of `text` in the answer that says it, without its framing and stop token."""
+        """The tokens of `text` within the completion for it, without framing and stop token."""
         framing = self.tokenizer(self._framed(prompt, "", language), add_special_tokens=False)["input_ids"]
         return self.target(prompt, text, language)[len(framing) : -1]
 
     def _own_stop(self) -> int:
-        """The stop token that ends an answer: of several, the tokenizer's own end of sequence (of a turn, in chats)."""
+        """The stop token of target completions: of several, the tokenizer's end of sequence (end of turn, in chats)."""
         own = getattr(self.tokenizer, "eos_token_id", None)
         return own if own in self.stop_ids else _stop_list(self.model)[0]
 
     def _framed(self, prompt: Prompt, text: str, language: str | None) -> str:
-        """`text` as the model words it."""
+        """`text` with the model's own framing."""
         return text
 
     def render(self, completion: Completion) -> Text:
@@ -177,7 +176,7 @@ class Autoregressive:
         return [[self.completion(row) for row in group] for group in rows]
 
     def completion(self, row: Row) -> Completion:
-        """What a row that has ended amounts to."""
+        """The completion of a finished row."""
         assert row.finish_reason is not None
         text = self.tokenizer.decode(row.token_ids, skip_special_tokens=True)
         return Completion(tuple(row.token_ids), tuple(row.logprobs), text, row.finish_reason, self.version)
@@ -193,9 +192,9 @@ def _stop_list(model: Any) -> list[int]:
         ids = getattr(config, "eos_token_id", None)
         if ids is not None:
             return [ids] if isinstance(ids, int) else list(ids)
-    raise ModelError("the model's configuration names no eos_token_id, so no completion could ever stop")
+    raise ModelError("the model's configuration has no eos_token_id, so completions could never stop; add one")
 
 
 def _slides(model: Any) -> bool:
-    """Whether some layers of the decoder attend through a sliding window."""
+    """Whether some decoder layers use sliding-window attention."""
     return any(DynamicCache(config=model.config).is_sliding)

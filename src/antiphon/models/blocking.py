@@ -1,4 +1,4 @@
-"""Tokens that a policy may not sample beyond those it was built without."""
+"""Blocks further tokens of a policy."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from antiphon.errors import ConfigError
 
 
 def block_from(policy: Any, first: int) -> None:
-    """Block every token from id `first` on, stop tokens apart, as a vocabulary with its control tokens at its end asks.
+    """Block every token from id `first` on, except stop tokens, for vocabularies that end with control tokens.
 
-    Raises `ConfigError` where the policy's actions are not tokens, and where nothing would be left to say.
+    Raises `ConfigError` if the policy's actions are not tokens, or if only stop tokens would be left.
     """
     if not policy.token_level:
         raise ConfigError("'rollout.block_tokens_from' is for models that emit tokens; leave it out")

@@ -30,7 +30,7 @@ def _whisper_frames(model: Any, lengths: Tensor) -> Tensor:
 
 
 def _ast_patches(model: Any, lengths: Tensor) -> Tensor:
-    """A fixed window's, whatever the clip's length."""
+    """Patches of the fixed window, whatever the clip's length."""
     embeddings = model.audio_spectrogram_transformer.embeddings
     return torch.full_like(lengths, embeddings.position_embeddings.shape[1])
 
@@ -50,12 +50,12 @@ class Classifier(ClipModel):
     transcribes = False
 
     def __init__(self, model: Any, processor: Any, block_tokens: Sequence[int] | str = "special") -> None:
-        """`block_tokens` are labels that are never sampled; no label is special."""
+        """`block_tokens` are label ids that are never sampled; "special" blocks none, as labels are not special."""
         config = model.config
         if config.model_type not in FAMILIES:
             raise ModelError(
-                f"model type {config.model_type!r} is not a classifier that antiphon knows; "
-                f"known: {', '.join(sorted(FAMILIES))}"
+                f"model type {config.model_type!r} is not a supported classifier; "
+                f"supported: {', '.join(sorted(FAMILIES))}"
             )
         if config.num_labels < 2 or config.problem_type in ("regression", "multi_label_classification"):
             raise ModelError(
@@ -92,11 +92,11 @@ class Classifier(ClipModel):
         return scores.gather(-1, tokens).masked_fill(~mask.bool(), 0.0)
 
     def target(self, prompt: Prompt, text: str, language: str | None) -> list[int]:
-        """The label that is called `text`, whatever its case."""
+        """The label named `text`, ignoring case. Raises `ModelError` if there is none."""
         names = [label.strip().casefold() for label in self.labels]
         if text.strip().casefold() not in names:
             raise ModelError(
-                f"prompt {prompt.id!r}: {text[:60]!r} is no label of this model; "
+                f"prompt {prompt.id!r}: {text[:60]!r} is not a label of this model; "
                 f"its labels: {', '.join(self.labels)[:200]}"
             )
         return [names.index(text.strip().casefold())]
@@ -105,8 +105,8 @@ class Classifier(ClipModel):
     def sample(
         self, prefix: Tensor, n: int, sampling: Sampling, uniforms: np.ndarray | None = None
     ) -> list[list[Completion]]:
-        """`n` labels for each clip, by the first of each row of `uniforms`. Temperature 0 takes the best label,
-        with its log-probability at temperature 1."""
+        """`n` labels for each clip, drawn with the first column of `uniforms`. Temperature 0 takes the most probable
+        label, with its log-probability at temperature 1."""
         greedy = sampling.temperature == 0
         if not greedy and uniforms is None:
             raise ValueError("sampling at a temperature above 0 needs `uniforms`")
@@ -122,7 +122,7 @@ class Classifier(ClipModel):
 
     @torch.no_grad()
     def every_label(self, prefix: Tensor, temperature: float = 1.0) -> list[list[Completion]]:
-        """The whole support for each clip: every label that is not blocked, in the model's order."""
+        """Every label that is not blocked, in the model's order, as a completion for each clip."""
         allowed = (~self.blocked).nonzero().squeeze(-1)
         return [self._completions(allowed, row[allowed]) for row in self.label_logprobs(prefix, temperature)]
 

@@ -1,7 +1,7 @@
-"""Models that turn a whole clip into logits in one pass: what CTC recognizers and classifiers share.
+"""Models that map a whole clip to logits in one pass: shared by CTC recognizers and classifiers.
 
-Features are extracted clip by clip, and a clip's numbers do not depend on its neighbors: clips of unequal length
-share a batch only where the model masks every layer that looks along time; elsewhere a batch has one length.
+Features are extracted clip by clip, and a clip's outputs do not depend on its neighbors: clips of unequal length share
+a batch only if the model masks every layer that mixes frames; otherwise a batch has clips of one length.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from antiphon.models.prompt_cache import PromptCache
 from antiphon.types import Completion, Prompt, Seconds, Text
 
 SHORTEST: Seconds = 0.025
-"""One analysis window of every feature extractor in use here."""
+"""The analysis window of every supported feature extractor."""
 _MASK = "attention_mask"
 
 
 @dataclass(frozen=True)
 class ClipInput:
-    """How a model takes its clips."""
+    """How a model takes clips as input."""
 
     name: str
     """The feature extractor's output and the model's argument, with time first where lengths differ."""
     masks: Callable[[Any], bool] = lambda config: False
-    """Model configuration -> whether clips padded under a mask give the numbers they give alone."""
+    """Model configuration -> whether padding under a mask leaves a clip's outputs unchanged."""
     limit: Callable[[Any], int] | None = None
-    """Feature extractor -> the samples that fit its fixed window; it cuts a longer clip without a word."""
+    """Feature extractor -> the samples that fit its fixed window; it silently cuts longer clips."""
     frames: Callable[[Any, Tensor], Tensor] = frames_after_convolutions
     """(model, lengths of its input) -> frames that its encoder makes of each."""
 
@@ -56,7 +56,7 @@ FBANK = ClipInput("input_features", lambda config: not config.add_adapter)
 
 
 class ClipModel:
-    """The part of a `Policy` whose prompts are clips alone. The model stays in eval mode."""
+    """The part of a `Policy` whose prompts are only clips. The model stays in eval mode."""
 
     token_level = False
     stepwise = False
@@ -64,7 +64,7 @@ class ClipModel:
     transcribes = True
 
     def __init__(self, model: Any, processor: Any, clip_input: ClipInput) -> None:
-        """`processor` is a feature extractor, or has one."""
+        """`processor` is a feature extractor, or contains one."""
         self.model: Any = model.eval()
         self.processor = processor
         self.feature_extractor = getattr(processor, "feature_extractor", processor)
@@ -80,7 +80,7 @@ class ClipModel:
         return self.feature_extractor.sampling_rate
 
     def prepare(self, prompt: Prompt) -> dict[str, Tensor]:
-        """One clip's features, and their mask where the extractor makes one, on the CPU, without padding.
+        """One clip's features, with their mask if the extractor makes one, on the CPU, without padding.
 
         Raises `ModelError` for a prompt without audio or with a context, and for a clip too short or too long for
         the model.
@@ -97,7 +97,7 @@ class ClipModel:
         limit = self.clip_input.limit(self.feature_extractor) if self.clip_input.limit else None
         if limit is not None and len(prompt.waveform) > limit:
             raise ModelError(
-                f"prompt {prompt.id!r} is {prompt.seconds:.2f} s long and this model hears at most "
+                f"prompt {prompt.id!r} is {prompt.seconds:.2f} s long, but this model takes at most "
                 f"{limit / prompt.rate:.2f} s; split the clip, or leave such clips out with data.max_seconds"
             )
         inputs = self.feature_extractor([prompt.waveform], sampling_rate=prompt.rate)
@@ -111,17 +111,17 @@ class ClipModel:
         return self._frames(self.prepare(prompt))
 
     def _frames(self, clip: dict[str, Tensor]) -> int:
-        """That the encoder makes of one clip."""
+        """Number of encoder frames of one clip."""
         return int(self.clip_input.frames(self.model, torch.tensor(self._length(clip))))
 
     def _length(self, clip: dict[str, Tensor]) -> int:
-        """What the model's mask counts in one clip: samples, or feature frames."""
+        """Length of one clip in the unit of the model's mask: samples, or feature frames."""
         return int(clip[_MASK].sum()) if _MASK in clip else len(clip[self.clip_input.name])
 
     def _passes(self, prompts: Sequence[Prompt]) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-        """Forward passes over all prompts, each once: which prompts, their logits, and their lengths before it.
+        """Forward passes over all prompts, each once: the prompts' indices, their logits, and their input lengths.
 
-        Lengths [batch] count what the model's mask counts: samples, or feature frames.
+        Lengths [batch] are in the unit of the model's mask: samples, or feature frames.
         """
         clips = [self.prepare(prompt) for prompt in prompts]
         lengths = [self._length(clip) for clip in clips]
@@ -130,7 +130,7 @@ class ClipModel:
             yield rows, logits, torch.tensor([lengths[i] for i in rows])
 
     def _batches(self, clips: Sequence[dict[str, Tensor]]) -> Iterable[list[int]]:
-        """Which clips share a pass."""
+        """Indices of the clips that share a pass."""
         together = self.clip_input.masks(self.model.config) and all(_MASK in clip for clip in clips)
         batches: dict[int, list[int]] = defaultdict(list)
         for i, clip in enumerate(clips):
@@ -160,7 +160,7 @@ class ClipModel:
 
 
 def require_numbers(logprobs: Tensor) -> None:
-    """Raises `ModelError` when one of the log-probabilities is NaN."""
+    """Raises `ModelError` if one of the log-probabilities is NaN."""
     if logprobs.isnan().any():
         raise ModelError(
             "the model's probabilities are not numbers (NaN): training has diverged, or the checkpoint is damaged; "
@@ -170,6 +170,6 @@ def require_numbers(logprobs: Tensor) -> None:
 
 def _too_short(prompt: Prompt) -> ModelError:
     return ModelError(
-        f"prompt {prompt.id!r} is {prompt.seconds:.3f} s long, too short for this model to hear anything in; "
+        f"prompt {prompt.id!r} is {prompt.seconds:.3f} s long, too short for this model; "
         "leave such clips out with data.min_seconds"
     )

@@ -1,4 +1,4 @@
-"""What a checkpoint must bring: every weight of its model, and no more tokens than the model has."""
+"""Checks that a checkpoint has every weight of its model, and a tokenizer that fits it."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from antiphon.errors import ModelError
 from antiphon.models.submodules import token_embeddings
 
 _OPTIONAL = re.compile(r"(^|\.)masked_spec_embed$")
-"""Weights of pre-training alone: checkpoints leave them out, and no policy reads them."""
+"""Weights used only in pre-training: checkpoints omit them, and no policy reads them."""
 _SHOWN = 5
 
 
 def require_weights(report: Mapping[str, Any], spec: str) -> None:
-    """Raises `ModelError` when transformers' loading report names weights that the checkpoint lacks or has otherwise.
+    """Raises `ModelError` if transformers' loading report names missing weights or weights of another shape.
 
-    transformers would leave them random. Tied weights are not among them.
+    transformers would initialize them at random. Tied weights are not among them.
     """
     listed = sorted(name for name in report["missing_keys"] if not _OPTIONAL.search(name))
     listed += [f"{name} ({list(theirs)}, not {list(ours)})" for name, theirs, ours in sorted(report["mismatched_keys"])]
     if listed:
         more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
         raise ModelError(
-            f"the weights of model {spec!r} are not all those of its configuration: {', '.join(listed[:_SHOWN])}{more} "
-            "would be random; take a checkpoint of the whole model, with the head of its task"
+            f"the checkpoint of model {spec!r} does not match its configuration: {', '.join(listed[:_SHOWN])}{more} "
+            "would be random; use a checkpoint of the whole model, with the head of its task"
         )
 
 
 def require_vocabulary(model: Any, processor: Any, spec: str) -> None:
-    """Raises `ModelError` when the tokenizer has tokens that the model has no row for.
+    """Raises `ModelError` if the tokenizer has tokens without an embedding in the model.
 
-    Tokens that the model never reads or writes may lie outside: audio placeholders, and a CTC model's special ones.
+    Tokens that the model never reads or writes are exempt: audio placeholders, and special tokens of CTC models.
     """
     tokenizer = getattr(processor, "tokenizer", processor)
     if not hasattr(tokenizer, "get_vocab"):
@@ -46,6 +46,6 @@ def require_vocabulary(model: Any, processor: Any, spec: str) -> None:
     if beyond:
         first = min(beyond)
         raise ModelError(
-            f"the tokenizer of model {spec!r} does not fit it: token {beyond[first]!r} has the id {first}, and the "
-            f"model knows {rows} ids, from 0; take the tokenizer that it was trained with, or resize its embeddings"
+            f"the tokenizer of model {spec!r} does not fit it: token {beyond[first]!r} has the id {first}, but the "
+            f"model has only {rows} ids, from 0; use the tokenizer that it was trained with, or resize its embeddings"
         )

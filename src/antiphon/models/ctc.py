@@ -1,9 +1,8 @@
 """CTC recognizers (wav2vec2, HuBERT, wav2vec2-BERT, Parakeet): the action is the whole label sequence.
 
-A label sequence is sampled by drawing a label or the blank for every frame, each by itself, and collapsing the path
-(repeats merged, blanks dropped). Its log-probability is the exact marginal over all paths that collapse to it, so
-many paths of one answer are one action. The encoder runs once for a clip; its G label sequences share the frame-wise
-log-probabilities.
+Sampling draws a label or the blank for every frame independently and collapses the path (repeats merged, blanks
+dropped). The log-probability of a label sequence is the exact marginal over all paths that collapse to it. The encoder
+runs once per clip; its G label sequences share the frame-wise log-probabilities.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class FramePrefix:
     """P clips after one encoder pass."""
 
     logits: Tensor
-    """[P, T, V] fp32, frames at 0 on padding."""
+    """[P, T, V] fp32, 0 on padding frames."""
     frames: Tensor
     """[P] frames of each clip."""
 
@@ -55,12 +54,11 @@ class CTC(ClipModel):
         model_type = model.config.model_type
         if model_type not in FAMILIES:
             raise ModelError(
-                f"model type {model_type!r} is not a CTC model that antiphon knows; "
-                f"known: {', '.join(sorted(FAMILIES))}"
+                f"model type {model_type!r} is not a supported CTC model; supported: {', '.join(sorted(FAMILIES))}"
             )
         super().__init__(model, processor, FAMILIES[model_type])
         self.feature_cache: FeatureCache | None = None
-        # In eval mode the logits are the head's over the encoder's last states, with nothing between them.
+        # In eval mode the logits are the head applied directly to the encoder's last states.
         self.encoder, self.head = (model.get_submodule(parts(model)[part][0]) for part in ("audio_encoder", "head"))
         self.tokenizer = processor.tokenizer
         self.vocabulary: int = model.config.vocab_size
@@ -68,10 +66,10 @@ class CTC(ClipModel):
         self.blocked = self._blocked(block_tokens).to(self.device)
 
     def _blocked(self, block_tokens: Sequence[int] | str) -> Tensor:
-        """[V], True for labels that are never sampled: by default special tokens, save blank and word boundary."""
+        """[V] bool, True for labels that are never sampled: by default special tokens but blank and word boundary."""
         blocked = torch.zeros(self.vocabulary, dtype=torch.bool)
         if block_tokens == "special":
-            # Wav2Vec2's tokenizer counts its word boundary among the special tokens.
+            # Wav2Vec2's tokenizer lists its word boundary as a special token.
             boundary = getattr(self.tokenizer, "word_delimiter_token_id", None)
             special = {i for i in self.tokenizer.all_special_ids if i < self.vocabulary} - {boundary}
             blocked[sorted(special)] = True
@@ -109,7 +107,7 @@ class CTC(ClipModel):
         return labeling_logprobs(scores, prefix.frames, tokens, mask, self.blank, self.blocked)[:, None]
 
     def target(self, prompt: Prompt, text: str, language: str | None) -> list[int]:
-        """The labels of `text`, in the case that the vocabulary has."""
+        """The labels of `text`, in the vocabulary's letter case. Raises `ModelError` for other characters."""
         candidates = [
             self.tokenizer(one, add_special_tokens=False)["input_ids"] for one in (text, text.upper(), text.lower())
         ]
@@ -125,11 +123,11 @@ class CTC(ClipModel):
     def sample(
         self, prefix: FramePrefix, n: int, sampling: Sampling, uniforms: np.ndarray | None = None
     ) -> list[list[Completion]]:
-        """`n` label sequences for each clip. A sequence is as long as its path makes it, up to a label a frame:
-        `max_new_tokens` cuts nothing, it is the width of `uniforms` alone (see `frame_uniforms`).
+        """`n` label sequences for each clip. Their length is up to one label per frame: `max_new_tokens` does not limit
+        it, and is only the width of `uniforms` (see `frame_uniforms`).
 
-        Temperature 0 takes the best label of each frame, with log-probabilities at temperature 1. Filters leave
-        labels out frame by frame.
+        Temperature 0 takes the best label of each frame, with log-probabilities at temperature 1. Filters apply to each
+        frame.
         """
         greedy = sampling.temperature == 0
         if not greedy and uniforms is None:
@@ -149,7 +147,7 @@ class CTC(ClipModel):
 
     @torch.no_grad()
     def beam(self, prefix: FramePrefix, width: int = 8) -> list[Completion]:
-        """The most probable label sequence of each clip among those a prefix beam search of `width` ends with."""
+        """The most probable label sequence of each clip in a prefix beam search of `width` prefixes."""
         scores = self._scores(prefix, 1.0)
         frames = prefix.frames.tolist()
         best = []
@@ -185,9 +183,9 @@ def labeling_logprobs(
     """log p [N] (fp32) of label sequences `labels` [N, U] with `mask` [N, U]; rows p·G … p·G+G−1 are of clip p.
 
     p is the sum over all paths that collapse to the sequence of Π_t p_t(path_t), by the forward algorithm (Graves et
-    al. 2006, section 4.1) in fp64. `scores` [P, T, V] are the frames' log-probabilities, the first `frames` [P] of
-    them each clip's. A sequence with a `blocked` [V] label, or with more labels than frames (equal neighbors need a
-    blank between them), has −inf and no gradient.
+    al. 2006, section 4.1) in fp64. `scores` [P, T, V] are frame-wise log-probabilities; each clip has its first
+    `frames` [P]. A sequence with a `blocked` [V] label, or too long for its frames (equal neighbors need a blank
+    between them), has −inf and no gradient.
     """
     group = len(labels) // len(scores)
     taken, frames = mask.bool(), frames.to(labels.device).repeat_interleave(group)
@@ -204,8 +202,8 @@ def labeling_logprobs(
     columns = scores[:, :, used].double().transpose(0, 1).repeat_interleave(group, 1)
     values = -ctc_loss(columns, column[labels] * taken, frames, taken.sum(-1), blank=0, reduction="none")
 
-    # ctc_loss counts on all classes being there to sum to one: as its gradient it gives exp(scores) minus the
-    # posterior of each label. Adding zero with the gradient exp(scores) leaves the posterior, the true gradient.
+    # ctc_loss assumes that all classes are present and sum to one: its gradient is exp(scores) minus the posterior of
+    # each label. Adding zero with the gradient exp(scores) leaves the posterior, the true gradient.
     present = torch.arange(len(columns), device=labels.device)[:, None] < frames
     mass = (columns.exp() * present[:, :, None]).sum((0, 2))
     return (values + (mass - mass.detach())).masked_fill(~possible, -torch.inf).float()
@@ -214,8 +212,8 @@ def labeling_logprobs(
 def frame_uniforms(row: np.ndarray, frames: int) -> np.ndarray:
     """One uniform a frame [frames] from a sample's `row` [max_new_tokens].
 
-    A clip often has more frames than `max_new_tokens`: the row is then continued by a Philox generator whose key is
-    the BLAKE2b digest of the row's float64 bytes, so that the row remains all the randomness there is.
+    A clip often has more frames than `max_new_tokens`. A Philox generator keyed by the BLAKE2b digest of the row's
+    float64 bytes then extends the row, so the row remains the only source of randomness.
     """
     row = np.ascontiguousarray(row, dtype=np.float64)
     if frames <= len(row):

@@ -14,9 +14,9 @@ def prefix_beam_search(scores: np.ndarray, blank: int, width: int) -> list[Label
     """Up to `width` label sequences, the most probable first, from log-probabilities `scores` [T, V].
 
     Hannun et al. 2014 (1408.2873), algorithm 1, without a language model. A prefix keeps two sums over the paths that
-    collapse to it: those that end in a blank, and those that end in its last label. Labels are tried at a frame only
-    if they could bring a prefix into the beam, so leaving the others out changes nothing: the `width + 1` most
-    probable, and the last labels of the beam's prefixes.
+    collapse to it: those that end in a blank, and those that end in its last label. Each frame tries only labels that
+    could bring a prefix into the beam: the `width + 1` most probable, and the last labels of the beam's prefixes. This
+    does not change the result.
     """
     beam: dict[Labels, tuple[float, float]] = {(): (0.0, -math.inf)}
     for frame in scores:
@@ -30,7 +30,7 @@ def prefix_beam_search(scores: np.ndarray, blank: int, width: int) -> list[Label
             again = -math.inf if last is None else in_label + frame[last]
             _grow(grown, prefix, total + frame[blank], again)
             for label in tried:
-                # After its own label, a second one needs a blank in between.
+                # A repeated label needs a blank in between.
                 before = in_blank if label == last else total
                 if before > -math.inf:
                     _grow(grown, (*prefix, label), -math.inf, before + frame[label])

@@ -1,4 +1,4 @@
-"""What every causal language model shares, whether its prompt is text alone or carries audio: prefill and extend."""
+"""Shared by causal language models with text or audio prompts: prefill and extend."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from antiphon.models.shared_cache import share_prompts
 
 
 class DecoderOnly(Autoregressive):
-    """A backbone that reads embeddings after a key-value cache, and a head that turns its states into logits."""
+    """A backbone that reads embeddings after a key-value cache, and a head that maps its states to logits."""
 
     def __init__(
         self,
@@ -32,8 +32,8 @@ class DecoderOnly(Autoregressive):
     def _prefill(self, embeddings: Tensor, mask: Tensor) -> Prefix:
         """The prefix of prompts given as `embeddings` [P, L, D], padded on the left; `mask` [P, L].
 
-        The cache keeps every position, in layers with a sliding window too: their mask does the windowing, which
-        stays exact for rows of unequal length.
+        The cache keeps every position, even in sliding-window layers: the mask applies the window, which is exact for
+        rows of unequal length.
         """
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         output = self._read(DynamicCache(), mask, positions, inputs_embeds=embeddings)

@@ -1,13 +1,13 @@
-"""What an encoder-decoder's decoder is prompted with: the tokens that the model's own `generate` would use.
+"""Decoder prompts of encoder-decoders: the tokens that the model's own `generate` would use.
 
 - Whisper: `<|startoftranscript|><|LANGUAGE|><|transcribe|><|notimestamps|>`, after `<|startofprev|>` and the context
-  if there is one. The language is the prompt's, else the generation config's, else the one that the model itself
-  finds in the clip. English-only models have neither language nor task token.
-- Moonshine: its start token. Each model knows one language, so a prompt's language is left out.
-- Cohere-ASR: its processor's prompt, with punctuation. It cannot find the language, so the prompt must give it.
+  if there is one. The language is the prompt's, else the generation config's, else the one that the model detects.
+  English-only models have neither language nor task token.
+- Moonshine: its start token. Each model has one language, so a prompt's language is ignored.
+- Cohere-ASR: its processor's prompt, with punctuation. It cannot detect the language, so the prompt must give it.
 
-Each function takes (model, processor, prompts, detect) and returns the tokens of each prompt; `detect` turns indices
-into `prompts` into language tokens. `ModelError` names the prompt that a model cannot be asked.
+Each function takes (model, processor, prompts, detect) and returns the tokens of each prompt; `detect` maps indices
+into `prompts` to language tokens. `ModelError` names a prompt that the model does not support.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def start_id(model: Any) -> int:
 
 
 def token_id(processor: Any, token: str) -> int:
-    """Raises `ModelError` where the tokenizer does not know the token."""
+    """The id of `token`. Raises `ModelError` if the tokenizer does not have it."""
     found = processor.tokenizer.get_vocab().get(token)
     if found is None:
-        raise ModelError(f"the model's tokenizer has no {token}, which its decoder is prompted with")
+        raise ModelError(f"the model's tokenizer has no {token}, which the decoder's prompt needs")
     return found
 
 
@@ -43,7 +43,9 @@ def whisper(model: Any, processor: Any, prompts: Sequence[Prompt], detect: Detec
     if not _multilingual(settings):
         for prompt in prompts:
             if prompt.language and _language_code(prompt.language) != "en":
-                raise ModelError(f"prompt {prompt.id!r} is in {prompt.language!r} and this Whisper knows English only")
+                raise ModelError(
+                    f"prompt {prompt.id!r} is in {prompt.language!r}, but this Whisper supports only English"
+                )
         return [[*tokens, after] for tokens in before]
     task = settings.task_to_id[getattr(settings, "task", None) or "transcribe"]
     languages = [_whisper_language(settings, prompt) for prompt in prompts]
@@ -66,14 +68,16 @@ def _multilingual(settings: Any) -> bool:
 
 
 def _whisper_language(settings: Any, prompt: Prompt) -> int | None:
-    """The language token to prompt with, None where the model is to find it."""
+    """The language token of the prompt, None if the model is to detect it."""
     language = prompt.language or getattr(settings, "language", None)
     if language is None:
         return None
     found = settings.lang_to_id.get(f"<|{_language_code(language)}|>")
     if found is None:
         known = ", ".join(sorted(token.strip("<|>") for token in settings.lang_to_id))
-        raise ModelError(f"prompt {prompt.id!r} is in {language!r}, which this model does not know; it knows {known}")
+        raise ModelError(
+            f"prompt {prompt.id!r} is in {language!r}, which this model does not support; it supports {known}"
+        )
     return found
 
 
@@ -99,7 +103,7 @@ def cohere_asr(model: Any, processor: Any, prompts: Sequence[Prompt], detect: De
         _refuse_context(prompt)
         if prompt.language is None:
             raise ModelError(
-                f"prompt {prompt.id!r} has no language, which this model must be given; "
+                f"prompt {prompt.id!r} has no language, but this model needs one; "
                 "set language=given, or language=CODE for every clip"
             )
         try:

@@ -1,6 +1,6 @@
-"""The decoding loop, a token a row at a time: rows enter between steps, and leave when they end.
+"""The decoding loop (continuous batching): one token per row and step; rows enter between steps and leave when done.
 
-A row's tokens depend on its prompt, its sampling and its uniforms alone, not on what is decoded beside it.
+A row's tokens depend only on its prompt, sampling and uniforms, not on the other rows of the batch.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from antiphon.models.shared_cache import SharedCache
 from antiphon.types import Completion, FinishReason, Prompt
 
 COMPACT_BELOW = 0.75
-"""The batch is compacted once no more than this share of its rows is active. Until then, ended rows stay in
-the batch, and what the model emits for them is thrown away."""
+"""The batch is compacted when at most this share of its rows is active. Until then, finished rows stay in it, and
+their outputs are discarded."""
 
 
 @runtime_checkable
 class DecodesTokens(Protocol):
-    """What this loop needs of a policy: one whose completions grow by a token after a cached prefix."""
+    """A policy that this loop can decode: it emits tokens one by one after a cached prefix."""
 
     model: Any
     head: nn.Module
@@ -38,7 +38,7 @@ class DecodesTokens(Protocol):
     blocking: Tensor
     stop_ids: frozenset[int]
     groups_attention: bool | None
-    """Whether the model reads a prompt's keys once for all its rows; None until the first step finds out."""
+    """Whether attention reads a prompt's keys once for all its rows; None until the first step determines it."""
 
     def size(self, prompt: Prompt) -> int: ...
     def encode(self, prompts: Sequence[Prompt]) -> Prefix: ...
@@ -49,7 +49,7 @@ class DecodesTokens(Protocol):
 
 @dataclass(eq=False)
 class Row:
-    """A completion in the making. Whoever holds it may end it between two steps, by giving it a `finish_reason`."""
+    """An unfinished completion. Set its `finish_reason` between two steps to stop it."""
 
     sampling: Sampling
     uniforms: np.ndarray | None = None
@@ -58,7 +58,7 @@ class Row:
     logprobs: list[float] = field(default_factory=list)
     finish_reason: FinishReason | None = None
     top: int = 0
-    """How many of the most probable tokens to note at each place."""
+    """How many of the most probable tokens to record at each position."""
     alternatives: list[list[tuple[int, float]]] = field(default_factory=list)
     """For each of `token_ids`, those tokens with their log-probabilities, the most probable first."""
 
@@ -76,12 +76,12 @@ class Row:
 
     @property
     def uniform(self) -> float:
-        """What the next token is drawn with."""
+        """The uniform for the next token."""
         return 0.0 if self.uniforms is None or not self.active else self.uniforms[len(self.token_ids)]
 
 
 class Decoding:
-    """Completions of several prompts side by side, each of which may have come at another time."""
+    """Decodes completions of several prompts in one batch, admitted at different times."""
 
     def __init__(self, policy: DecodesTokens) -> None:
         self.policy = policy
@@ -89,12 +89,12 @@ class Decoding:
 
     @property
     def active(self) -> list[Row]:
-        """The rows that have not ended."""
+        """The unfinished rows."""
         return [row for row in self.rows if row.active]
 
     @torch.no_grad()
     def admit(self, prefix: Prefix, groups: Sequence[Sequence[Row]]) -> None:
-        """Begin the rows of `groups`, one group for each prompt of `prefix`."""
+        """Start the rows of `groups`, one group for each prompt of `prefix`."""
         rows = [row for group in groups for row in group]
         prompt = torch.tensor([i for i, group in enumerate(groups) for _ in group], device=self.policy.device)
         hidden = prefix.hidden[prompt]
@@ -110,9 +110,9 @@ class Decoding:
 
     @torch.no_grad()
     def step(self) -> list[Row]:
-        """One more token for every row; returns the rows that end with it.
+        """Decode one more token for every row. Returns the rows that finish with it.
 
-        Raises `ModelError` when the model's probabilities are not numbers.
+        Raises `ModelError` if the model's probabilities are NaN.
         """
         if not self.active:
             self.rows = []
@@ -127,7 +127,7 @@ class Decoding:
         return ended
 
     def _compact(self, share: float = 1.0) -> None:
-        """Drop the rows that have ended, if no more than `share` of all are active."""
+        """Drop finished rows if at most `share` of all rows are active."""
         kept = [i for i, row in enumerate(self.rows) if row.active]
         if len(kept) == len(self.rows) or len(kept) > share * len(self.rows):
             return
@@ -139,7 +139,7 @@ class Decoding:
             self._arrange(self.prefix if len(left) == len(self.prefix.mask) else self.prefix.select(left), prompt, rows)
 
     def _arrange(self, prefix: Prefix, prompt: Tensor, rows: Tensor | None = None) -> None:
-        """Decode over these prompts from now on; `rows` of the cache as it was come first."""
+        """Continue with these prompts; `rows` of the previous cache come first."""
         self.prefix, self.prompt, groups = prefix, prompt, Fold(prompt)
         cache = SharedCache(prefix.cache, prefix.mask, groups, self.policy.groups_attention is not False)
         if rows is not None:
@@ -199,7 +199,7 @@ class Decoding:
         return ended
 
     def _read(self, tokens: Tensor) -> None:
-        """Have the model read the last token of each row."""
+        """Feed the last token of each row to the model."""
         steps = [len(row.token_ids) - 1 for row in self.rows]
         mask = self.cache.advance(steps)
         positions = (self.lengths + self.cache.steps)[:, None]

@@ -11,12 +11,11 @@ from antiphon.models.policy import Sampling
 
 
 def filtered(logprobs: Tensor, samplings: Sequence[Sampling]) -> Tensor:
-    """`logprobs` [N, V], −inf where a row's filters leave a token out; the best token always stays.
+    """`logprobs` [N, V], −inf where a row's filters exclude a token; the most probable token always stays.
 
-    `samplings` are N, or one for all rows.
-
-    In this order, as elsewhere: the `top_k` most probable; of these the fewest that reach `top_p` of their mass; of
-    these the ones that have `min_p` of the best one's probability.
+    `samplings` has N entries, or one for all rows. Filters apply in the usual order: `top_k` tokens by probability;
+    of these the smallest set with `top_p` of their mass; of these the ones with at least `min_p` times the largest
+    probability.
     """
     if not any(one.filters for one in samplings):
         return logprobs
@@ -25,7 +24,7 @@ def filtered(logprobs: Tensor, samplings: Sequence[Sampling]) -> Tensor:
         return torch.tensor(values, device=logprobs.device)[:, None]
 
     top_k = column([one.top_k or logprobs.shape[-1] for one in samplings])
-    # No rounding of the sum may cut the tail of a row without the filter.
+    # Rounding of the sum must not cut the tail of a row without top_p.
     top_p = column([2.0 if one.top_p in (None, 1.0) else one.top_p for one in samplings])
     min_p = column([one.min_p or 0.0 for one in samplings])
     ordered, order = logprobs.sort(dim=-1, descending=True, stable=True)
@@ -40,8 +39,8 @@ def filtered(logprobs: Tensor, samplings: Sequence[Sampling]) -> Tensor:
 def inverse_cdf_sample(logprobs: Tensor, uniforms: Tensor) -> Tensor:
     """Token ids [N] whose cumulative probability first exceeds `uniforms` [N]; `logprobs` is [N, V].
 
-    Summed in float64, so that a vocabulary of 150k tokens keeps its tail; a token of probability zero is never
-    taken, since `u < 1` scales to below the total.
+    Sums are in float64, so that a vocabulary of 150k tokens keeps its tail. A token of probability zero is never drawn,
+    because `u < 1` scales to below the total.
     """
     cumulative = logprobs.exp().cumsum(-1, dtype=torch.float64)
     targets = uniforms.to(cumulative)[:, None] * cumulative[:, -1:]
