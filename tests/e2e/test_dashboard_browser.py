@@ -202,7 +202,7 @@ def test_damaged_runs_are_shown_as_such(browser, server):
             expect(page.locator(".notice.bad").filter(has_text=name).first).to_be_visible()
         assert page.evaluate(POINTS, "WER on commands-noisy") == [5], "what is whole is drawn"
     with visit(browser, server, "/run/20261101-130000-torn") as page:
-        expect(page.locator(".notice.bad").filter(has_text="is left out: it is no JSON object")).to_be_visible()
+        expect(page.locator(".notice.bad").filter(has_text="is skipped: it is not a JSON object")).to_be_visible()
         assert page.evaluate(POINTS, "Reward")[0] > 5
     status, text = get(f"{server}/compare?runs=20261101-120000-junk,20261101-130000-torn,gone")
     assert status == 200

@@ -89,7 +89,7 @@ def test_steps_are_turned_and_groups_sorted_and_filtered(browser, server, run):
         title = page.locator("h1.step")
         expect(title).to_have_text(f"Step {LAST} the last")
         expect(page.locator(".groups a.group")).to_have_count(8)
-        page.get_by_role("button", name="Step before").click()
+        page.get_by_role("button", name="Previous step").click()
         expect(title).to_have_text(f"Step {LAST - 1} of {LAST}")
         expect(page).to_have_url(f"{server}/run/{run.id}/rollouts?step={LAST - 1}")
         page.keyboard.press("ArrowLeft")

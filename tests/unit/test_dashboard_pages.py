@@ -59,11 +59,11 @@ def test_silence_has_no_peaks(run):
 @pytest.mark.parametrize(
     ("named", "reason"),
     [
-        (None, "names no clip"),
+        (None, "has no clip"),
         ("audio/../status.json", "is not within the run"),
         ("audio/gone.flac", "no such file"),
         ("/nowhere/x.wav", "not on this machine"),
-        ("builtin:digits-clean-00001", "no copy kept"),
+        ("builtin:digits-clean-00001", "synthesized and not copied"),
     ],
 )
 def test_a_clip_that_cannot_be_played_says_why(run, named, reason):

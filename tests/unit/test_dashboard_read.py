@@ -234,7 +234,7 @@ def test_damaged_lines_are_counted_and_the_first_is_named(run):
         file.write(b'\xff\xfe\n{"step": 6}\n{"loss": 1}\n')
     assert read_table(path).steps.tolist() == [1, 2, 3, 4, 6]
     assert read_table(path).damage == (
-        "metrics.jsonl, line 5 is left out: it is no JSON object with a step, and 1 more"
+        "metrics.jsonl, line 5 is skipped: it is not a JSON object with a step, and 1 more"
     )
 
 
@@ -332,7 +332,7 @@ def test_every_figure_has_a_chart(run):
     titles = {head: [chart.title for chart in found] for head, found in charts.items()}
     assert titles["Evaluation and reward"] == ["WER on noisy", "Reward", "Reward part: wer"]
     assert titles["Update"] == ["KL"]
-    assert titles["Speed and memory"] == ["Throughput", "Seconds a step"]
+    assert titles["Speed and memory"] == ["Throughput", "Seconds per step"]
     assert titles["Further metrics"] == ["audio_seconds", "my_own", "samples"]
     (kl,) = charts["Update"]
     assert [line.key for line in kl.lines] == ["kl_old"], "lines without a figure are left out"

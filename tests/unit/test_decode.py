@@ -186,7 +186,7 @@ def test_text_file_named_as_audio(tmp_path: Path, name: str):
 def test_bytes_that_are_not_audio(tmp_path: Path):
     (tmp_path / "bytes.wav").write_bytes(bytes(range(256)))
     assert fault(tmp_path / "bytes.wav") == (
-        "bytes.wav: not audio that libsndfile can read (format not recognised); convert it with: ffmpeg -i IN OUT.flac"
+        "bytes.wav: not audio that libsndfile can read (Format not recognised); convert it with: ffmpeg -i IN OUT.flac"
     )
 
 

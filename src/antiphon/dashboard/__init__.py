@@ -1,1 +1,1 @@
-"""Runs in a browser: what trains, how it goes, and what the models say. Reads run folders and nothing else."""
+"""The dashboard: shows runs, their metrics and completions in a browser. It reads run folders only."""

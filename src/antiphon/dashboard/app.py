@@ -1,4 +1,4 @@
-"""The dashboard as an application: every module in `pages/` declares its routes, and one process serves them."""
+"""The dashboard application: modules in `pages/` declare their routes, and one process serves them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import webbrowser
 from importlib import import_module
 from pathlib import Path
 
-import pandas  # noqa: F401  PyArrow imports it at the first conversion, and the first page would wait for it.
+import pandas  # noqa: F401  PyArrow would import it at the first conversion, and delay the first page.
 import uvicorn
 from fastapi import FastAPI
 from nicegui import app, ui
@@ -19,10 +19,9 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def create_app(root: Path, host: str = "127.0.0.1") -> FastAPI:
-    """The application for the runs in `root`. NiceGUI knows one application a process: call it once.
+    """Create the application for the runs in `root`. Call it once, as NiceGUI has one application per process.
 
-    Bound to a loopback address it answers to loopback names alone, so that no web page can read it through a name of
-    its own that leads here.
+    On a loopback address it accepts only loopback host names, to prevent DNS rebinding by web pages.
     """
     server = FastAPI(openapi_url=None)
     if host in LOOPBACK:
@@ -35,7 +34,7 @@ def create_app(root: Path, host: str = "127.0.0.1") -> FastAPI:
 
 
 def serve(root: Path, host: str, port: int, open_browser: bool) -> None:
-    """Answers until interrupted."""
+    """Serve until interrupted."""
     server = create_app(root, host)
     if open_browser:
         app.on_startup(lambda: webbrowser.open(address(host, port)))
@@ -43,6 +42,6 @@ def serve(root: Path, host: str, port: int, open_browser: bool) -> None:
 
 
 def address(host: str, port: int) -> str:
-    """Where a browser on this machine finds what listens on `host`."""
+    """The URL, for a browser on this machine, of a server that listens on `host`."""
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{name}:{port}"

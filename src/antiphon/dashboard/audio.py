@@ -1,4 +1,4 @@
-"""The clips that a run's files name: where they are, as a file that browsers play, and as the peaks of a waveform."""
+"""Clips named in a run's files: finds them, converts them for browsers, and computes waveform peaks."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from antiphon.errors import AudioError
 from antiphon.types import Seconds
 
 PEAKS = 400
-"""Values of a waveform: more than any screen shows bars."""
+"""Values of a waveform, more than a screen can show."""
 LONGEST: Seconds = 1200
-"""Of longer clips there is no waveform, as they would have to be decoded whole."""
+"""Longer clips have no waveform, as that needs full decoding."""
 _PLAYED = {"WAV", "WAVEX", "FLAC", "OGG", "MP3"}
-"""Containers, as libsndfile calls them, that every browser plays."""
+"""Containers that every browser plays, by libsndfile's names."""
 _COPIES = 64
 
 
 @dataclass(frozen=True)
 class Named:
-    """A file, or the part of it from `begin` to `end` in seconds."""
+    """A file, or the part from `begin` to `end`, in seconds."""
 
     path: Path
     begin: Seconds | None = None
@@ -38,13 +38,13 @@ class Named:
 
 
 def locate(run: Path, base: Path, named: str | None) -> Named:
-    """The clip that a row of a run's file names: a copy below `base` ("audio/…"), or the path of its source, with or
-    without a segment ("a.wav#t=1.5,3").
+    """The clip of a row: a copy below `base` ("audio/…"), or the path of its source, with or without a segment
+    ("a.wav#t=1.5,3").
 
-    Raises `AudioError` when there is none, or it is not on this machine.
+    Raises `AudioError` if there is none, or it is not on this machine.
     """
     if not named:
-        raise AudioError("this row names no clip")
+        raise AudioError("this row has no clip")
     if named.startswith("audio/"):
         copy = (base / named).resolve()
         if not copy.is_relative_to((base / "audio").resolve()):
@@ -53,7 +53,7 @@ def locate(run: Path, base: Path, named: str | None) -> Named:
             raise AudioError(f"{named} is gone: a run keeps train.audio_copies of its newest answers")
         return Named(copy)
     if named.startswith("builtin:"):
-        raise AudioError(f"{named} was synthesized, and no copy kept: the run has train.audio_copies of them")
+        raise AudioError(f"{named} was synthesized and not copied, as the run already had train.audio_copies clips")
     path, begin, end = _segment(named)
     source = _working_folder(run) / path
     if not source.is_file():
@@ -62,9 +62,9 @@ def locate(run: Path, base: Path, named: str | None) -> Named:
 
 
 def playable(clip: Named) -> Path:
-    """A file with the clip that browsers play: its own where they can, else a copy as WAV.
+    """A file that browsers can play: the original if possible, else a WAV copy.
 
-    Raises `AudioError` for what is no audio, whatever its name.
+    Raises `AudioError` if it is not audio.
     """
     if clip.begin is None and clip.end is None and probe(clip.path).format in _PLAYED:
         return clip.path
@@ -72,10 +72,10 @@ def playable(clip: Named) -> Path:
 
 
 def waveform(clip: Named) -> dict[str, Any]:
-    """`seconds` of the clip and `peaks`, at most 400 whole numbers from 0 to 100: the largest absolute samples of
-    equally long parts, the loudest of which is 100. There are none of a clip without sound or of more than 20 minutes.
+    """The clip's `seconds`, and `peaks`: at most 400 integers from 0 to 100, the largest absolute samples of equal
+    parts, scaled such that the loudest is 100. Empty for a silent clip or one of more than 20 minutes.
 
-    Raises `AudioError` when it cannot be decoded.
+    Raises `AudioError` if it cannot be decoded.
     """
     return _waveform(playable(clip))
 
@@ -93,7 +93,7 @@ def _read_waveform(path: Path) -> dict[str, Any]:
 
 
 def _segment(named: str) -> tuple[str, Seconds | None, Seconds | None]:
-    """`FileClip.name` taken apart."""
+    """Parse a `FileClip.name`."""
     path, mark, times = named.rpartition("#t=")
     if not mark:
         return named, None, None
@@ -105,7 +105,7 @@ def _segment(named: str) -> tuple[str, Seconds | None, Seconds | None]:
 
 
 def _working_folder(run: Path) -> Path:
-    """The folder that relative paths of the run's recipe start from."""
+    """The folder that the recipe's relative paths start from."""
     try:
         return Path(json.loads((run / "environment.json").read_bytes())["folder"])
     except (OSError, ValueError, TypeError, KeyError):
@@ -113,7 +113,7 @@ def _working_folder(run: Path) -> Path:
 
 
 class _Files(LRUCache[str, Path]):
-    """Files that are removed when they are forgotten."""
+    """An LRU cache of files, which removes evicted files."""
 
     def popitem(self) -> tuple[str, Path]:
         key, path = super().popitem()
@@ -122,7 +122,7 @@ class _Files(LRUCache[str, Path]):
 
 
 class _Copies:
-    """Decoded clips in a folder that goes with the process; those not asked for lately are removed."""
+    """Decoded clips in a temporary folder of the process; the least recently used are removed."""
 
     def __init__(self) -> None:
         self._folder: tempfile.TemporaryDirectory | None = None

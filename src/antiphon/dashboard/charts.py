@@ -1,4 +1,4 @@
-"""Which figures of a run are drawn together, and under which headings."""
+"""Defines the charts: which metrics they show, and under which heading."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Figures that are drawn together: lines of one file, or an evaluation set with its interval."""
+    """A chart: lines of one file, or an evaluation set with its interval."""
 
     title: str
     lines: tuple[Line, ...] = ()
     file: Literal["metrics", "timings", "gate"] = "metrics"
     set: tuple[str, str] | None = None
-    """Of an evaluation set, its name and its measure."""
+    """Name and metric of an evaluation set."""
     rate: bool = False
-    """Whether values are fractions, to be written as percentages."""
+    """Whether values are fractions, shown as percentages."""
     log: bool = False
     about: str = ""
 
@@ -40,14 +40,14 @@ def _one(title: str, key: str, about: str = "", **how: Any) -> Chart:
 
 
 _REWARD = (
-    Chart("Reward", (Line("reward_mean", "mean"), Line("reward_best_mean", "best of a group")), about="of a step"),
+    Chart("Reward", (Line("reward_mean", "mean"), Line("reward_best_mean", "best of each group")), about="per step"),
 )
 _VARIANCE = (
     Chart(
         "Reward standard deviation",
         (Line("reward_std", "all completions"), Line("reward_group_std", "within a group")),
     ),
-    _one("Zero-variance groups", "zero_variance_share", "all completions earned the same", rate=True),
+    _one("Zero-variance groups", "zero_variance_share", "all rewards of the group are equal", rate=True),
     _one("Dropped samples", "reward_dropped", "their reward failed"),
 )
 _UPDATE = (
@@ -59,22 +59,22 @@ _UPDATE = (
         "Clip share",
         (Line("clip_high_share", "above"), Line("clip_low_share", "below")),
         rate=True,
-        about="tokens whose gradient the clip stopped",
+        about="tokens without gradient, as their ratio is clipped",
     ),
-    Chart("Entropy", (Line("entropy", "entropy"), Line("surprisal", "surprisal")), about="nats a token"),
+    Chart("Entropy", (Line("entropy", "entropy"), Line("surprisal", "surprisal")), about="nats per token"),
     _one("Gradient norm", "grad_norm", "before clipping"),
     _one("Learning rate", "lr"),
     _one("Divergence from the teacher", "divergence"),
 )
 _ANSWERS = (
-    _one("Length", "tokens_mean", "tokens an answer"),
-    Chart("Cut off and empty", (Line("truncated_share", "cut off"), Line("empty_share", "empty")), rate=True),
+    _one("Length", "tokens_mean", "tokens per completion"),
+    Chart("Truncated and empty", (Line("truncated_share", "truncated"), Line("empty_share", "empty")), rate=True),
 )
 _GATE = (
-    _one("Engine against trainer", "engine_difference_max", "largest difference of log-probabilities", log=True),
+    _one("Engine against trainer", "engine_difference_max", "maximum difference of log-probabilities", log=True),
     Chart(
         "Parity gate",
-        (Line("difference_max", "largest difference"), Line("difference_mean", "mean difference")),
+        (Line("difference_max", "maximum difference"), Line("difference_mean", "mean difference")),
         file="gate",
         log=True,
         about="nats a token",
@@ -82,9 +82,9 @@ _GATE = (
     Chart("Change without the clip", (Line("ablation_change", "change"),), file="gate", about="nats a token"),
 )
 _SPEED = (
-    Chart("Throughput", (Line("audio_speed", "audio"),), file="timings", about="seconds of audio a second"),
+    Chart("Throughput", (Line("audio_speed", "audio"),), file="timings", about="seconds of audio per second"),
     Chart(
-        "Seconds a step",
+        "Seconds per step",
         (Line("step_seconds", "step"), Line("rollout", "rollout"), Line("train", "train"), Line("teacher", "teacher")),
         file="timings",
     ),
@@ -93,7 +93,7 @@ _SPEED = (
 
 
 def sections(runs: Sequence[Curves]) -> dict[str, list[Chart]]:
-    """The charts for which any of the runs has figures, by heading; under the last what no chart above shows."""
+    """The charts with data in any of the runs, by heading; the last one has all other metrics."""
     parts = sorted({key for curves in runs for key in curves.reward_parts})
     sets = {of_set: column for curves in runs for of_set, column in curves.measures.items()}
     named = {
@@ -104,7 +104,7 @@ def sections(runs: Sequence[Curves]) -> dict[str, list[Chart]]:
             *_VARIANCE,
         ],
         "Update": list(_UPDATE),
-        "Answers, and parity of engine and trainer": [*_ANSWERS, *_GATE],
+        "Completions and parity of engine and trainer": [*_ANSWERS, *_GATE],
         "Speed and memory": list(_SPEED),
     }
     shown = {
@@ -119,7 +119,7 @@ def sections(runs: Sequence[Curves]) -> dict[str, list[Chart]]:
 
 
 def _with_figures(chart: Chart, runs: Sequence[Curves]) -> Chart | None:
-    """`chart` with the lines that any run has; None without one. What counts mishaps is left out until there is one."""
+    """`chart` with the lines that any run has, or None. Charts of failures are left out until one occurs."""
     if chart.set is not None:
         return chart
     columns = {line: [chart.table(curves).columns.get(line.key) for curves in runs] for line in chart.lines}

@@ -1,5 +1,5 @@
-"""Comparisons of two checkpoints: from evaluations of both where the run has them, else by `antiphon compare` in a
-process of its own, which ends with the dashboard."""
+"""Compares two checkpoints: by the run's evaluations if both have them, else by `antiphon compare` in a separate
+process, which ends with the dashboard."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class Comparison:
     a: int
     b: int
     saved: tuple[list[Evaluated], list[Evaluated]] | None = None
-    """Evaluations of both steps on the same sets; None where the models have to be asked."""
+    """Evaluations of both steps on the same sets; None if the models must be run."""
     total: int | None = None
-    """Clips of each side, where earlier evaluations tell."""
+    """Clips per side, if known from earlier evaluations."""
     state: Literal["running", "finished", "failed", "stopped"] = "running"
     sets: list[dict[str, Any]] = field(default_factory=list)
-    """Of each set what `antiphon compare --json` says, the `sentence` among it."""
+    """For each set, the result of `antiphon compare --json`, including the `sentence`."""
     error: str = ""
     _folder: Path | None = None
-    """Where `antiphon compare` keeps what it has recognized."""
+    """Where `antiphon compare` saves its transcripts."""
     _process: subprocess.Popen[str] | None = None
 
     def progress(self) -> tuple[str, int]:
-        """What is being done, and the clips recognized so far, of both sides together."""
+        """The current phase, and the clips done on both sides together."""
         first, second = (_recognized(self._folder / side / "transcripts") if self._folder else None for side in "ab")
         if second is not None:
             return f"recognizing after step {self.b}", (first or 0) + second
@@ -51,7 +51,7 @@ class Comparison:
         return f"loading step {self.b}" if finished else f"recognizing after step {self.a}", first
 
     def names(self, config: Config) -> list[str]:
-        """What `antiphon compare` calls both, with `--runs`: RUN@STEP, or the model that the run started from."""
+        """Both models as arguments of `antiphon compare --runs`: RUN@STEP, or the run's initial model."""
         return [f"{self.run.name}@{step}" if step else config.model for step in (self.a, self.b)]
 
     def stop(self) -> None:
@@ -61,7 +61,7 @@ class Comparison:
                 self._process.terminate()
 
     def work(self, config: Config) -> None:
-        """Blocks until it is finished, failed or stopped."""
+        """Block until the comparison has finished, failed or stopped."""
         if self.saved is None:
             self._recognize(config)
             return
@@ -100,9 +100,9 @@ class Comparison:
 def judge(
     run: Path, before: Sequence[Evaluated], after: Sequence[Evaluated], name_a: str, name_b: str
 ) -> list[evaluate.Comparison]:
-    """What `antiphon compare` says of evaluations of a run, on the sets that both sides have.
+    """Compare evaluations of a run, on the sets that both steps have.
 
-    Raises `DataError` where they cannot be compared, and `RunError` for a damaged one.
+    Raises `DataError` if they cannot be compared, and `RunError` if one is damaged.
     """
     a, b = (
         Evaluation(
@@ -121,7 +121,7 @@ _lock = Lock()
 
 
 def begin(comparison: Comparison, config: Config) -> None:
-    """Starts it, unless the same one is running."""
+    """Start a comparison, unless the same one is running."""
     key = comparison.run, comparison.a, comparison.b
     with _lock:
         found = _all.pop(key, None)
@@ -132,14 +132,14 @@ def begin(comparison: Comparison, config: Config) -> None:
 
 
 def dismiss(comparison: Comparison) -> None:
-    """Ends it, if it is running, and forgets it."""
+    """Stop a comparison, if it is running, and remove it."""
     comparison.stop()
     with _lock:
         _all.pop((comparison.run, comparison.a, comparison.b), None)
 
 
 def of_run(run: Path) -> list[Comparison]:
-    """The comparisons of a run since the dashboard was started, the latest first."""
+    """The comparisons of a run since the dashboard started, newest first."""
     with _lock:
         return [one for one in reversed(_all.values()) if one.run == run]
 
@@ -168,7 +168,7 @@ def _arguments(one: Comparison, config: Config) -> list[str]:
 
 
 def _working_folder(run: Path) -> Path | None:
-    """Where the run was started, which its recipe's paths are relative to; None where that is gone."""
+    """The run's working folder, which its recipe's paths are relative to; None if it no longer exists."""
     try:
         folder = Path(json.loads((run / "environment.json").read_bytes())["folder"])
     except (OSError, ValueError, TypeError, KeyError):
@@ -177,7 +177,7 @@ def _working_folder(run: Path) -> Path | None:
 
 
 def _recognized(folder: Path) -> int | None:
-    """Rows of the transcripts kept so far; None before there are any files."""
+    """Number of transcripts saved so far; None before there are any files."""
     files = list(folder.glob("*.jsonl"))
     if not files:
         return None

@@ -1,4 +1,4 @@
-"""Charts as options for ECharts: the curves of one run or of several, smoothed, over steps, hours or samples."""
+"""Builds ECharts options: curves of one or several runs, smoothed, over steps, hours or samples."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from antiphon.dashboard.charts import Chart
 from antiphon.dashboard.read.curves import LEAST, POINTS, Axis, Curves
 
 PALETTE = ("#2a8c83", "#d9822b", "#5b7fd1", "#c2527f", "#8a9a2b", "#8e64c0", "#3aa0c9", "#b5574a", "#6e7b85", "#c9a227")
-"""Of the runs, in order; legible on light and on dark."""
+"""Colors of the runs, in order; legible on light and dark backgrounds."""
 AXES: dict[Axis, str] = {"step": "Step", "time": "Hours", "samples": "Samples"}
 GHOSTS = 3
-"""With more runs than this, smoothed curves are not shadowed by the raw ones."""
+"""With more runs than this, raw curves are not drawn behind the smoothed ones."""
 
 _DASHES = ("solid", "dashed", "dotted", [8, 3, 2, 3])
 _MUTED = "#8b9096"
@@ -34,27 +34,27 @@ _TOOLTIP = """(all) => {
 
 @dataclass(frozen=True)
 class View:
-    """How a page looks at curves."""
+    """Display settings of curves."""
 
     axis: Axis
     window: int
-    """Steps of which a point is the mean."""
+    """Window of the moving mean, in steps."""
     runs: int
-    """In the same chart."""
+    """Number of runs in the chart."""
 
     @property
     def points(self) -> int:
-        """Most of a line."""
+        """Maximum points of a line."""
         return max(LEAST, POINTS // self.runs)
 
     @property
     def shaded(self) -> float:
-        """Opacity of an interval's band: ten of them must not hide each other."""
+        """Opacity of an interval's band, low enough for ten to overlap."""
         return 0.3 / (1 + self.runs)
 
 
 def options(chart: Chart, runs: Sequence[tuple[str, Curves]], axis: Axis, window: int) -> dict[str, Any]:
-    """The ECharts options of `chart` for runs with their names, smoothed over `window` steps."""
+    """The ECharts options of `chart` for runs by name, smoothed over `window` steps."""
     view = View(axis, window, len(runs))
     draw = _lines if chart.set is None else _measured
     series = [
@@ -97,7 +97,7 @@ def options(chart: Chart, runs: Sequence[tuple[str, Curves]], axis: Axis, window
 
 
 def _lines(chart: Chart, run: str, color: str, curves: Curves, view: View) -> Iterator[dict[str, Any]]:
-    """A line for each key that the run has; with smoothing, the raw one faintly behind the first of few runs."""
+    """A line for each key that the run has; with smoothing and few runs, the first raw line is drawn faintly behind."""
     table = chart.table(curves)
     for number, line in enumerate(chart.lines):
         if line.key not in table.columns:
@@ -113,9 +113,9 @@ def _lines(chart: Chart, run: str, color: str, curves: Curves, view: View) -> It
 
 
 def _measured(chart: Chart, run: str, color: str, curves: Curves, view: View) -> Iterator[dict[str, Any]]:
-    """The interval as a band, which is a stack of nothing up to its lower end and of its width; the rate above it.
+    """The rate, and its interval as a band, made of an invisible area up to the lower end and one of its width on top.
 
-    A single evaluation has no band, but a bar. Where the guard raised an alarm there is a dotted line.
+    A single evaluation gets an error bar. Dotted lines mark alarms of the guard.
     """
     assert chart.set is not None
     found = curves.measured(*chart.set, view.axis)
@@ -138,7 +138,7 @@ _SILENT = {"silent": True, "tooltip": {"show": False}, "showSymbol": False}
 
 
 def _series(name: str, color: str, points: list[list[float]], style: dict[str, Any]) -> dict[str, Any]:
-    """The points are text that the browser reads: NiceGUI would watch each of them for changes."""
+    """Pass the points as text for the browser to parse, as NiceGUI would watch each of them for changes."""
     return {
         "type": "line",
         "name": name,

@@ -1,7 +1,7 @@
-"""What every page has: the bar with its navigation, the style, and the theme.
+"""The frame of every page: navigation bar, style and theme.
 
-A page is written `with frame(title, run, tab):`, and made of plain elements that `style.css` knows by class. There is
-no Tailwind: its script would cost more than the pages themselves.
+Pages are written `with frame(title, run, tab):`, with plain elements that `style.css` styles by class. Tailwind is not
+used, as its script would cost more than the pages themselves.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ICON = (
     '<path d="M7 13v6M12 8v16M17 11v10M22 6v20M27 13v6" stroke="#fff" stroke-width="2.4" stroke-linecap="round"/></svg>'
 )
 TABS = {"": "Overview", "rollouts": "Rollouts", "evals": "Evaluations", "checkpoints": "Checkpoints", "logs": "Log"}
-"""The pages of a run: the end of the path, and the name."""
+"""The pages of a run, by the last part of the path."""
 
 _THEME = "theme"
 _SWITCH = f"""() => {{
@@ -31,7 +31,7 @@ _SWITCH = f"""() => {{
 
 
 def prepare(root: Path) -> None:
-    """Gives every page the style, and the bar the folder that it names."""
+    """Set the style of all pages, and the folder to show in the bar."""
     style = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
     ui.add_head_html(f"<style>{style}</style>", shared=True)
     app.state.runs = root
@@ -40,9 +40,9 @@ def prepare(root: Path) -> None:
 
 @contextmanager
 def frame(title: str, run: str | None = None, tab: str | None = None) -> Iterator[None]:
-    """The page called `title`; elements made in the block stand below the bar.
+    """A page with `title`; elements created in the block appear below the bar.
 
-    With `run`, a run's id, the bar has that run's pages, of which `tab` (a key of `TABS`) is marked.
+    With `run`, a run's id, the bar links that run's pages and marks `tab` (a key of `TABS`).
     """
     client = ui.context.client
     ui.page_title(f"{title} · antiphon")
@@ -66,7 +66,7 @@ def frame(title: str, run: str | None = None, tab: str | None = None) -> Iterato
 
 
 def missing(why: str) -> None:
-    """The page that stands for one that there is not, with the status 404."""
+    """A page with status 404."""
     ui.context.client.status_code = 404
     with frame("Not found"):
         empty("Not here", why)
@@ -74,9 +74,7 @@ def missing(why: str) -> None:
 
 def _broken(error: Exception) -> None:
     with frame("Error"):
-        empty(
-            "This page could not be made", f"{type(error).__name__}: {error}. The terminal of the dashboard says more."
-        )
+        empty("This page failed", f"{type(error).__name__}: {error}. See the dashboard's terminal for details.")
 
 
 def run_url(run: str, page: str = "") -> str:

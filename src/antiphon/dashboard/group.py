@@ -1,4 +1,4 @@
-"""The groups of a step as HTML: one line each with its rewards as dots, and one in full."""
+"""Groups of a step as HTML: a list with their rewards as dots, and one group in detail."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from antiphon.evaluate.page import word_diff
 from antiphon.text.normalize import normalizer
 
 WIDTH, HEIGHT = 150, 18
-"""Of the dots, in pixels."""
+"""Size of the dot plot, in pixels."""
 
 
 def listed(step: StepOfRun, groups: Sequence[int], chosen: int, links: Sequence[str]) -> str:
-    """The table of `groups`; `links` lead to each."""
+    """The table of `groups`, with `links` to each."""
     rewarded = step.rewards[~np.isnan(step.rewards)]
     low, high = (float(rewarded.min()), float(rewarded.max())) if len(rewarded) else (0.0, 0.0)
     scale = f"<span>{figure(low)}</span><span>{figure(high)}</span>" if len(rewarded) else ""
@@ -36,7 +36,7 @@ def listed(step: StepOfRun, groups: Sequence[int], chosen: int, links: Sequence[
 
 def _line(step: StepOfRun, group: int, chosen: bool, link: str, low: float, high: float) -> str:
     words = step.reference[group] or step.prompt[group] or step.example_id[group]
-    marks = [f"{step.truncated[group]} cut off"] if step.truncated[group] else []
+    marks = [f"{step.truncated[group]} truncated"] if step.truncated[group] else []
     marks += [f"{step.failed[group]} without reward"] if step.failed[group] else []
     flags = "".join(f'<em class="badge warn">{mark}</em>' for mark in marks)
     said = "best {}, mean {}, worst {}".format(*(figure(one[group]) for one in (step.best, step.mean, step.worst)))
@@ -49,7 +49,7 @@ def _line(step: StepOfRun, group: int, chosen: bool, link: str, low: float, high
 
 
 def _dots(rewards: np.ndarray, low: float, high: float) -> str:
-    """One dot for each value that occurs among the rewards, the fuller the more often it does."""
+    """A dot for each distinct reward, more opaque the more frequent it is."""
     span = high - low or 1.0
     room = WIDTH - 10
     there = rewards[~np.isnan(rewards)]
@@ -63,12 +63,12 @@ def _dots(rewards: np.ndarray, low: float, high: float) -> str:
 
 
 def heading(run: str, step: int, group: GroupOfStep) -> str:
-    """The example: its clip, its reference, what it was asked with."""
+    """The example: clip, reference, prompt and columns."""
     about = [f"{key}: {value}" for key, value in group.columns.items() if value is not None]
     told = "".join(f'<span class="badge">{escape(one[:80])}</span>' for one in [group.example_id, *about])
     player = rollout_clip(run, step, group.row) if group.audio else ""
     prompt = f'<p class="prompt"><b>Prompt</b>{escape(group.prompt)}</p>' if group.prompt else ""
-    nothing = "nothing is said" if group.audio else "no reference"
+    nothing = "no speech" if group.audio else "no reference"
     reference = escape(group.reference) or f'<span class="quiet">{nothing}</span>'
     return (
         f'<div class="example"><div class="row">{told}</div>{player}{prompt}<p class="reference">{reference}</p></div>'
@@ -80,7 +80,7 @@ def legend(group: GroupOfStep, color: str) -> str:
 
 
 def samples(run: str, step: int, group: GroupOfStep, color: str) -> str:
-    """All completions, the best first and those without a reward last; those that are the same, once."""
+    """All completions, best first and those without a reward last; identical ones are merged."""
     largest = tokens.reach(group.samples)
     rewarded = any(one.reward is not None for one in group.samples)
     log = f"{run_url(run, 'logs')}?q={quote(repr(group.example_id))}" if rewarded else ""
@@ -100,7 +100,7 @@ def samples(run: str, step: int, group: GroupOfStep, color: str) -> str:
 
 
 def _samples(several: Sequence[Sample], reference: str, log: str, color: str, largest: float, player: str) -> str:
-    """One entry for completions that are the same in all but their number; `player` is of an answer that is audio."""
+    """One entry for identical completions; `player` plays an audio answer."""
     one = several[0]
     clean = normalizer(None)
     if player or one.frames:
@@ -117,7 +117,7 @@ def _samples(several: Sequence[Sample], reference: str, log: str, color: str, la
 
 
 def _earned(one: Sample, log: str) -> str:
-    """Reward and parts; where it failed, a link to the `log`, which says why. Empty where nothing is rewarded."""
+    """The reward and its parts; if it failed, a link to the `log`. Empty without rewards."""
     if one.reward is None:
         return f'<a class="badge bad" href="{escape(log)}">reward failed</a>' if log else ""
     parts = "".join(f"<span>{escape(name)}</span><span>{figure(value)}</span>" for name, value in one.parts.items())
@@ -132,11 +132,11 @@ def _about(several: Sequence[Sample]) -> list[str]:
         low, high = (tokens.signed(value) for value in (min(one.advantages), max(one.advantages)))
         weighed = f"advantage {low} to {high} by token"
     length = f"{one.token_count} token{'' if one.token_count == 1 else 's'}" if one.token_count else ""
-    cut = '<span class="badge warn">cut off</span>' if one.truncated else ""
-    name = f"sample {numbers}" if len(several) == 1 else f"<b>{len(several)} alike</b>: samples {numbers}"
+    cut = '<span class="badge warn">truncated</span>' if one.truncated else ""
+    name = f"sample {numbers}" if len(several) == 1 else f"<b>{len(several)} identical</b>: samples {numbers}"
     return [part for part in (name, weighed, length, cut) if part]
 
 
 def figure(value: float | None) -> str:
-    """To three digits; a dash for None and NaN."""
+    """Format with three digits; a dash for None and NaN."""
     return "–" if value is None or math.isnan(value) else f"{round(value, 3) + 0.0:.3f}".replace("-", "−")

@@ -1,4 +1,4 @@
-"""The charts of one run or of several on a page, their axis and their smoothing, kept up while a run trains."""
+"""The charts of one or several runs on a page, with axis and smoothing, updated during training."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from antiphon.dashboard.widgets import empty, heading, notice
 
 REFRESH = 2.0
 WINDOWS = (1, 2, 5, 10, 20, 50, 100, 200)
-"""Steps of which a smoothed curve shows the mean, and which of these at first."""
+"""Smoothing windows, in steps, and the default."""
 AT_FIRST = 2
 _GROW = "(event) => event.target.closest('.chart').classList.toggle('large')"
 
 
 class CurvesView:
-    """The charts of `runs`, folders by the name that stands for each."""
+    """The charts of `runs`, folders by display name."""
 
     def __init__(self, runs: Sequence[tuple[str, Path]]) -> None:
         self.runs = runs
@@ -57,15 +57,13 @@ class CurvesView:
         return [stamp(path / name) for _, path in self.runs for name in FILES]
 
     def draw(self) -> None:
-        """Shows what the files hold now; charts that say the same as before are left alone."""
+        """Redraw the charts whose data has changed."""
         self._drawn = self._stamps()
         found = [(name, Curves.of(path)) for name, path in self.runs]
         several = len(found) > 1
         notes = [f"{name}: {note}" if several else note for name, curves in found for note in curves.damage]
         if not any(curves.has(self.axis) for _, curves in found):
-            notes.append(
-                f"{'None of these runs has' if several else 'This run has not'} recorded its {AXES[self.axis].lower()}."
-            )
+            notes.append(f"{'None of these runs' if several else 'This run'} recorded {AXES[self.axis].lower()}.")
         self._show_notes(notes)
         heads = sections([curves for _, curves in found])
         if heads != self._heads or not heads:

@@ -1,4 +1,4 @@
-"""Checkpoints behind servers: `antiphon serve` in the background, which goes on when the dashboard ends."""
+"""Serves checkpoints by `antiphon serve` in the background; servers outlive the dashboard."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from antiphon.serve.process import Instance
 
 PORTS = range(8025, 8125)
 PATIENCE = 300.0
-"""Seconds that a model may take to load."""
+"""Timeout for loading a model, in seconds."""
 
 _starting: set[str] = set()
 _lock = Lock()
 
 
 def model_of(run: Path, step: int) -> str:
-    """What a checkpoint is called to `antiphon serve`, wherever that is started."""
+    """A checkpoint's name for `antiphon serve`, valid in any working folder."""
     return f"{run}@{step}"
 
 
@@ -37,14 +37,14 @@ def is_starting(run: Path, step: int) -> bool:
 
 
 def serve(run: Path, step: int) -> Instance:
-    """Start a server on a free port of this machine's loopback, and wait until it answers.
+    """Start a server on a free loopback port, and wait until it answers.
 
-    Raises `RunError` with the end of its log where it does not, and where no port is free.
+    Raises `RunError` with the end of its log if it does not, and if no port is free.
     """
     model = model_of(run, step)
     with _lock:
         if model in _starting:
-            raise RunError(f"{run.name}@{step} is being started already")
+            raise RunError(f"{run.name}@{step} is already being started")
         _starting.add(model)
     try:
         port = _free_port()
@@ -55,7 +55,7 @@ def serve(run: Path, step: int) -> Instance:
 
 
 def stop(instance: Instance) -> bool:
-    """Whether it has ended, once what it was doing is done."""
+    """Stop a server after its open requests; whether it has stopped."""
     return process.stop(instance, patience=60)
 
 

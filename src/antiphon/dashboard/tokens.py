@@ -1,4 +1,4 @@
-"""A completion token by token, colored by what the loss made of each token or by how sure the model was of it."""
+"""A completion token by token, colored by advantage or probability."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from html import escape
 from antiphon.dashboard.read.rollouts import Sample
 
 LEVELS = 4
-"""Shades of a color."""
+"""Shades per color."""
 MOST = 1200
-"""Tokens shown; of a longer completion the rest is only counted."""
+"""Maximum tokens shown; the rest is counted."""
 _SURE = (0.9, 0.5, 0.2, 0.05)
-"""Probabilities below which a token is colored more."""
+"""Probability thresholds; a token is darker below each."""
 _MARKER = re.compile(r"\s*<[^<>\s]+>\s*")
 
 
 def by_token(samples: Iterable[Sample]) -> bool:
-    """Whether the tokens of some completion were weighed differently."""
+    """Whether advantages differ by token in any completion."""
     return any(len(one.advantages) == len(one.tokens) and _varies(one.advantages) for one in samples)
 
 
 def reach(samples: Iterable[Sample]) -> float:
-    """The largest absolute advantage, which has the fullest color."""
+    """The largest absolute advantage, shown in the strongest color."""
     return max((abs(value) for one in samples for value in one.advantages if math.isfinite(value)), default=0.0)
 
 
 def strip(sample: Sample, color: str, largest: float) -> str:
-    """The tokens as HTML; `color` is "advantage", of which `largest` is the fullest, or "probability"."""
+    """The tokens as HTML; `color` is "advantage", scaled by `largest`, or "probability"."""
     shown = []
     for place, text in enumerate(sample.tokens[:MOST]):
         advantage = sample.advantages[place] if len(sample.advantages) == len(sample.tokens) else None
@@ -45,7 +45,7 @@ def strip(sample: Sample, color: str, largest: float) -> str:
 
 
 def legend(color: str, largest: float) -> str:
-    """What the colors of `strip` say, as HTML."""
+    """The color legend of `strip`, as HTML."""
     if color == "probability":
         names = ["likely", "", "", "", "unlikely"]
         cells = "".join(f'<i class="u{level}">{name or "&ensp;"}</i>' for level, name in enumerate(names))
@@ -76,5 +76,5 @@ def _by_probability(logprob: float | None) -> str:
 
 
 def _visible(text: str) -> str:
-    """A token that wrote nothing that can be seen still takes a place."""
+    """Make invisible tokens visible, as each takes a place."""
     return escape(text).replace("\n", "↵\n") or "&#8203;"

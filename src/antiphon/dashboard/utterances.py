@@ -1,4 +1,4 @@
-"""The rows of evaluations as HTML: one recognized utterance, one in two evaluations, one scored by a function."""
+"""Evaluation rows as HTML: transcripts, pairs of transcripts, and rows scored by a function."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from antiphon.tasks.task import row_errors, row_units
 
 
 def table(evaluations: Sequence[Evaluated], chosen: Evaluated, links: Mapping[str, str]) -> str:
-    """All evaluations, a line a step and a column a set; `links` lead to each by its folder."""
+    """All evaluations, a row per step and a column per set; `links` by folder."""
     sets = list(dict.fromkeys(one.set for one in sorted(evaluations, key=lambda one: (one.kind, one.set))))
     cells = {(one.when, one.set): one for one in evaluations}
     best = {name: _best([one for one in evaluations if one.set == name]) for name in sets}
@@ -31,7 +31,7 @@ def table(evaluations: Sequence[Evaluated], chosen: Evaluated, links: Mapping[st
 
 
 def _best(of_set: Sequence[Evaluated]) -> Evaluated | None:
-    """The best of several; one alone is not called so."""
+    """The best of several; a single one is not marked."""
     valued = [(one.value, one) for one in of_set if one.value is not None]
     if len(valued) < 2:
         return None
@@ -51,7 +51,7 @@ def _cell(one: Evaluated | None, chosen: bool, best: bool, links: Mapping[str, s
 
 
 def figures(one: Evaluated) -> dict[str, str]:
-    """What the head of an evaluation says, by name."""
+    """The summary values in the head of an evaluation, by name."""
     summary = one.summary
     main = one.column
     value = main.show(one.value) + (f" ({main.show_interval(one.interval)})" if one.interval else "")
@@ -66,7 +66,7 @@ def figures(one: Evaluated) -> dict[str, str]:
 
 
 def groups(one: Evaluated) -> str:
-    """The groups of `eval.group_by`, the worst first; empty where there are none."""
+    """The groups of `eval.group_by`, worst first; empty without groups."""
     found = one.summary.get("groups") or {}
     column = main_column(*found.values())
     sign = 1 if column.lower_is_better else -1
@@ -81,8 +81,8 @@ def groups(one: Evaluated) -> str:
 
 
 def recognized(run: str | None, folder: str, row: Row) -> str:
-    """One utterance: its errors, what was said and recognized, its sound."""
-    marks = '<span class="badge warn">cut off</span>' if row.get("truncated") else ""
+    """One utterance: errors, diff of reference and transcript, and audio."""
+    marks = '<span class="badge warn">truncated</span>' if row.get("truncated") else ""
     errors = row_errors(row)
     count = f"<b>{errors:.4g}</b><small>of {row_units(row):.4g}</small>"
     return _entry(
@@ -93,7 +93,7 @@ def recognized(run: str | None, folder: str, row: Row) -> str:
 
 
 def compared(run: str | None, folder: str, pair: Pair, before: str, after: str) -> str:
-    """One utterance in two evaluations, called `before` and `after`."""
+    """One utterance in the evaluations `before` and `after`."""
     change = f"{pair.change:+.4g}".replace("-", "−") if pair.change else "="
     tone = "better" if pair.change < 0 else "worse" if pair.change > 0 else "same"
     texts = "".join(
@@ -109,7 +109,7 @@ def compared(run: str | None, folder: str, pair: Pair, before: str, after: str) 
 
 
 def scored(run: str | None, folder: str, row: Row) -> str:
-    """One row that a user's function scored, or failed to."""
+    """One row scored by a user's function, or failed."""
     metrics = " · ".join(f"{name} {value:.3f}" for name, value in _json(row.get("metrics")).items() if _number(value))
     prompt = f'<p class="quiet">{escape(row["prompt"])}</p>' if row.get("prompt") else ""
     said, heard = row.get("reference"), row.get("response")
@@ -134,7 +134,7 @@ def _diff(row: Row) -> str:
     if "answer_audio" in row and not heard:
         return escape(said)
     if task_of_row(row).by_word:
-        return word_diff(said, heard) or '<span class="quiet">nothing said, nothing heard</span>'
+        return word_diff(said, heard) or '<span class="quiet">no speech, empty transcript</span>'
     return escape(said) if said == heard else f"<del>{escape(said)}</del><ins>{escape(heard)}</ins>"
 
 

@@ -1,4 +1,4 @@
-"""The small parts that pages share: states, messages, figures, and how numbers and times are written."""
+"""Widgets that pages share: badges, messages, values, and formats of numbers and times."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TONES = {
 
 
 def tone(state: str) -> str:
-    """The class that colors a state: busy, good, warn, bad, or nothing."""
+    """The CSS class of a state: busy, good, warn, bad, or none."""
     return _TONES.get(state, "")
 
 
@@ -30,19 +30,19 @@ def badge(text: str, tone: str = "") -> ui.label:
 
 
 def notice(text: str, tone: str = "") -> ui.label:
-    """A message across the page; `bad` for what is damaged, `warn` for what is odd."""
+    """A full-width message; `bad` for errors, `warn` for warnings."""
     return ui.label(text).classes(f"notice {tone}").props("role=status")
 
 
 def empty(title: str, hint: str) -> None:
-    """Stands where there is nothing to show yet, and says what would bring it."""
+    """A placeholder for missing content, with a hint how to get it."""
     with ui.element("div").classes("empty"):
         ui.label(title).classes("title")
         ui.label(hint)
 
 
 def facts(values: Mapping[str, str]) -> None:
-    """Figures side by side, each below its name."""
+    """Values in a row, each under its name."""
     with ui.element("div").classes("facts"):
         for name, value in values.items():
             with ui.element("div"):
@@ -55,7 +55,7 @@ def heading(text: str, level: int = 2) -> None:
 
 
 def settings_table(heads: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
-    """A plain table, its first column the name of a setting; None is shown as a dash."""
+    """A plain table with setting names in the first column; None is shown as a dash."""
     with ui.element("table").classes("plain settings"):
         with ui.element("tr"):
             for head in heads:
@@ -81,7 +81,7 @@ def duration(seconds: float) -> str:
 
 
 def since(moment: str) -> float | None:
-    """Seconds from `moment`, ISO 8601, to now; None where it is no time."""
+    """Seconds since `moment`, in ISO 8601; None if it is not a time."""
     try:
         return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
     except (ValueError, TypeError):
@@ -94,7 +94,7 @@ def ago(moment: str) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes: `12.3 MB`."""
+    """Format a size in bytes: `12.3 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000 or unit == "GB":
             break

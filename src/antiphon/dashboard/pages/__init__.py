@@ -1,1 +1,1 @@
-"""The dashboard's pages. Each module has `register(root)`, which declares its routes for the folder of runs `root`."""
+"""The dashboard's pages. Each module's `register(root)` declares its routes for the runs in `root`."""

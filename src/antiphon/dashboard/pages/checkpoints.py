@@ -1,4 +1,4 @@
-"""The checkpoints of a run: what they measure, and to serve one, or to compare two."""
+"""The checkpoints of a run, with their metrics and buttons to serve or compare them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def register(root: Path) -> None:
 
 
 class _Checkpoints:
-    """The page as one visitor sees it."""
+    """The page of one visitor."""
 
     def __init__(self, run: Path) -> None:
         self.run = run
@@ -55,11 +55,11 @@ class _Checkpoints:
         try:
             return load_config(self.run / "config.yaml")
         except AntiphonError as error:
-            notice(f"Checkpoints can neither be compared nor be said to be best: {error}", "bad")
+            notice(f"Checkpoints cannot be compared or ranked: {error}", "bad")
             return None
 
     def _look(self) -> None:
-        """Writes again what has changed, and nothing else: a menu may be open."""
+        """Redraw only what has changed, as a menu may be open."""
         evaluations, _ = list_evaluations(self.run)
         self.measured = [one for one in evaluations if one.kind == "recognized"]
         kept = list_checkpoints(self.run, self.config, [one.summary for one in self.measured])
@@ -76,7 +76,7 @@ class _Checkpoints:
 
     def _fill(self, kept: list[Kept]) -> None:
         if not kept:
-            empty("No checkpoint yet", "A run saves them every train.save_every steps; this page will show them.")
+            empty("No checkpoint yet", "The run saves one every train.save_every steps; it will appear here.")
             return
         for name in ("Step", "Evaluations", "Size", "Saved", "Kept because", ""):
             ui.label(name).classes("head")
@@ -91,7 +91,7 @@ class _Checkpoints:
             if one.worse:
                 badge(f"{one.worse} worse", "warn").tooltip("Groups that the guard found worse than before training")
             if not one.whole:
-                badge("damaged", "bad").tooltip("It has no config.json: its model cannot be loaded")
+                badge("damaged", "bad").tooltip("No config.json, so the model cannot be loaded")
         figures = [evaluated for evaluated in self.measured if evaluated.step == one.step]
         ui.label(", ".join(map(_figure, figures)) or "–").classes("number")
         ui.label(size(one.bytes)).classes("number")
@@ -109,7 +109,7 @@ class _Checkpoints:
                 ui.menu_item(name, partial(self._compare, other, one.step))
         button.set_enabled(self.config is not None and bool(self.config.data.eval) and one.whole)
         if self.config is not None and not self.config.data.eval:
-            button.tooltip("The recipe names no data.eval to compare on")
+            button.tooltip("Comparing needs data.eval in the recipe")
 
     def _compare(self, a: int, b: int) -> None:
         assert self.config is not None
@@ -132,7 +132,7 @@ class _Checkpoints:
 
 
 class _Server:
-    """Where a checkpoint is served, or could be."""
+    """The controls to serve a checkpoint."""
 
     def __init__(self, run: Path, one: Kept, look: Callable[[], None]) -> None:
         self.run, self.one, self.look = run, one, look
@@ -161,14 +161,14 @@ class _Server:
     async def _in_background(self, work: Callable, *arguments: object) -> None:
         try:
             if await background.io_bound(work, *arguments) is False:
-                ui.notify("The server still has requests to finish, and ends after them.", type="warning")
+                ui.notify("The server will stop after its open requests.", type="warning")
         except AntiphonError as error:
             ui.notify(str(error), type="negative", timeout=0, close_button="Close", multi_line=True)
         self.look()
 
 
 class _Card:
-    """A comparison as it goes on, and what it found."""
+    """A comparison's progress and result."""
 
     def __init__(self, one: Comparison) -> None:
         self.one = one

@@ -1,6 +1,6 @@
-"""Where the players of the other pages get their sound and their waveforms: by the row of a file that names the clip.
+"""Serves audio and waveforms to the players of other pages. Clips are addressed by a row of a run's file.
 
-A clip that no row names cannot be asked for.
+So only clips named in a row can be requested.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ _COLUMNS = {
 
 
 def rollout_clip(run: str, step: int, row: int) -> str:
-    """A player, as HTML, of the clip that a row of a step's rollouts names."""
+    """HTML of a player for the clip of a rollout row."""
     return _player(f"{run_url(run)}/clip/rollouts/{step}/{row}")
 
 
 def eval_clip(run: str | None, folder: str, row: int) -> str:
-    """Likewise of a row of the evaluation in `folder`; None for one that is no run's."""
+    """HTML of a player for a row of the evaluation in `folder`; `run` is None for other models."""
     place = "/evals/clip" if run is None else f"{run_url(run)}/clip/evals"
     return _player(f"{place}/{quote(folder, safe='')}/{row}")
 
@@ -83,7 +83,7 @@ def _player(url: str) -> str:
 
 
 def _named(root: Path, name: str, kind: str, file: str, row: int) -> Named:
-    """The clip that a row names. Raises `AntiphonError` when there is no such run, file, row or clip."""
+    """The clip of a row. Raises `AntiphonError` if the run, file, row or clip does not exist."""
     run = find(root, name) if name else root
     files, column = _COLUMNS.get(kind, _COLUMNS["evals"])
     if files == "rollouts" and file.isdecimal():

@@ -1,4 +1,4 @@
-"""Several runs together: where their recipes differ, and their curves in the same charts."""
+"""Compares several runs: differences of their recipes, and their curves in shared charts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from antiphon.dashboard.widgets import badge, heading, notice, settings_table, t
 from antiphon.errors import RunError
 
 MOST = len(PALETTE)
-"""Runs in one chart: each has a color of its own."""
+"""Maximum runs per chart, each with its own color."""
 
 
 def register(root: Path) -> None:
@@ -29,9 +29,9 @@ def register(root: Path) -> None:
             except RunError as error:
                 notes.append(str(error))
         if not paths:
-            return missing(" ".join(notes) or "no run was chosen; mark some in the list of runs")
+            return missing(" ".join(notes) or "no run selected; select some in the list of runs")
         if len(paths) > MOST:
-            notes.append(f"{len(paths)} runs were chosen; the first {MOST} are shown")
+            notes.append(f"{len(paths)} runs selected; showing the first {MOST}")
             del paths[MOST:]
         with frame("Comparison"):
             for note in notes:
@@ -42,7 +42,7 @@ def register(root: Path) -> None:
 
 
 def _states(paths: list[Path]) -> None:
-    """What each run does and measures, said anew when there is news."""
+    """Status and metrics of each run, updated on changes."""
     body, said = ui.element("div").classes("panel scroll"), []
 
     def fill() -> None:
@@ -82,7 +82,7 @@ def _cell(text: str, tag: str = "td") -> None:
 
 
 def _recipes(paths: list[Path]) -> None:
-    """The settings in which the runs differ, their folders and names apart."""
+    """The settings that differ between the runs, except folders and names."""
     names, recipes = [], []
     for path in paths:
         try:
@@ -92,9 +92,9 @@ def _recipes(paths: list[Path]) -> None:
             notice(f"{path.name}: {error}", "bad")
     found = {key: values for key, values in differences(recipes).items() if key not in ("output", "name")}
     with ui.element("section").classes("stack"):
-        heading("What differs in the recipes")
+        heading("Differences of the recipes")
         with ui.element("div").classes("panel scroll"):
             if found:
                 settings_table(["Setting", *names], [[key, *values] for key, values in found.items()])
             else:
-                ui.label("Nothing: the recipes are the same.").classes("quiet")
+                ui.label("None: the recipes are the same.").classes("quiet")

@@ -1,4 +1,4 @@
-"""The evaluations of a run, to hear and to read, the worst first; and two of them side by side."""
+"""The evaluations of a run, row by row with audio, worst first; and comparisons of two."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from antiphon.tasks.task import row_errors, row_units
 REFRESH = 3.0
 PER_PAGE = 20
 SHOWN: dict[str, dict[str, str]] = {
-    "recognized": {"": "All", "errors": "With errors", "cut": "Cut off", "empty": "Nothing recognized"},
+    "recognized": {"": "All", "errors": "With errors", "cut": "Truncated", "empty": "Empty transcript"},
     "scored": {"": "All", "failed": "Failed"},
     "compared": {"": "All", "changed": "Changed", "better": "Better", "worse": "Worse"},
 }
@@ -44,10 +44,10 @@ _PICK = """(event) => {
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the page shows; its address says the same."""
+    """What the page shows, as in its URL."""
 
     eval: str = ""
-    """Its folder; by default that of the last step."""
+    """The evaluation's folder; default: the last step's."""
     against: int | None = None
     """A step to compare with."""
     only: str = ""
@@ -56,7 +56,7 @@ class Wanted:
     page: int = 1
 
     def url(self, run: str | None) -> str:
-        """`run` is None for models that are no run's."""
+        """`run` is None for models outside of runs."""
         told = {key: value for key, value in asdict(self).items() if value != getattr(Wanted, key)}
         return ("/evals" if run is None else run_url(run, "evals")) + ("?" + urlencode(told) if told else "")
 
@@ -83,7 +83,7 @@ def register(root: Path) -> None:
 
 
 class _Evaluations:
-    """The page as one visitor sees it."""
+    """The page of one visitor."""
 
     def __init__(self, home: Path, run: str | None, wanted: Wanted) -> None:
         self.home, self.run, self.wanted = home, run, wanted
@@ -92,7 +92,7 @@ class _Evaluations:
             notice(one, "bad")
         if not self.all:
             if not damage:
-                empty("No evaluations yet", "data.eval names sets, eval.every how often; this page will show them.")
+                empty("No evaluations yet", "Set data.eval and eval.every; evaluations will appear here.")
             ui.timer(REFRESH, lambda: ui.navigate.reload() if list_evaluations(home)[0] else None, immediate=False)
             return
         self.table = ui.html("", sanitize=False).classes("scroll panel evaluations")
@@ -109,7 +109,7 @@ class _Evaluations:
 
     @property
     def others(self) -> dict[int, Evaluated]:
-        """Evaluations of the same set after other steps."""
+        """Evaluations of the same set at other steps."""
         if self.chosen.kind == "scored":
             return {}
         return {one.step: one for one in self.all if one.set == self.chosen.set and one is not self.chosen}
@@ -120,7 +120,7 @@ class _Evaluations:
 
     @property
     def kind(self) -> str:
-        """What the filters and orders are of."""
+        """The kind of rows, which determines filters and orders."""
         return "compared" if self.against else self.chosen.kind
 
     def _look_for_more(self) -> None:
@@ -233,14 +233,14 @@ class _Evaluations:
         pages = max(1, -(-len(chosen) // PER_PAGE))
         page = min(self.wanted.page, pages)
         shown = chosen[(page - 1) * PER_PAGE : page * PER_PAGE]
-        self.list.set_content("".join(map(self._entry(), shown)) or '<p class="quiet none">No row is like this.</p>')
+        self.list.set_content("".join(map(self._entry(), shown)) or '<p class="quiet none">No matching rows.</p>')
         total = len(self.pairs) if self.against else len(self.rows)
         self.count.set_text(f"{len(chosen):,} of {total:,} rows" if len(chosen) < total else f"{total:,} rows")
         self.pages.max, self.pages.value = pages, page
         self.pages.set_visibility(pages > 1)
 
     def _found(self) -> Sequence[Any]:
-        """The rows, or pairs of rows, that pass the filters, in order."""
+        """The filtered and sorted rows, or pairs of rows."""
         words = self.wanted.q.casefold()
         only = self.wanted.only if self.wanted.only in SHOWN[self.kind] else ""
         sort = self.wanted.sort if self.wanted.sort in ORDERS[self.kind] else ""
@@ -260,7 +260,7 @@ class _Evaluations:
 
 
 def _worst(rows: list[Row]) -> list[Row]:
-    """Recognized rows are saved so; of scored ones the failed come first, then the lowest scores."""
+    """Worst first. Recognized rows are saved in this order; of scored rows, failed ones come first, then low scores."""
     if not rows or "score" not in rows[0]:
         return rows
     return sorted(rows, key=lambda row: -math.inf if row["score"] is None else row["score"])

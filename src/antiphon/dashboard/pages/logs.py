@@ -1,4 +1,4 @@
-"""What happened in a run, with times: the end of its log, as it grows."""
+"""The end of a run's log, updated live."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def register(root: Path) -> None:
 
 
 class _Log:
-    """The page as one visitor sees it."""
+    """The page of one visitor."""
 
     def __init__(self, path: Path, words: str) -> None:
         self.path, self.seen = path, None
@@ -55,7 +55,7 @@ class _Log:
         except RunError as error:
             self.lines.set_content(f'<p class="none">{escape(str(error))}</p>')
             return
-        nothing = "No line has these words." if words else "Nothing has been logged yet."
+        nothing = "No matching lines." if words else "Nothing has been logged yet."
         shown = "".join(map(_html, tail.lines)) or f'<p class="none quiet">{nothing}</p>'
         self.lines.set_content(shown)
         self.about.set_text(_about(tail, words))

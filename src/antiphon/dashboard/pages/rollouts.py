@@ -1,4 +1,4 @@
-"""What a model said at any step: the groups of the step, and one of them in full, to hear and to read."""
+"""The completions of any step: its groups, and one group in detail, with audio."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from antiphon.evaluate.percent import percent
 
 REFRESH = 3.0
 PER_PAGE = 40
-FILTERS = {"": "All groups", "zero_variance": "Zero variance", "truncated": "Cut off", "failed": "Reward failed"}
+FILTERS = {"": "All groups", "zero_variance": "Zero variance", "truncated": "Truncated", "failed": "Reward failed"}
 ORDERS = {"": "As rolled out", "worst": "Worst first", "best": "Best first", "std": "Most variance"}
 COLORS = {"advantage": "Advantage", "probability": "Probability"}
 _PICK = """(event) => {
@@ -35,7 +35,7 @@ _PICK = """(event) => {
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the page shows; its address says the same."""
+    """What the page shows, as in its URL."""
 
     step: int | None = None
     """None for the last."""
@@ -45,7 +45,7 @@ class Wanted:
     q: str = ""
     page: int = 1
     color: str = ""
-    """Empty for advantages where they differ by token, else probabilities."""
+    """Color of the tokens; empty for advantages if they differ by token, else probabilities."""
 
     def url(self, run: str) -> str:
         told = {key: value for key, value in asdict(self).items() if value != getattr(Wanted, key)}
@@ -86,15 +86,13 @@ def _number(text: str) -> int | None:
 
 
 class _Rollouts:
-    """The page as one visitor sees it."""
+    """The page of one visitor."""
 
     def __init__(self, run: Path, wanted: Wanted) -> None:
         self.run, self.wanted = run, wanted
         self.steps = rollouts.steps(run)
         if not self.steps:
-            empty(
-                "No rollouts yet", "A run writes them every train.log_rollouts_every steps; this page will show them."
-            )
+            empty("No rollouts yet", "The run writes them every train.log_rollouts_every steps; they will appear here.")
             ui.timer(REFRESH, lambda: ui.navigate.reload() if rollouts.steps(run) else None, immediate=False)
             return
         with ui.element("div").classes("row"):
@@ -113,7 +111,7 @@ class _Rollouts:
 
     @property
     def step(self) -> int:
-        """The step shown: the one asked for, or the nearest before it that was written."""
+        """The step shown: the requested one, or the nearest earlier one with a file."""
         asked = self.wanted.step
         before = [step for step in self.steps if asked is None or step <= asked]
         return before[-1] if before else self.steps[0]
@@ -121,7 +119,7 @@ class _Rollouts:
     def _step_controls(self) -> None:
         flat = "flat round dense size=sm"
         self.back = ui.button(icon="chevron_left", on_click=lambda: self._turn_steps(-1))
-        self.back.props(f'{flat} aria-label="Step before"')
+        self.back.props(f'{flat} aria-label="Previous step"')
         self.on = ui.button(icon="chevron_right", on_click=lambda: self._turn_steps(1))
         self.on.props(f'{flat} aria-label="Next step"')
         self.title = ui.html("", tag="h1").classes("number step")
@@ -167,7 +165,7 @@ class _Rollouts:
         self._fill()
 
     def _look_for_steps(self) -> None:
-        """A run that trains writes further ones; what is shown stays."""
+        """Add new steps of a training run; the shown step stays."""
         found = rollouts.steps(self.run)
         if found != self.steps and found:
             self.wanted = replace(self.wanted, step=self.step)
@@ -198,10 +196,10 @@ class _Rollouts:
             self.groups.set_content("")
             self.pages.set_visibility(False)
             with self.detail:
-                notice(f"{error}. The other steps can be looked at.", "bad")
+                notice(f"{error}. Other steps are still available.", "bad")
 
     def _list(self, step: StepOfRun) -> Sequence[int]:
-        """Fills the list, and returns the groups that pass the filters."""
+        """Fill the list and return the groups that pass the filters."""
         found = rollouts.ordered(step, rollouts.matching(step, self.wanted.only, self.wanted.q), self.wanted.sort)
         chosen = found.tolist()
         pages = max(1, -(-len(chosen) // PER_PAGE))
@@ -217,7 +215,7 @@ class _Rollouts:
 
     def _show_group(self, step: StepOfRun, chosen: Sequence[int]) -> None:
         if not chosen:
-            empty("No group is like this", "Choose another step, or fewer filters.")
+            empty("No matching groups", "Choose another step or fewer filters.")
             return
         found = rollouts.read_group(step, self.wanted.group)
         color = self.wanted.color or ("advantage" if by_token(found.samples) else "probability")
@@ -244,7 +242,7 @@ def _figures(step: StepOfRun) -> None:
             "Mean reward": group.figure(there.mean()),
             "Zero-variance groups": percent(step.zero_variance.mean()),
         }
-    values["Cut off"] = percent(step.truncated.sum() / completions) if completions else "–"
+    values["Truncated"] = percent(step.truncated.sum() / completions) if completions else "–"
     if step.failed.any():
         values["Reward failed"] = f"{int(step.failed.sum()):,}"
     facts(values)

@@ -1,4 +1,4 @@
-"""The overview of one run: how far it is, what it measures, its curves, its recipe."""
+"""The overview of one run: progress, metrics, curves and recipe."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def register(root: Path) -> None:
 
 
 class _Head:
-    """What the run does, said anew when there is news."""
+    """The run's status and metrics, updated on changes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -80,7 +80,7 @@ class _Head:
 
 
 def _facts(path: Path, row: Row) -> dict[str, str]:
-    """Names and values of the line below the title."""
+    """Names and values of the line under the title."""
     begun = since(row.started) if row.started else None
     written = since(row.updated) if row.updated else None
     took = None if begun is None or written is None else begun - (0 if row.live else written)
@@ -103,7 +103,7 @@ def _facts(path: Path, row: Row) -> dict[str, str]:
 
 
 def _alarm(path: Path) -> str | None:
-    """What the regression guard said last, where that was an alarm."""
+    """The regression guard's last result, if it was an alarm."""
     guard = read_table(path / "guard.jsonl")
     worse = guard.column("worse")
     if not len(worse) or not worse[-1] > 0:
@@ -113,7 +113,7 @@ def _alarm(path: Path) -> str | None:
 
 
 def _rates(path: Path) -> dict[str, str]:
-    """The best value of each evaluation set after training began, its interval, and its step."""
+    """The best value of each evaluation set since training began, with interval and step."""
     sets: dict[tuple[str, str], list[Evaluated]] = {}
     for one in list_evaluations(path)[0]:
         if one.kind == "recognized" and one.value is not None:
@@ -151,11 +151,11 @@ _environment = Cached(_read_environment, keep=64)
 
 
 def _recipe(path: Path) -> None:
-    """What differs from the defaults, and everything on demand."""
+    """The settings that differ from the defaults, and all of them on demand."""
     try:
         recipe = read_recipe(path / "config.yaml")
     except RunError:
-        return  # The head names it.
+        return  # The head shows the error.
     default = default_recipe()
     changed = differences([recipe, default])
     with ui.element("section").classes("stack"):

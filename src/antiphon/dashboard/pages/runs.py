@@ -1,4 +1,4 @@
-"""The page of all runs: what they do, filtered and sorted, a choice of them to be compared."""
+"""The list of all runs, with filters, sorting and selection for comparison."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _SLOTS = {
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the page shows; its address says the same."""
+    """What the page shows, as in its URL."""
 
     q: str = ""
     state: str = ""
@@ -56,7 +56,7 @@ class Wanted:
         return "/?" + urlencode(told) if told else "/"
 
     def chosen(self, rows: Sequence[Row]) -> list[Row]:
-        """The rows that pass the filters, in order; those without a value are last either way."""
+        """The filtered and sorted rows; rows without a value are last in both directions."""
         words = self.q.lower().split()
         passed = [
             row
@@ -72,7 +72,7 @@ class Wanted:
 
 
 def paged(rows: Sequence[Row], page: int) -> tuple[int, int, Sequence[Row]]:
-    """The number of the page nearest to `page`, how many there are, and its rows."""
+    """The nearest valid page number to `page`, the number of pages, and the page's rows."""
     pages = max(1, -(-len(rows) // PER_PAGE))
     page = min(page, pages)
     return page, pages, rows[(page - 1) * PER_PAGE : page * PER_PAGE]
@@ -96,13 +96,13 @@ def register(root: Path) -> None:
 
 
 class _Runs:
-    """The page as one visitor sees it."""
+    """The page of one visitor."""
 
     def __init__(self, root: Path, wanted: Wanted) -> None:
         self.root, self.wanted = root, wanted
         rows = list_rows(root)
         if not rows:
-            empty("No runs yet", f"antiphon train --output {root} makes the first one; this page will show it.")
+            empty("No runs yet", f"Start one with: antiphon train --output {root}")
             ui.timer(REFRESH, lambda: ui.navigate.reload() if list_rows(root) else None, immediate=False)
             return
         with ui.element("div").classes("row filters"):
@@ -134,7 +134,7 @@ class _Runs:
         return select.props(f'dense outlined options-dense aria-label="{key}"').classes("select")
 
     def _want(self, **changes: Any) -> None:
-        """Another view of the same runs, from its first page on."""
+        """Change the view and return to its first page."""
         self.wanted = replace(self.wanted, **{"page": 1, **changes})
         ui.navigate.history.replace(self.wanted.url)
         self._fill(list_rows(self.root))
@@ -177,7 +177,7 @@ class _Runs:
 
 
 def _cells(row: Row) -> dict[str, Any]:
-    """What the table shows of a run."""
+    """The table row of a run."""
     done = "–" if row.step is None else f"{row.step:,}" + (f" / {row.steps:,}" if row.steps else "")
     return {
         "id": row.id,

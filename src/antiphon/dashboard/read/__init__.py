@@ -1,1 +1,1 @@
-"""Fast readers of run folders: parsed once, kept by the file's stamp, and never stopped by a damaged file."""
+"""Fast readers of run folders: results are cached by file stamp, and damaged files are reported, not fatal."""

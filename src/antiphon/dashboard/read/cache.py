@@ -1,4 +1,4 @@
-"""What was read of a file, for as long as the file stays as it is."""
+"""A cache of parsed files, valid while the file is unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Stamp = tuple[int, int, int]
 
 
 def stamp(path: Path) -> Stamp | None:
-    """Inode, time of change in ns and size: another one for a file that was replaced or added to. None: no file."""
+    """Inode, modification time in ns and size; different after a file is replaced or appended to. None: no file."""
     try:
         found = path.stat()
     except OSError:
@@ -23,9 +23,9 @@ def stamp(path: Path) -> Stamp | None:
 
 
 class Cached(Generic[T]):
-    """`read(path)` of files and folders, again only where the stamp is another; the last `keep` paths are kept.
+    """Cache `read(path)` of files and folders until their stamp changes, for the last `keep` paths.
 
-    An exception that `read` raises is not kept.
+    Exceptions of `read` are not cached.
     """
 
     def __init__(self, read: Callable[[Path], T], keep: int = 4096) -> None:

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: what each measures, how large it is, and why it is still there."""
+"""The checkpoints of a run: metrics, size, and why each is kept."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class Kept:
     path: Path
     bytes: int
     time: float
-    """When it was completed, in seconds since the epoch."""
+    """Completion time, in seconds since the epoch."""
     whole: bool
-    """Whether the files that say what model it is are there."""
+    """Whether the model's configuration files exist."""
     best: bool
     why: str
-    """What keeps it."""
+    """Why it is kept."""
     worse: int
     """Groups that the regression guard found significantly worse than before training."""
 
 
 def list_checkpoints(run: Path, config: Config | None, summaries: Sequence[Mapping[str, Any]]) -> list[Kept]:
-    """The latest first. `config` is the run's recipe, None where it is damaged; `summaries` are its evaluations."""
+    """The checkpoints, newest first. `config` is the recipe, None if damaged; `summaries` are the run's evaluations."""
     found = Checkpoints(run / "checkpoints").list()
     measure = config.eval.best if config else None
     best_step = best.best_step(summaries, measure)
@@ -60,7 +60,7 @@ def _why(is_new: bool, is_best: bool, config: Config | None, measure: str) -> st
 
 
 def _read_guard(path: Path) -> dict[int, int]:
-    """Groups that were worse, by step; none where the file is damaged."""
+    """Number of worse groups by step; empty if the file is damaged."""
     try:
         return {line["step"]: int(line["worse"]) for line in lines.read(path)}
     except (OSError, KeyError, TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""A run's figures as curves: over steps, hours or samples, smoothed, and thinned to what a screen can show."""
+"""A run's metrics as curves over steps, hours or samples, smoothed and downsampled for display."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from antiphon.dashboard.read.tables import Table, number, read_table
 from antiphon.tasks.columns import Column
 
 POINTS = 600
-"""Most points of the curves of one chart together, as far as each has `LEAST`: charts are some 300 pixels wide."""
+"""Maximum points of all curves in a chart, with at least `LEAST` each: charts are some 300 pixels wide."""
 LEAST = 200
 FILES = ("metrics.jsonl", "timings.jsonl", "gate.jsonl", "guard.jsonl", "evals")
-"""What curves are made of."""
+"""The files that curves are read from."""
 
 Axis = Literal["step", "time", "samples"]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """An evaluation set over the course of a run: [evaluations] each; rates are fractions."""
+    """An evaluation set over a run; arrays are [evaluations], rates are fractions."""
 
     x: list[float]
     y: list[float]
     low: list[float]
-    """Lower ends of the 95% intervals; the rate itself where there is no interval."""
+    """Lower ends of the 95% intervals; the rate itself if there is no interval."""
     high: list[float]
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What a run folder holds to be drawn, as it was at one moment."""
+    """A snapshot of all curves in a run folder."""
 
     metrics: Table
     timings: Table
@@ -57,7 +57,7 @@ class Curves:
 
     @cached_property
     def measures(self) -> dict[tuple[str, str], Column]:
-        """The main figure of all evaluations by their set and its key."""
+        """The main metric of all evaluations, by set and key."""
         return {(one.set, one.column.key): one.column for one in self.evaluations}
 
     def has(self, axis: Axis) -> bool:
@@ -67,13 +67,13 @@ class Curves:
         return table is None or key in table.columns
 
     def end(self, axis: Axis) -> float:
-        """Where the last step or evaluation lies; 0 before the first."""
+        """The last step or evaluation; 0 before the first."""
         steps = np.append(self.metrics.steps, [float(one.step) for one in self.evaluations])
         places = self._place(steps, axis)
         return float(short(places[np.isfinite(places)]).max(initial=0.0))
 
     def alarms(self, axis: Axis) -> list[float]:
-        """Where the guard saw a group get significantly worse."""
+        """Steps at which the guard found a group significantly worse."""
         places = self._place(self.guard.steps[self.guard.column("worse") > 0], axis)
         return places[np.isfinite(places)].tolist()
 
@@ -85,7 +85,7 @@ class Curves:
         return Measured(*([row[column] for row in kept] for column in range(4)))
 
     def line(self, table: Table, key: str, axis: Axis, window: int = 1, most: int = POINTS) -> list[list[float]]:
-        """[x, y] of the points with a value, each the mean of the last `window` of them, at most `most`."""
+        """At most `most` points [x, y], without missing values, each the mean of the last `window` values."""
         x, y = self._place(table.steps, axis), table.column(key)
         known = np.isfinite(x) & np.isfinite(y)
         x, y = x[known], trailing_mean(y[known], window)
@@ -93,7 +93,7 @@ class Curves:
         return np.stack([short(x[chosen]), short(y[chosen])], axis=1).tolist()
 
     def _place(self, steps: np.ndarray, axis: Axis) -> np.ndarray:
-        """Where steps lie on the axis: the steps themselves, hours of training up to their end, or samples."""
+        """The x values of steps: steps, hours of training, or samples."""
         if axis == "step":
             return steps
         if axis == "time":
@@ -109,7 +109,7 @@ class Curves:
 
 
 def interval(evaluation: Evaluated) -> tuple[float, float] | None:
-    """The 95% interval of its value, where it has one."""
+    """The 95% interval of its value, if any."""
     ends = evaluation.interval
     if not isinstance(ends, list) or len(ends) != 2 or not np.isfinite([number(end) for end in ends]).all():
         return None
@@ -117,7 +117,7 @@ def interval(evaluation: Evaluated) -> tuple[float, float] | None:
 
 
 def trailing_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Of each value [n] and up to `window` − 1 before it; the first ones are means of fewer."""
+    """The moving mean of each value [n] and up to `window` − 1 before it; the first are means of fewer."""
     if window <= 1 or len(values) == 0:
         return values
     sums = np.concatenate([[0.0], np.cumsum(values)])
@@ -127,9 +127,9 @@ def trailing_mean(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def thin(values: np.ndarray, most: int) -> np.ndarray:
-    """Indices [≤ most] of `values` [n] that keep its shape: of equal portions the lowest and the highest each.
+    """Downsample `values` [n] to indices [≤ most]: the lowest and highest value of each equal portion.
 
-    So a spike of a single step is still seen.
+    This keeps spikes of single steps.
     """
     count, portions = len(values), most // 2
     if count <= most:
@@ -143,7 +143,7 @@ def thin(values: np.ndarray, most: int) -> np.ndarray:
 
 
 def _with_speed(metrics: Table, timings: Table) -> Table:
-    """`timings` with `audio_speed`: seconds of audio heard a second."""
+    """`timings` with `audio_speed`: seconds of audio processed per second."""
     seconds = timings.columns.get("step_seconds")
     heard = metrics.columns.get("audio_seconds")
     if seconds is None or heard is None or not np.any(heard > 0):
@@ -155,7 +155,7 @@ def _with_speed(metrics: Table, timings: Table) -> Table:
 
 
 def short(values: np.ndarray) -> np.ndarray:
-    """Rounded to six digits: more than a screen shows, and a third of the bytes."""
+    """Round to six digits, which a screen cannot distinguish, at a third of the bytes."""
     size = np.where(np.abs(values) < 1e-290, 1.0, np.abs(values))
     scale = 10.0 ** (5 - np.floor(np.log10(size)))
     return np.round(values * scale) / scale

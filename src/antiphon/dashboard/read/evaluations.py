@@ -1,6 +1,6 @@
-"""Evaluations in full: recognized ones, measured in errors, and those scored by a user's function.
+"""Evaluations with their rows: transcripts measured by errors, and rows scored by a user's function.
 
-They are in `evals/` of a run, or of the folder of all runs where the model was no run's.
+They are in `evals/` of a run, or of the folder of all runs for other models.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from antiphon.tasks.task import row_errors
 
 Row = dict[str, Any]
 SCORE = Column("score", "mean score", form="{:.3f}", lower_is_better=False)
-"""Of a user's function."""
+"""The score of a user's function."""
 
 _TEXTS, _COUNTS = {"id", "ref_clean", "pred_clean", "task"}, {"wer_errors", "cer_errors", "ref_words"}
 _NUMBERS = {"row", "score", "seconds", "errors", "units"}
@@ -43,7 +43,7 @@ _OPTIONAL_TEXTS = {
 
 
 class _Figures(BaseModel):
-    """What pages show of a summary."""
+    """Validates the parts of a summary that pages show."""
 
     wer: float | None = None
     accuracy: float | None = None
@@ -71,21 +71,21 @@ class Evaluated:
     folder: str
     kind: Literal["recognized", "scored"]
     set: str
-    """Name of the set; of a scored one `SET:FUNCTION`."""
+    """Name of the set; `SET:FUNCTION` if scored by a function."""
     step: int
     summary: dict[str, Any]
     """`summary.json`, or `scores.json`."""
 
     @property
     def when(self) -> str:
-        """What the table of evaluations calls its line: the step, or time and model where that is no run's."""
+        """The row title in the table of evaluations: the step, or time and model outside of runs."""
         if self.summary.get("step") is not None:
             return f"{self.step:,}"
         return f"{str(self.summary.get('time'))[:16].replace('T', ' ')} {self.summary.get('served_model_name')}"
 
     @property
     def column(self) -> Column:
-        """What it is measured by first of all."""
+        """Its main metric."""
         return SCORE if self.kind == "scored" else main_column(self.summary)
 
     @property
@@ -98,14 +98,14 @@ class Evaluated:
 
 
 def list_evaluations(home: Path) -> tuple[list[Evaluated], list[str]]:
-    """Those of a run, or of the folder of runs, by step and set; and what could not be read, with the reason."""
+    """The evaluations of a run, or of the folder of runs, by step and set; and what could not be read, with reasons."""
     return _listed(home / "evals")
 
 
 def folder_of(home: Path, name: str) -> Path:
-    """The folder `evals/NAME` of a run, or of the folder of runs; nothing outside is looked at.
+    """The folder `evals/NAME` of a run, or of the folder of runs, and nothing outside it.
 
-    Raises `RunError` where there is none.
+    Raises `RunError` if it does not exist.
     """
     if (
         not name
@@ -120,7 +120,7 @@ def folder_of(home: Path, name: str) -> Path:
 
 
 def read_rows(home: Path, folder: str) -> list[Row]:
-    """All rows in the order of the file, each with its place there as `place`. Raises `RunError` for a damaged file."""
+    """All rows in file order, each with its index as `place`. Raises `RunError` if the file is damaged."""
     return _rows(folder_of(home, folder) / "rows.parquet")
 
 
@@ -144,9 +144,9 @@ def _read_one(folder: Path) -> Evaluated:
 
 
 def _checked(one: Evaluated) -> Evaluated:
-    """Raises `ValueError` where a figure is none, or a page cannot hold the name."""
+    """Raises `ValueError` if a value is not a number, or a name cannot be shown."""
     if clean(one.set) != one.set or not 0 <= one.step < 1 << 53:
-        raise ValueError("its set or its step is none")
+        raise ValueError("its set or step is invalid")
     try:
         _Figures.model_validate(one.summary, strict=True)
     except ValidationError as error:
@@ -169,7 +169,7 @@ def _read_rows(path: Path) -> list[Row]:
 
 
 def _require_columns(table: pa.Table) -> None:
-    """Raises `ValueError` for a column that a page cannot do without, or of another type than pages know."""
+    """Raises `ValueError` if a required column is missing, or a column has an unsupported type."""
     needed = {"row", "score"} if "score" in table.column_names else _TEXTS | _COUNTS | {"seconds"}
     if "errors" in table.column_names:
         needed = {"id", "task", "ref_text", "pred_text", "errors", "units", "seconds"}
@@ -189,19 +189,19 @@ def _require_columns(table: pa.Table) -> None:
 
 @dataclass(frozen=True)
 class Pair:
-    """One utterance in two evaluations of a set."""
+    """An utterance in two evaluations of a set."""
 
     before: Row
     after: Row
 
     @property
     def change(self) -> float:
-        """Errors after less errors before: negative where it got better."""
+        """Errors after minus errors before; negative is better."""
         return row_errors(self.after) - row_errors(self.before)
 
 
 def paired(before: Sequence[Row], after: Sequence[Row]) -> list[Pair]:
-    """The utterances that both have, in the order of `before`."""
+    """The utterances in both evaluations, in the order of `before`."""
     by_id = {row["id"]: row for row in after}
     return [Pair(row, by_id[row["id"]]) for row in before if row["id"] in by_id]
 

@@ -1,4 +1,4 @@
-"""The end of a run's log: of a file of any length so much is read as a page shows."""
+"""Reads the end of a run's log, as much as a page shows, whatever its length."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from antiphon.dashboard.read.reasons import reason
 from antiphon.errors import RunError
 
 SHOWN = 256 << 10
-"""Bytes of the end that are shown."""
+"""Bytes read from the end."""
 SEARCHED = 8 << 20
-"""Bytes of the end in which words are looked for."""
+"""Bytes searched from the end."""
 MOST = 2000
-"""Lines shown."""
+"""Maximum lines shown."""
 
 Level = Literal["bad", "warn", "good", ""]
 
@@ -33,7 +33,7 @@ _LEVELS: tuple[tuple[Level, re.Pattern[str]], ...] = (
 @dataclass(frozen=True)
 class Line:
     time: str
-    """As `2026-11-20 14:30:05`, UTC; empty for a line that goes on from the one before."""
+    """UTC, such as `2026-11-20 14:30:05`; empty for a continuation line."""
     text: str
     level: Level
 
@@ -42,13 +42,13 @@ class Line:
 class Tail:
     lines: list[Line]
     size: int
-    """Bytes of the whole file."""
+    """Size of the whole file, in bytes."""
     cut: bool
-    """Whether earlier lines are not among these."""
+    """Whether earlier lines were left out."""
 
 
 def read_tail(path: Path, words: str = "") -> Tail:
-    """The last lines, or of the last 8 MB those that have `words`. Raises `RunError` when the file cannot be read."""
+    """The last lines, or with `words` the matching lines of the last 8 MB. Raises `RunError` if unreadable."""
     wanted = SEARCHED if words else SHOWN
     try:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Why something cannot be read, in a few words; and words that a page can show."""
+"""Short reasons why a file cannot be read, and text cleaned for display."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from json import JSONDecodeError
 
 
 def reason(error: Exception) -> str:
-    """The cause without the path, which whoever tells it names."""
+    """The cause without the path, which the caller's message has."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     if isinstance(error, UnicodeDecodeError):
         return "it is not text"
     if isinstance(error, JSONDecodeError):
-        return "it is no whole JSON document"
+        return "it is not a complete JSON document"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, KeyError):
@@ -21,5 +21,5 @@ def reason(error: Exception) -> str:
 
 
 def clean(text: str) -> str:
-    """`text` without lone surrogates, which JSON's escapes can name and no page can hold."""
+    """`text` without lone surrogates, which JSON escapes allow but pages cannot show."""
     return text.encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""Recipes as flat tables of settings, to be compared with the defaults and with each other."""
+"""Recipes as flat tables of settings, for comparison with the defaults and each other."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def _read(path: Path) -> dict[str, str]:
     except (OSError, ValueError, AntiphonError, RecursionError) as error:
         raise RunError(f"{path.name} cannot be read: {reason(error)}") from error
     if not isinstance(recipe, dict):
-        raise RunError(f"{path.name} cannot be read: it is no mapping of settings")
+        raise RunError(f"{path.name} cannot be read: it is not a mapping of settings")
     return dict(_flat(recipe, ""))
 
 
 read_recipe = Cached(_read, keep=64)
-"""The settings of a `config.yaml` by dotted key, as they would be typed. Raises `RunError` where it cannot be read."""
+"""The settings of a `config.yaml` by dotted key, as a user types them. Raises `RunError` if unreadable."""
 
 
 @cache
@@ -34,7 +34,7 @@ def default_recipe() -> dict[str, str]:
 
 
 def differences(recipes: Sequence[Mapping[str, str]]) -> dict[str, list[str | None]]:
-    """The keys in which recipes differ, each with the value of every recipe; None where a recipe has no such key."""
+    """The keys in which recipes differ, with the value of every recipe; None if a recipe lacks the key."""
     keys = list(dict.fromkeys(key for recipe in recipes for key in recipe))
     values = {key: [recipe.get(key) for recipe in recipes] for key in keys}
     return {key: found for key, found in values.items() if len(set(found)) > 1}

@@ -1,6 +1,6 @@
-"""The runs of a folder at a glance: of each the state, the recipe's two words, and its last figures.
+"""An overview of the runs in a folder: state, model, algorithm and latest metrics.
 
-Small files are read whole, of `metrics.jsonl` the end alone. What is damaged is said in the row, and hides no other.
+Small files are read whole, `metrics.jsonl` only at its end. Damage is reported in the run's row and hides no other run.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from antiphon.tasks.columns import Column
 from antiphon.tasks.summary import main_column
 
 STALE_AFTER = 900.0
-"""Seconds without a sign of life after which a run that says it trains is called stale."""
+"""Seconds without an update after which a training run is called stale."""
 
 _SIGNS = ("status.json", "config.yaml", "metrics.jsonl")
 _TAIL = 1 << 16
 _BLOCK = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
-"""Where a key of the outermost level begins."""
+"""The start of a top-level key."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One run. None stands for what it does not have, or not yet."""
+    """One run. None means missing, or not yet available."""
 
     id: str
     state: str
-    """As `Status.seen_state`, or "stale", or "damaged" where it cannot be told."""
+    """`Status.seen_state`, or "stale", or "damaged" if unknown."""
     step: int | None = None
     steps: int | None = None
     model: str | None = None
@@ -50,15 +50,15 @@ class Row:
     updated: str | None = None
     host: str | None = None
     measure: Column | None = None
-    """What `best` and `last` are of: "wer" or "accuracy", as means over the sets of a step."""
+    """The metric of `best` and `last`, "wer" or "accuracy": means over the sets of a step."""
     best: float | None = None
     last: float | None = None
     reward: float | None = None
-    """Mean of the last step."""
+    """Its mean at the last step."""
     why: str | None = None
-    """Why it failed or stopped."""
+    """Why the run failed or stopped."""
     damage: tuple[str, ...] = ()
-    """What could not be read, and the reason."""
+    """Files that could not be read, with the reason."""
 
     @property
     def live(self) -> bool:
@@ -66,7 +66,7 @@ class Row:
 
 
 def list_rows(root: Path) -> list[Row]:
-    """Every run in `root`, the one started last first; a folder with none of a run's files is no run."""
+    """Every run in `root`, newest first. Folders without any of a run's files are skipped."""
     try:
         folders = [path for path in root.iterdir() if _has_a_name(path.name) and path.is_dir()]
     except OSError:
@@ -76,7 +76,7 @@ def list_rows(root: Path) -> list[Row]:
 
 
 def _has_a_name(name: str) -> bool:
-    """Not hidden, and fit for an address: bytes that are no text are not."""
+    """Whether a folder name is not hidden and valid in a URL, that is, valid text."""
     return name[0] != "." and clean(name) == name
 
 
@@ -85,9 +85,9 @@ def is_run(path: Path) -> bool:
 
 
 def find(root: Path, name: str) -> Path:
-    """The folder of the run `name` in `root`, which may come from anywhere.
+    """The folder of the run `name` in `root`; `name` is untrusted.
 
-    Raises `RunError` where there is none; nothing outside of `root` is ever looked at.
+    Raises `RunError` if it does not exist. Nothing outside `root` is accessed.
     """
     if not name or not _has_a_name(name) or "/" in name or "\\" in name or "\0" in name or not is_run(root / name):
         raise RunError(f"there is no run {name!r} in {root}; it may have been moved or removed")
@@ -144,7 +144,7 @@ def _state(path: Path, status: Status | None) -> str:
 
 
 def _last_sign(path: Path) -> float:
-    """When a run last wrote its status, a step or its log, in seconds since the epoch."""
+    """When the run last wrote its status, a step or its log, in seconds since the epoch."""
     times = []
     for name in ("status.json", "metrics.jsonl", "log.txt"):
         try:
@@ -169,7 +169,7 @@ def _read_status(path: Path) -> Status:
 
 
 def _read_recipe(path: Path) -> tuple[str, str]:
-    """Model and algorithm. Of the YAML only these two blocks are parsed: the whole takes twenty times as long."""
+    """Model and algorithm. Only these two blocks of the YAML are parsed, as the whole takes twenty times as long."""
     try:
         blocks = _BLOCK.split(path.read_text(encoding="utf-8"))
         return _words("".join(block for block in blocks if block.startswith(("model:", "algorithm:"))))
@@ -186,7 +186,7 @@ def _words(blocks: str) -> tuple[str, str]:
 
 
 def _read_last_line(path: Path) -> dict[str, Any]:
-    """The last whole line that is a step; empty where there is none."""
+    """The last complete line with a step; empty if there is none."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
@@ -203,8 +203,10 @@ def _read_last_line(path: Path) -> dict[str, Any]:
             continue
         if isinstance(value, dict) and type(value.get("step")) is int:
             return value
-    if size and not (size < _TAIL and text[:1] == b"{" and b"\n" not in text):  # Not the first line being written.
-        raise RunError(f"{path.name} cannot be read: its end is no line of a step")
+    if size and not (
+        size < _TAIL and text[:1] == b"{" and b"\n" not in text
+    ):  # The first line may still be incomplete.
+        raise RunError(f"{path.name} cannot be read: its last line is not a step")
     return {}
 
 

@@ -1,4 +1,4 @@
-"""The numbers of a JSONL file as columns, read on from where the last look ended, so that watching a run is cheap."""
+"""The numbers of a JSONL file as columns, read incrementally, so that watching a run is cheap."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from antiphon.dashboard.read.cache import Stamp, stamp
 from antiphon.dashboard.read.reasons import clean
 
 KEEP = 64
-"""Files whose columns are held; of those looked at longest ago nothing is left."""
+"""Files whose columns are cached; the least recently used are dropped."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Lines with a `step`, in the order of the file, n of them."""
+    """The n lines with a `step`, in file order."""
 
     steps: np.ndarray
     """[n]"""
     columns: dict[str, np.ndarray]
-    """[n] each; NaN where a line has no such number."""
+    """[n] each; NaN if a line lacks the number."""
     damage: str | None = None
-    """Which lines could not be read, or why none could."""
+    """Which lines could not be read, or why the file could not."""
 
     def column(self, key: str) -> np.ndarray:
         """[n]; all NaN for an unknown key."""
@@ -41,7 +41,7 @@ EMPTY = Table(np.empty(0), {})
 
 @dataclass
 class _Growing:
-    """What was read so far of a file to which lines are added."""
+    """The state of reading a growing file."""
 
     stamp: Stamp
     offset: int = 0
@@ -52,7 +52,7 @@ class _Growing:
     columns: dict[str, np.ndarray] = field(default_factory=dict)
 
     def add(self, data: bytes) -> None:
-        """Takes the whole lines of `data`; what follows the last line feed is still being written, or torn."""
+        """Parse the complete lines of `data`; text after the last line feed is still being written, or torn."""
         end = data.rfind(b"\n") + 1
         self.offset += end
         lines = data[:end].decode(errors="replace").split("\n")[:-1]
@@ -74,14 +74,14 @@ class _Growing:
 
     def table(self, name: str) -> Table:
         several = f", and {self.bad - 1} more" if self.bad > 1 else ""
-        damage = f"{name}, line {self.first_bad} is left out: it is no JSON object with a step{several}"
+        damage = f"{name}, line {self.first_bad} is skipped: it is not a JSON object with a step{several}"
         return Table(
             self.steps, {clean(key): column for key, column in self.columns.items()}, damage if self.bad else None
         )
 
 
 def _decode(lines: list[str]) -> list[Any]:
-    """What each line holds, None where that is no JSON; all at once where all are well, which takes half the time."""
+    """Parse each line, None if it is not JSON; all at once if all are valid, which takes half the time."""
     try:
         found = json.loads(f"[{','.join(lines)}]")
         if len(found) == len(lines):
@@ -99,7 +99,7 @@ def _decode_one(line: str) -> Any:
 
 
 def _numbers(values: list[Any]) -> np.ndarray:
-    """[n] of `number`; quickly, where they are what training writes."""
+    """`number` of each value [n], with a fast path for what training writes."""
     if set(map(type, values)) <= {float, NoneType}:
         found = np.array(values, float)
         return np.where(np.abs(found) < 1e300, found, np.nan)
@@ -107,7 +107,7 @@ def _numbers(values: list[Any]) -> np.ndarray:
 
 
 def number(value: Any) -> float:
-    """`value` where it is a finite number that can be drawn, else NaN."""
+    """`value` if it is a finite number, else NaN."""
     return float(value) if type(value) in (int, float) and abs(value) < 1e300 else np.nan
 
 
@@ -117,7 +117,7 @@ class _Tables:
         self._lock = Lock()
 
     def __call__(self, path: Path) -> Table:
-        """The columns of `path` as it is now; an empty table where there is no file."""
+        """The current columns of `path`; an empty table if there is no file."""
         now = stamp(path)
         if now is None:
             return EMPTY
