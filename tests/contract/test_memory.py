@@ -61,10 +61,10 @@ def encoder_runs(policy) -> list[int]:
 def test_features_of_a_frozen_encoder_are_computed_once(subject):
     policy, prompts = subject.policy, subject.prompts
     if isinstance(subject, subjects.Text | subjects.Remote | subjects.Label):
-        with pytest.raises(ModelError, match="no audio encoder whose features could be kept"):
+        with pytest.raises(ModelError, match="no separate audio encoder"):
             cache_features(policy, 1)
         return
-    with pytest.raises(ConfigError, match=r"encoder learns .* set freeze: \[audio_encoder"):
+    with pytest.raises(ConfigError, match=r"encoder is trained .* set freeze: \[audio_encoder"):
         cache_features(policy, 1)
     freeze(policy.model, [part for part in ("audio_encoder", "projector") if part in parts(policy.model)])
     plain, gradients, _ = learn(subject)

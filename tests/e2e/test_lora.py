@@ -132,7 +132,7 @@ def test_an_adapter_whose_model_is_gone_is_said(adapted, tmp_path):
     settings = folder / "adapter_config.json"
     settings.write_text(json.dumps({**json.loads(settings.read_text()), "base_model_name_or_path": "/gone/model"}))
     with pytest.raises(
-        ModelError, match=r"an adapter for the model '/gone/model', which is not there; put it back, or"
+        ModelError, match=r"an adapter for the model '/gone/model', which does not exist; restore it, or"
     ):
         load(folder)
 
@@ -165,7 +165,7 @@ def test_export_overwrites_nothing_and_leaves_nothing_behind(cli, tmp_path):
     (tmp_path / "full" / "notes.txt").touch()
     refused = cli("export", "builtin:student", tmp_path / "full")
     assert refused.status == 2
-    assert f"{tmp_path}/full is there already and is not overwritten; give the name of a new folder" in refused.err
+    assert f"{tmp_path}/full exists already and is not overwritten; give the name of a new folder" in refused.err
     refused = cli("export", "builtin:student", tmp_path / "none", "--adapter-only")
     assert refused.status == 2
     assert "model 'builtin:student' has no adapter; leave --adapter-only out" in refused.err

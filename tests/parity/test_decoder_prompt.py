@@ -110,13 +110,13 @@ def test_suppressed_tokens_are_impossible_and_those_that_may_not_begin_only_at_t
 
 SILENCE = np.zeros(16000, np.float32)
 ERRORS = {
-    "a clip longer than Whisper's window": (whisper, {"waveform": np.zeros(3 * 16000 + 1, np.float32)}, "3 s at most"),
+    "a clip longer than Whisper's window": (whisper, {"waveform": np.zeros(3 * 16000 + 1, np.float32)}, "at most 3 s"),
     "a language that Whisper does not know": (whisper, {"language": "fr"}, "'fr'.*it supports de, en"),
     "no audio": (whisper, {"waveform": None}, "no audio"),
     "a context with special tokens": (whisper, {"context": "<|en|>"}, "context that Whisper cannot take"),
     "a clip too short for Moonshine": (moonshine, {"waveform": SILENCE[:894]}, "0.056 s of audio, too little"),
     "a context for Moonshine": (moonshine, {"context": "hot words"}, "no place"),
-    "a clip longer than Cohere's": (cohere_asr, {"waveform": np.zeros(36 * 16000, np.float32)}, "35 s at most"),
+    "a clip longer than Cohere's": (cohere_asr, {"waveform": np.zeros(36 * 16000, np.float32)}, "at most 35 s"),
     "a clip too short for Cohere": (cohere_asr, {"waveform": SILENCE[:160]}, "too little"),
     "no language for Cohere": (cohere_asr, {"language": None}, "set language=given"),
     "a language that Cohere does not know": (cohere_asr, {"language": "sv"}, "Unsupported language: 'sv'"),

@@ -41,7 +41,7 @@ def test_each_clip_is_encoded_once_and_its_cross_attention_keys_are_not_copied(p
 def test_more_tokens_than_positions_are_refused(policy, prompts):
     prefix, room = policy.encode(prompts), POSITIONS - len(decoder_prompt(policy))
     policy.sample(prefix, 1, Sampling(0.0, room))
-    with pytest.raises(ModelError, match=f"max_new_tokens be {room} at most"):
+    with pytest.raises(ModelError, match=f"max_new_tokens to at most {room}"):
         policy.sample(prefix, 1, Sampling(0.0, room + 1))
 
 

@@ -1,4 +1,4 @@
-"""Encoder-decoder recognizers: an audio encoder, and a decoder that cross-attends to it (Whisper and its kin).
+"""Encoder-decoder recognizers: an audio encoder, and a decoder that cross-attends to it (Whisper and similar models).
 
 Each distinct clip is encoded once, and its cross-attention keys and values are computed once: the decoder's prompt
 attends to them through a `GroupCache`, and so does every completion of the clip.
@@ -33,25 +33,25 @@ from antiphon.models.shared_cache import share_prompts
 from antiphon.types import Completion, Prompt
 
 MOONSHINE_SHORTEST = 895
-"""Samples under which Moonshine's convolutions have no output."""
+"""Minimum number of samples for which Moonshine's convolutions have an output."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """What differs from one encoder-decoder to the next."""
+    """What differs between encoder-decoders."""
 
     features: Callable[[Any, Prompt, np.ndarray], dict[str, Tensor]]
     """(feature extractor, prompt, its waveform) -> the encoder's inputs, time first where lengths differ."""
     decoder_prompts: Callable[[Any, Any, Sequence[Prompt], decoder_prompt.Detect], list[list[int]]]
     """One of those in `decoder_prompt`."""
     frames: Callable[[Any, dict[str, Tensor]], int | Tensor]
-    """(model, the encoder's inputs) -> frames that it emits for them."""
+    """(model, the encoder's inputs) -> number of its output frames."""
     pads: bool
-    """Whether the encoder makes the same of a clip with padding; if not, only clips of one length share a batch."""
+    """Whether padding leaves the encoder's outputs unchanged; if not, only clips of one length share a batch."""
 
 
 def _whisper_features(extractor: Any, prompt: Prompt, waveform: np.ndarray) -> dict[str, Tensor]:
-    """A window of fixed length: the clip, then silence."""
+    """A window of fixed length: the clip, padded with silence."""
     if len(waveform) > extractor.n_samples:
         raise _too_long(prompt, extractor.n_samples / extractor.sampling_rate)
     inputs = extractor(waveform, sampling_rate=prompt.rate, return_tensors="pt")
@@ -88,7 +88,7 @@ def _cohere_frames(model: Any, features: dict[str, Tensor]) -> Tensor:
 
 def _too_long(prompt: Prompt, limit: float) -> ModelError:
     return ModelError(
-        f"prompt {prompt.id!r} has {prompt.seconds:.1f} s of audio and this model hears {limit:g} s at most; "
+        f"prompt {prompt.id!r} has {prompt.seconds:.1f} s of audio, but this model takes at most {limit:g} s; "
         f"split or drop the clip"
     )
 
@@ -108,16 +108,16 @@ FAMILIES: dict[str, Family] = {
 class EncoderDecoder(Autoregressive):
     """A `Policy` over a transformers speech encoder-decoder and its processor.
 
-    The generation config's `suppress_tokens` and `begin_suppress_tokens` have no probability, in sampling and in
-    the loss, the latter at the first position only; nor have Whisper's timestamps.
+    The generation config's `suppress_tokens` and Whisper's timestamps are blocked in sampling and in the loss, and its
+    `begin_suppress_tokens` at the first position.
     """
 
     def __init__(self, model: Any, processor: Any, block_tokens: Sequence[int] | str = "special") -> None:
         model_type = model.config.model_type
         if model_type not in FAMILIES:
             raise ModelError(
-                f"model type {model_type!r} is not an encoder-decoder that antiphon knows; "
-                f"known: {', '.join(sorted(FAMILIES))}"
+                f"model type {model_type!r} is not a supported encoder-decoder; "
+                f"supported: {', '.join(sorted(FAMILIES))}"
             )
         head, settings = model.get_output_embeddings(), model.generation_config
         never = list(settings.suppress_tokens or [])
@@ -133,9 +133,9 @@ class EncoderDecoder(Autoregressive):
         self._prepared: PromptCache[dict[str, Tensor]] = PromptCache()
         self.feature_cache: FeatureCache | None = None
         self.audio_listener: AudioListener | None = None
-        # A language that the model found is kept, so that rollout and loss agree whatever the weights do between.
+        # Detected languages are cached, so that rollout and loss agree even after the weights change.
         self._openings: PromptCache[Tensor] = PromptCache()
-        # Decoders want encoder states even where the cache holds all that they would read from them.
+        # Decoders require encoder states even if the cache holds their keys and values.
         self.audio_width = getattr(model.config, "encoder_config", model.config).hidden_size
         self._unread = torch.zeros(1, 1, self.audio_width, dtype=head.weight.dtype, device=self.device)
 
@@ -154,11 +154,11 @@ class EncoderDecoder(Autoregressive):
         return self._prepared.put(prompt, features)
 
     def size(self, prompt: Prompt) -> int:
-        """The encoder's frames; the few tokens of the decoder's prompt are not among them."""
+        """Number of encoder frames; the few tokens of the decoder's prompt are not counted."""
         return int(self.family.frames(self.model, self._prepare(prompt)))
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
-        """What the decoder is prompted with; the encoder runs only where it has to tell the language."""
+        """The decoder's prompt; the encoder runs only to detect the language."""
         with torch.no_grad():
             return self._decoder_prompts([prompt], lambda: self._audio_states([self._prepare(prompt)])[0])[0].tolist()
 
@@ -176,7 +176,7 @@ class EncoderDecoder(Autoregressive):
         return Prefix(cache.self_attention_cache, mask, hidden[:, -1], cache.cross_attention_cache, audio_mask)
 
     def _audio_states(self, clips: Sequence[dict[str, Tensor]]) -> tuple[Tensor, Tensor | None]:
-        """Encoder states [P, S, D], and what is added to cross-attention scores [P, 1, 1, S] if the encoder masks."""
+        """Encoder states [P, S, D], and the additive cross-attention mask [P, 1, 1, S] if the encoder masks."""
         if self.feature_cache is None:
             encoded = self._encode_in_batches(clips)
         else:
@@ -209,7 +209,7 @@ class EncoderDecoder(Autoregressive):
         return batch.to(self.device, self._unread.dtype if batch.is_floating_point() else None, non_blocking=True)
 
     def _decoder_prompts(self, prompts: Sequence[Prompt], states: Callable[[], Tensor]) -> list[Tensor]:
-        """What the decoder is prompted with, for each clip; `states` [P, S, D] tell languages that are not given."""
+        """The decoder's prompt for each clip; languages that are not given are detected from `states` [P, S, D]."""
         openings = {
             i: opening for i, prompt in enumerate(prompts) if (opening := self._openings.get(prompt)) is not None
         }
@@ -228,7 +228,7 @@ class EncoderDecoder(Autoregressive):
 
     @torch.no_grad()
     def _detect_language(self, states: Tensor) -> list[int]:
-        """The language token that Whisper finds most probable for each clip; `states` [P, S, D]."""
+        """Whisper's most probable language token for each clip; `states` [P, S, D]."""
         start = torch.full((len(states), 1), decoder_prompt.start_id(self.model), device=self.device)
         hidden = self.decoder(input_ids=start, encoder_hidden_states=states, use_cache=False).last_hidden_state
         languages = torch.tensor(sorted(self.model.generation_config.lang_to_id.values()), device=self.device)
@@ -269,7 +269,7 @@ class EncoderDecoder(Autoregressive):
         if prompt_tokens + new_tokens > limit:
             raise ModelError(
                 f"{new_tokens} new tokens after a decoder prompt of {prompt_tokens} do not fit this model's "
-                f"{limit} positions; let max_new_tokens be {limit - prompt_tokens} at most"
+                f"{limit} positions; set max_new_tokens to at most {limit - prompt_tokens}"
             )
 
     def _framed(self, prompt: Prompt, text: str, language: str | None) -> str:

@@ -1,4 +1,4 @@
-"""A model as one folder that transformers and vLLM load as it is."""
+"""Exports a model as one folder that transformers and vLLM load directly."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def export_model(
 ) -> Exported:
     """Write the model `spec` to the new `folder`: weights, configuration and processor in `save_pretrained` form.
 
-    An adapter is merged into its model, in fp32; `adapter_only` writes the adapter instead, in peft's form. `dtype`
-    is that of the weights written: by default as those read, and as the adapter's where there is one, lest rounding
-    take away what it learned.
+    An adapter is merged into its model in fp32; `adapter_only` writes only the adapter, in peft's form. `dtype` is that
+    of the written weights: by default that of the model, or of its adapter if it has one, because rounding could erase
+    the adapter's update.
 
-    Raises `RunError` when the folder holds something or cannot be written, `ModelError` when there is no such model
-    or it has no adapter.
+    Raises `RunError` if the folder is not empty or cannot be written, and `ModelError` if there is no such model or
+    no adapter.
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise RunError(f"{folder} is there already and is not overwritten; give the name of a new folder")
+        raise RunError(f"{folder} exists already and is not overwritten; give the name of a new folder")
     place = locate(spec, output)
     beside = Path(place) / lora.ADAPTER
     source = str(beside) if adapter_only and beside.is_dir() else place
@@ -65,7 +65,7 @@ def export_model(
 
 
 def stored_dtype(place: str, trust_remote_code: bool) -> torch.dtype:
-    """The type of an adapter's tensors, or of a model's by its configuration; fp32 where that names none."""
+    """The dtype of an adapter's tensors, or of a model's configuration; fp32 if it names none."""
     from transformers import AutoConfig
 
     if lora.base_of(place) is not None:

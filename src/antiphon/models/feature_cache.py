@@ -1,4 +1,4 @@
-"""What a frozen audio encoder made of each clip, kept for the run: a clip is encoded once, whatever is asked of it."""
+"""Caches a frozen audio encoder's features of each clip, so that a clip is encoded once per run."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _AUDIO_PARTS = ("audio_encoder", "projector")
 
 
 class FeatureCache:
-    """Features of single clips by the content of the encoder's input; the least recently used are forgotten.
+    """An LRU cache in main memory: features of single clips by the content of the encoder's input.
 
-    A clip met in a batch would carry that batch's rounding for the rest of the run, and a resumed run would meet it in
-    another one: so whoever keeps features here encodes each clip alone. Features are kept in main memory.
+    Encode each clip alone for this cache. Features from a batch would keep that batch's rounding for the rest of the
+    run, and a resumed run would batch the clip differently.
     """
 
     def __init__(self, budget: int, weights: Sequence[Tensor]) -> None:
-        """`budget` in bytes; `weights` are all that the features are computed with."""
+        """`budget` is in bytes; `weights` are those that the features depend on."""
         self._weights = list(weights)
         self._seen = self._state()
         self._features: LRUCache[bytes, Features] = LRUCache(budget, getsizeof=_bytes_of)
 
     def get(self, inputs: Mapping[str, Tensor], compute: Callable[[], Features]) -> Features:
-        """The features of one clip: those kept for these `inputs`, else what `compute` makes of them, on its device."""
+        """The features of one clip: the cached ones for these `inputs`, else `compute()`, on its device."""
         if self._state() != self._seen:
             self._features.clear()
             self._seen = self._state()
@@ -48,19 +48,18 @@ class FeatureCache:
         return features
 
     def _state(self) -> list[tuple[int, int]]:
-        """Changes when a weight is replaced or written to."""
+        """A state that changes when a weight is replaced or written to."""
         return [(weight.data_ptr(), writes(weight)) for weight in self._weights]
 
 
 def cache_features(policy: Any, megabytes: int) -> None:
-    """Have `policy` keep its audio features, in `megabytes` (2²⁰ bytes) of memory.
+    """Make `policy` cache its audio features, in `megabytes` (2²⁰ bytes) of memory.
 
-    Raises `ModelError` for a policy whose encoder cannot be told from what learns, `ConfigError` for an encoder that
-    learns itself.
+    Raises `ModelError` if the policy has no separate audio encoder, and `ConfigError` if the encoder is trained.
     """
     if not hasattr(policy, "feature_cache"):
         raise ModelError(
-            f"{type(policy.model).__name__} has no audio encoder whose features could be kept apart from the rest; "
+            f"{type(policy.model).__name__} has no separate audio encoder whose features could be cached; "
             "set train.cache_features_mb: 0"
         )
     modules = audio_modules(policy.model)
@@ -68,7 +67,7 @@ def cache_features(policy: Any, megabytes: int) -> None:
     if learning:
         there = parts(policy.model)
         raise ConfigError(
-            f"'train.cache_features_mb': the audio encoder learns ({len(learning)} weights, such as {learning[0]}), so "
+            f"'train.cache_features_mb': the audio encoder is trained ({len(learning)} weights, e.g. {learning[0]}): "
             f"its features change; set freeze: [{', '.join(part for part in _AUDIO_PARTS if part in there)}], or keep "
             "none with train.cache_features_mb=0"
         )

@@ -1,4 +1,4 @@
-"""Completions by their prompts: rows as a grid, so that what a group has in common is worked on once."""
+"""Folds rows of completions into a grid by prompt, so that work common to a group is done once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Fold:
     """N rows as a grid [P, W] of their P prompts, W the largest group, and back."""
 
     def __init__(self, prompt: Tensor) -> None:
-        """`prompt` [N] is which prompt each row is of, never decreasing and none left out."""
+        """`prompt` [N] is the prompt index of each row: nondecreasing, with every prompt present."""
         self.prompt = prompt
         counts = torch.bincount(prompt)
         self.prompts, self.width = len(counts), int(counts.max())

@@ -1,8 +1,8 @@
 """Cross-attention of a group of completions over one copy of their clip's keys and values.
 
-A decoder that knows nothing of groups wants a row of cross-attention keys for each row of queries, so G completions
-of a clip would need G copies. Cross-attention has neither order nor causality among its queries: here the G rows
-become one row of G·T queries on their way into each cross-attention layer, and G rows again on their way out.
+A standard decoder needs one row of cross-attention keys per row of queries, so G completions of a clip would need G
+copies. But cross-attention has no order or causality among its queries. So the G rows become one row of G·T queries
+before each cross-attention layer, and G rows again after it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ from antiphon.models.fold import Fold
 
 
 class GroupCache(EncoderDecoderCache):
-    """Self-attention keys and values of N completions beside the cross-attention ones of their P clips."""
+    """Self-attention keys and values of N completions, and cross-attention keys and values of their P clips."""
 
     def __init__(self, own: Cache, clips: DynamicCache, groups: Fold, audio_mask: Tensor | None) -> None:
-        """`groups` are the completions by their clips; `audio_mask` [P, 1, 1, S] is added to the cross-attention
-        scores."""
+        """`groups` fold the completions by clip; `audio_mask` [P, 1, 1, S] is added to the cross-attention scores."""
         super().__init__(own, clips)
         self.audio_mask, self.groups = audio_mask, groups
 
     def fold(self, states: Tensor) -> Tensor:
-        """[N, T, D], a row for each completion, as [P, G·T, D], a row for each clip; G is its largest group."""
+        """[N, T, D], one row per completion, to [P, G·T, D], one row per clip; G is the largest group."""
         return self.groups.fold(states).flatten(1, 2)
 
     def unfold(self, states: Tensor) -> Tensor:
@@ -34,7 +33,7 @@ class GroupCache(EncoderDecoderCache):
 
 
 def share_clips(decoder: Any) -> None:
-    """Have the decoder's cross-attention fold groups whenever it is given a `GroupCache`; no other call changes."""
+    """Make the decoder's cross-attention fold groups when it is given a `GroupCache`; other calls do not change."""
     for layer in decoder.layers:
         layer.encoder_attn.register_forward_pre_hook(_fold, with_kwargs=True)
         layer.encoder_attn.register_forward_hook(_unfold, with_kwargs=True)

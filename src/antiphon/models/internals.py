@@ -1,8 +1,7 @@
-"""The one door to the insides of transformers, peft and torch.
+"""The only module that uses private names of transformers, peft and torch.
 
-Whatever they do not promise to keep stands here, each with its purpose: private attributes, and names that only a
-module deep inside exports. When an upgrade breaks one of them, this file is the one to mend;
-tests/unit/test_internals.py holds every other module to it.
+Each is listed with its purpose: private attributes, and names that only an internal module exports. If an upgrade
+breaks one, fix it here; tests/unit/test_internals.py keeps them out of every other module.
 """
 
 from __future__ import annotations
@@ -48,11 +47,11 @@ _SDPA_BY_NAME = re.compile(r"_attn_implementation\s*(?:==|!=|in\b|not in\b)[^\n]
 
 
 def use_attention(decoder: Any, name: str, attention: Callable[..., Any]) -> None:
-    """Have `decoder` attend by `attention`, registered as `name`, where it attended by transformers' `sdpa`.
+    """Replace transformers' `sdpa` in `decoder` by `attention`, registered as `name`.
 
-    Other models in the process keep theirs. A decoder stays as it was if it uses another implementation (eager,
-    flash), does not take its attention from the registry, or does something else where the name is `sdpa`. Without
-    the private names, decoding still works, but copies each prompt's keys for every completion.
+    Other models in the process do not change. The decoder keeps its attention if it uses another implementation (eager,
+    flash), does not take it from the registry, or handles the name `sdpa` specially. Without these private names,
+    decoding still works, but copies each prompt's keys for every completion.
     """
     if not isinstance(decoder, PreTrainedModel) or decoder.config._attn_implementation != "sdpa":
         return
@@ -64,13 +63,13 @@ def use_attention(decoder: Any, name: str, attention: Callable[..., Any]) -> Non
 
 
 def _asks_for_sdpa(kind: type) -> bool:
-    """Whether the code of a model compares the name of its attention with `sdpa` (Gemma 4, DeepSeek-V3.2, Falcon)."""
+    """Whether a model's code compares the name of its attention with `sdpa` (Gemma 4, DeepSeek-V3.2, Falcon)."""
     module = sys.modules.get(kind.__module__)
     return module is None or _SDPA_BY_NAME.search(inspect.getsource(module)) is not None
 
 
 def frames_after_convolutions(model: Any, lengths: Any) -> Any:
-    """Frames that a convolutional encoder (wav2vec2, HuBERT, Moonshine …) makes of so many samples.
+    """Number of frames that a convolutional encoder (wav2vec2, HuBERT, Moonshine …) makes of `lengths` samples.
 
     transformers offers this under a private name only; without it, a clip's length in frames is unknown.
     """
@@ -83,7 +82,7 @@ def frames_after_subsampling(encoder: Any, lengths: Any) -> Any:
 
 
 def has_adapter(model: Any) -> bool:
-    """Whether transformers has put a peft adapter on `model`. Without the name, no adapter would ever be seen."""
+    """Whether transformers has loaded a peft adapter into `model`. Without this name, adapters go unnoticed."""
     return getattr(model, "_hf_peft_config_loaded", False)
 
 
@@ -93,17 +92,17 @@ def declare_adapter(model: Any, present: bool) -> None:
 
 
 def recorded_outputs(module: nn.Module) -> dict[str, Any]:
-    """The outputs, such as router logits, that transformers can record from `module`, and the classes they are of."""
+    """The outputs that transformers can record from `module`, such as router logits, and the classes that emit them."""
     return getattr(module, "_can_record_outputs", None) or {}
 
 
 def keeps_other_state(model: Any) -> bool:
-    """Whether the model's past is more than keys and values (Mamba and its kin); a prompt could not be shared."""
+    """Whether the model's past is more than keys and values (as in Mamba), so that a prompt cannot be shared."""
     return getattr(model, "_is_stateful", False)
 
 
 def writes(tensor: Tensor) -> int:
-    """How often torch has seen `tensor` written to in place: changes with its values, and costs no comparison."""
+    """How often `tensor` was written to in place, by torch's counter: detects changes without comparing values."""
     return tensor._version
 
 
@@ -115,7 +114,7 @@ def lora_layers(model: nn.Module) -> dict[str, Any]:
 
 
 def holds_adapter_alone(place: str) -> bool:
-    """Whether a folder or hub repository has an adapter's files and no whole model's.
+    """Whether a folder or hub repository has an adapter's files but no whole model's.
 
     A model that comes with an adapter of its own (Granite Speech) has both, and transformers loads both.
     """

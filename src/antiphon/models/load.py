@@ -1,4 +1,4 @@
-"""A model by what the user calls it: a path, a hub id, RUN, RUN@STEP, or builtin:NAME."""
+"""Loads a model by its name: a path, a hub id, RUN, RUN@STEP, or builtin:NAME."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHECKPOINTS = Path(str(files("antiphon.builtin"))) / "checkpoints"
 
 
 class _Head(NamedTuple):
-    """Which models a policy is for, and how transformers loads them."""
+    """Which models a policy supports, and how transformers loads them."""
 
     endings: str | tuple[str, ...]
     """How the names of their classes end."""
@@ -55,7 +55,7 @@ _HEADS = [
     _Head(("ForCausalLM", "LMHeadModel"), "AutoModelForCausalLM", text_lm.MODEL_TYPES, text_lm.TextLM),
 ]
 _REMOTE = _Head("", "AutoModelForCausalLM", (), remote_lm.RemoteAudioLM)
-"""For models of no known type that bring their own code."""
+"""For models of unknown type that bring their own code."""
 
 
 def builtin_names() -> list[str]:
@@ -66,7 +66,7 @@ def builtin_names() -> list[str]:
 def locate(spec: str, output: str | Path = "runs") -> str:
     """The folder or hub id that `spec` stands for. A run without a step means its latest checkpoint.
 
-    Raises `ModelError` when it is none of these, `RunError` for a run without that checkpoint.
+    Raises `ModelError` if it is neither, and `RunError` if a run has no such checkpoint.
     """
     if spec.startswith(BUILTIN):
         name = spec.removeprefix(BUILTIN)
@@ -86,7 +86,7 @@ def locate(spec: str, output: str | Path = "runs") -> str:
 
 
 def pin(spec: str, output: str | Path = "runs") -> str:
-    """`spec` with a run's latest checkpoint named by its step, so that a recipe means the same model tomorrow."""
+    """`spec` with a run's latest checkpoint replaced by its step, so that a recipe keeps naming the same model."""
     found = None if spec.startswith(BUILTIN) else find_run(spec, Path(output))
     if found is None:
         return spec
@@ -102,14 +102,14 @@ def load_policy(
     output: str | Path = "runs",
     trust_remote_code: bool = False,
 ) -> Policy:
-    """The policy for a model and its processor, in eval mode; for a LoRA adapter, its model with the adapter on.
+    """The policy for a model and its processor, in eval mode; for a LoRA adapter, its base model with the adapter on.
 
-    `trust_remote_code` runs Python code that comes with the weights, where the model needs it; for the checkpoint of
-    a run it is enough that the run's recipe trusts it.
+    `trust_remote_code` runs Python code that comes with the weights, if the model needs it; for the checkpoint of a run
+    it is enough that the run's recipe trusts it.
 
-    Raises `ModelError` when the folder or hub id holds no model that transformers can load, or one of a family
-    that antiphon does not know, when it needs code of its own that is not trusted, when weights are missing or of
-    another shape, when the tokenizer has more tokens than the model, and when an adapter's model is not there.
+    Raises `ModelError` if transformers cannot load the model, its family is not supported, it needs code of its own
+    that is not trusted, weights are missing or have another shape, the tokenizer has more tokens than the model, or an
+    adapter's base model is missing.
     """
     import transformers
 
@@ -137,13 +137,13 @@ def is_trusted(spec: str, output: str | Path = "runs") -> bool:
     run = None if spec.startswith(BUILTIN) else run_of(spec, Path(output))
     try:
         return run is not None and run.config.trust_remote_code
-    except AntiphonError:  # A damaged recipe trusts nothing, and its weights may load all the same.
+    except AntiphonError:  # A damaged recipe trusts nothing; its weights may still load.
         return False
 
 
 @contextmanager
 def _loading(spec: str, trust_remote_code: bool) -> Iterator[None]:
-    """Says as `ModelError` what transformers could not load."""
+    """Turn transformers' loading errors into `ModelError`."""
     from safetensors import SafetensorError
 
     try:
@@ -165,13 +165,13 @@ def _require_base(base: str, spec: str, place: str) -> str:
     if Path(base).is_dir() or _HUB_ID.fullmatch(base):
         return base
     raise ModelError(
-        f"model {spec!r} is an adapter for the model {base!r}, which is not there; put it back, or write where it is "
-        f"as base_model_name_or_path into {place}/adapter_config.json"
+        f"model {spec!r} is an adapter for the model {base!r}, which does not exist; restore it, or set "
+        f"base_model_name_or_path in {place}/adapter_config.json to its place"
     )
 
 
 def _head(config: Any, spec: str) -> _Head:
-    """What loads a model with this configuration."""
+    """How to load a model with this configuration. Raises `ModelError` for an unsupported family."""
     names = config.architectures or []
     for head in _HEADS:
         if config.model_type in head.types and (not names or names[0].endswith(head.endings)):
@@ -180,6 +180,6 @@ def _head(config: Any, spec: str) -> _Head:
         return _REMOTE
     known = sorted({model_type for head in _HEADS if head.policy is not text_lm.TextLM for model_type in head.types})
     raise ModelError(
-        f"model {spec!r} is a {names[0] if names else config.model_type}, of a family that antiphon does not know; "
-        f"known model types: {', '.join(known)} and transformers' causal LMs"
+        f"model {spec!r} is a {names[0] if names else config.model_type}, of an unsupported family; "
+        f"supported model types: {', '.join(known)} and transformers' causal LMs"
     )

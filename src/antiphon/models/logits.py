@@ -1,4 +1,4 @@
-"""From hidden states to log-probabilities, in fp32, with blocked tokens out, and never all logits at once."""
+"""From hidden states to fp32 log-probabilities without blocked tokens, in chunks that bound memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from antiphon.errors import ModelError
 
 CHUNK_ELEMENTS = 1 << 23
-"""Logits made at once: 8 Mi elements, 32 MiB in fp32. A backward pass holds about five times as much."""
+"""Logits per chunk: 8 Mi elements, 32 MiB in fp32. A backward pass holds about five times as much."""
 
 
 def log_softmax(head: nn.Module, hidden: Tensor, blocked: Tensor, temperature: float | Tensor) -> Tensor:
@@ -26,10 +26,10 @@ def log_softmax(head: nn.Module, hidden: Tensor, blocked: Tensor, temperature: f
 
 @dataclass(frozen=True)
 class Predictions:
-    """The distributions that M tokens were predicted from, kept as hidden states: [M, V] is made in row chunks alone.
+    """The predicted distributions of M tokens, stored as hidden states.
 
-    Vocabularies that would make [M, V] larger than `CHUNK_ELEMENTS` are done in chunks that the backward pass
-    recomputes, so [M, V] never exists.
+    If [M, V] has more than `CHUNK_ELEMENTS` elements, it is computed in row chunks, which the backward pass recomputes,
+    so it never exists in memory as a whole.
     """
 
     head: nn.Module
@@ -38,14 +38,14 @@ class Predictions:
     first: Tensor
     """[M] 1 where the token opens its completion, else 0."""
     blocked: Tensor
-    """[2, V] tokens without probability: row 0 anywhere but at the first position, row 1 there."""
+    """[2, V] bool, blocked tokens: row 1 at the first position, row 0 at all others."""
     temperature: float = 1.0
 
     def map(self, function: Callable[..., Tensor], *tensors: Tensor, beside: Predictions | None = None) -> Tensor:
         """`function(logprobs [m, V], *tensors [m, ...]) -> [m, ...]` over chunks of rows, joined to [M, ...].
 
-        `beside` gives the function a second argument [m, V'], the same rows of another model's predictions, which
-        carry no gradient: a teacher or a reference.
+        `beside` gives the function a second argument [m, V']: the same rows of another model's predictions, such as a
+        teacher's, without gradients.
         """
         return torch.cat(self._chunks(function, tensors, beside))
 
@@ -56,12 +56,12 @@ class Predictions:
     def top(self, k: int) -> tuple[Tensor, Tensor]:
         """The `k` largest log-probabilities [M, k], largest first, and their token ids [M, k].
 
-        Where fewer than `k` tokens are allowed, blocked ones at −inf make up the rest. Raises `ModelError` when the
-        vocabulary has fewer than `k` tokens.
+        If fewer than `k` tokens are allowed, blocked ones at −inf fill up. Raises `ModelError` if the vocabulary has
+        fewer than `k` tokens.
         """
         size = self.blocked.shape[-1]
         if not 1 <= k <= size:
-            raise ModelError(f"the {k} most probable tokens of a vocabulary of {size} were asked for; set 1 to {size}")
+            raise ModelError(f"the {k} most probable tokens of a vocabulary of {size} were requested; set 1 to {size}")
         values, ids = zip(*self._chunks(lambda scores: tuple(scores.topk(k)), (), None), strict=True)
         return torch.cat(values), torch.cat(ids)
 

@@ -1,7 +1,7 @@
-"""LoRA (Hu et al. 2021, arXiv 2106.09685) through peft: y = W x + (alpha / rank) B A x, and only A and B are trained.
+"""LoRA (Hu et al. 2021, arXiv 2106.09685) through peft: y = W x + (alpha / rank) B A x; only A and B are trained.
 
-peft's layers take the place of the linear layers they wrap, so all that a policy holds of its model, hooks included,
-stays as it is. With the adapters off the model is the one that training began with: a KL reference for free.
+peft's layers replace the linear layers they wrap, so a policy's references to its model, including hooks, stay valid.
+With the adapters off, the model is the initial one: a KL reference at no memory cost.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _PREFIX = "base_model.model."
 
 
 def require_peft() -> None:
-    """Raises `MissingExtraError` where peft is not installed."""
+    """Raises `MissingExtraError` if peft is not installed."""
     if importlib.util.find_spec("peft") is None:
         raise MissingExtraError("LoRA", "peft", "lora")
 
 
 def add_adapter(model: Any, layers: Sequence[str], rank: int, alpha: float, seed: int) -> None:
-    """Give the linear layers called `layers` an adapter each, and freeze everything else.
+    """Add an adapter to each of the linear layers `layers`, and freeze everything else.
 
-    A is drawn from `seed` and B is zero: the model computes what it did.
+    A is initialized from `seed` and B is zero, so the model's outputs do not change.
     """
     require_peft()
     from peft import LoraConfig
@@ -52,7 +52,7 @@ def add_adapter(model: Any, layers: Sequence[str], rank: int, alpha: float, seed
 
 
 def base_of(place: str) -> str | None:
-    """The model that the adapter in the folder or hub repository `place` is for; None where it holds a whole model."""
+    """The base model of the adapter in the folder or hub repository `place`; None if it holds a whole model."""
     if not holds_adapter_alone(place):
         return None
     require_peft()
@@ -62,9 +62,9 @@ def base_of(place: str) -> str | None:
 
 
 def load_adapter(model: Any, place: str) -> None:
-    """Put the adapter in the folder or hub repository `place` on the model; what could be trained still can.
+    """Load the adapter in the folder or hub repository `place` into the model; trainable weights stay trainable.
 
-    Raises `ModelError` for another kind than plain LoRA, and for an adapter of another model.
+    Raises `ModelError` if it is not plain LoRA, or belongs to another model.
     """
     from peft import LoraConfig, PeftConfig
 
@@ -76,7 +76,7 @@ def load_adapter(model: Any, place: str) -> None:
     try:
         model.add_adapter(config)
     except ValueError as error:
-        raise ModelError(f"the adapter in {place} is not one for this {type(model).__name__}: {error}") from error
+        raise ModelError(f"the adapter in {place} does not fit this {type(model).__name__}: {error}") from error
     for parameter in trainable:
         parameter.requires_grad_(True)
     model.eval()
@@ -91,7 +91,7 @@ def read_tensors(place: str) -> dict[str, Tensor]:
 
 
 def load_adapter_tensors(model: Any, tensors: dict[str, Tensor]) -> None:
-    """Fill the model's adapters with `tensors`, by the names of peft's files. `ModelError` if they are of others."""
+    """Fill the model's adapters with `tensors`, by peft's names. Raises `ModelError` if they belong to others."""
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
     given = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items()}
@@ -105,8 +105,7 @@ def load_adapter_tensors(model: Any, tensors: dict[str, Tensor]) -> None:
 
 @contextmanager
 def merged(model: Any) -> Iterator[None]:
-    """Within the block the model is a plain one, W + (alpha / rank) B A in its weights; then it is as it was, bit for
-    bit."""
+    """Merge the adapters, W + (alpha / rank) B A, within the block; then restore the model bit for bit."""
     layers, weights = lora_layers(model), {}
     for name, layer in layers.items():
         base = layer.get_base_layer()
@@ -125,7 +124,7 @@ def merged(model: Any) -> Iterator[None]:
 
 @torch.no_grad()
 def merge(model: Any) -> None:
-    """Add the adapters to the weights, for good."""
+    """Merge the adapters into the weights permanently."""
     for name, layer in lora_layers(model).items():
         base = layer.get_base_layer()
         base.weight.copy_(_sum(layer))
@@ -148,10 +147,10 @@ def _sum(layer: Any) -> Tensor:
 
 
 def without_adapter(policy: Policy) -> Policy:
-    """The policy with its adapters off: the model that training began with, at no cost in memory.
+    """The policy with its adapters off: the initial model, at no memory cost.
 
-    Whatever it is asked, the policy answers, its adapters off for that call. What `predictions` returns may be used
-    later: it needs the head alone, which never has an adapter.
+    Each call goes to the policy with its adapters off. The result of `predictions` may be used later, because it needs
+    only the head, which never has an adapter.
     """
     return cast(Policy, _WithoutAdapter(policy))
 
