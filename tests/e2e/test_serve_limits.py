@@ -132,7 +132,7 @@ def test_bodies_may_not_take_all_memory_together():
         body = say("x" * 9000, max_tokens=1)
         assert until(lambda: client.post(CHAT, json=body).status_code == 429)
         refused = client.post(CHAT, json=body)
-        assert "hold all memory" in refused.json()["error"]["message"]
+        assert "use all the memory" in refused.json()["error"]["message"]
         assert int(refused.headers["Retry-After"]) >= 1
         assert client.post(CHAT, json=say("x", max_tokens=1)).status_code == 200
         slow.close()

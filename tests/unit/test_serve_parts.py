@@ -167,7 +167,7 @@ def test_a_compressed_bomb_is_refused_before_it_is_decoded(monkeypatch):
 @pytest.mark.parametrize("form", ["VOC", "SDS", "MAT5"])
 def test_formats_that_nobody_records_in_are_not_even_opened(form):
     async def scene() -> None:
-        with pytest.raises(HTTPException, match="no recording") as refused:
+        with pytest.raises(HTTPException, match="not a recording") as refused:
             async with Uploads(Limits()).waveform(recording(0.1, form=form), "old.bin", 16000):
                 pass
         assert refused.value.status_code == 400
@@ -193,7 +193,7 @@ def instance(tmp_path, monkeypatch) -> process.Instance:
 def test_a_server_is_listed_while_it_runs(instance):
     with process.listed(instance):
         assert process.running() == [instance]
-        with pytest.raises(ConfigError, match="a server has port 8025 already"), process.listed(instance):
+        with pytest.raises(ConfigError, match="a server already has port 8025"), process.listed(instance):
             pass
     assert process.running() == []
     assert not any(process.folder().glob("*.json"))

@@ -1,4 +1,4 @@
-"""What stands before every request: the key, room for one more, the size of its body and the time it takes to come."""
+"""Access control before every request: API key, number of requests, body size and upload time."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 OPEN = {"/", "/health", "/docs", "/openapi.json"}
-"""Paths that need no key."""
+"""Paths that do not need a key."""
 
 _log = logging.getLogger("antiphon.serve")
 
 
 class AccessControl:
-    """ASGI middleware. It counts requests with a body, which are the ones that make work."""
+    """ASGI middleware. It counts only requests with a body, which are those that cause work."""
 
     def __init__(self, app: Any, limits: Limits, metrics: Metrics, api_key: str | None) -> None:
         self.app, self.limits, self.metrics, self.api_key = app, limits, metrics, api_key
         self._inside = 0
         self._held = 0
-        """Bytes of the bodies of those inside."""
+        """Total bytes of the bodies of current requests."""
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -64,7 +64,7 @@ class AccessControl:
         return None
 
     async def _let_in(self, scope: Message, receive: Receive, send: Send) -> None:
-        began, status = time.monotonic(), 499  # As nginx counts clients that have left.
+        began, status = time.monotonic(), 499  # nginx's code for clients that have disconnected.
         counted = scope["method"] == "POST"
 
         async def sending(message: Message) -> None:
@@ -80,7 +80,7 @@ class AccessControl:
         except Exception:
             _log.exception("%s %s failed", scope["method"], scope["path"])
             if status != 499:
-                raise  # Half an answer is out; the connection is closed on it.
+                raise  # Part of the response has been sent; close the connection.
             await refuse(500, FAILED)(scope, receive, sending)
         finally:
             self._inside -= counted
@@ -88,7 +88,7 @@ class AccessControl:
             self.metrics.count(scope["path"], status, time.monotonic() - began)
 
     async def _receive(self, body: _Body) -> Message:
-        """What comes next. Raises `HTTPException` for a body that is too large, too slow, or one too many."""
+        """Receive the next message. Raises `HTTPException` if the body is too large or slow, or memory is full."""
         if body.whole:
             return await body.receive()
         left = body.began + self.limits.upload_s - time.monotonic()
@@ -102,11 +102,11 @@ class AccessControl:
         if body.size > self.limits.bytes:
             raise HTTPException(413, self._too_large())
         if self._held > self.limits.held_bytes:
-            raise HTTPException(429, *self._full("the requests that came before hold all memory there is for them"))
+            raise HTTPException(429, *self._full("earlier requests use all the memory for bodies"))
         return message
 
     def _full(self, cause: str) -> tuple[str, dict[str, str]]:
-        """A refusal's message and headers."""
+        """Message and headers of a 429 response."""
         wait = min(max(math.ceil(self.metrics.mean_seconds), 1), 60)
         return f"{cause}; ask again in {wait} s", {"Retry-After": str(wait)}
 
@@ -116,7 +116,7 @@ class AccessControl:
 
 @dataclass
 class _Body:
-    """The body of one request, as it comes."""
+    """The body of one request, while it arrives."""
 
     receive: Receive
     began: float

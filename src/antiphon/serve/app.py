@@ -1,4 +1,4 @@
-"""The HTTP application: models, their engines, the routes."""
+"""The HTTP application: models, workers and routes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from antiphon.serve.worker import Worker
 
 
 def create_app(models: Mapping[str, Policy], limits: Limits, api_key: str | None = None) -> FastAPI:
-    """The application that serves `models` by their names; requests that name none are the first one's.
+    """Create the application that serves `models` by name; requests without a model go to the first.
 
-    Each has a worker of its own, which ends with the application, when all is answered.
+    Each model has its own worker, which ends with the application, after answering all requests.
     """
     metrics = Metrics(routes.PATHS)
     uploads = Uploads(limits)
@@ -54,6 +54,6 @@ def create_app(models: Mapping[str, Policy], limits: Limits, api_key: str | None
 
 
 def _service(name: str, policy: Policy, limits: Limits, metrics: Metrics, uploads: Uploads) -> Service:
-    # What the model can do is tried before its worker has it for itself.
+    # Probe the model before its worker takes it over.
     accepts, piece_s = accepted(policy), longest_piece(policy, limits.chunk_s)
     return Service(name, policy, Worker(policy), limits, piece_s, metrics, uploads, int(time.time()), accepts)

@@ -1,4 +1,4 @@
-"""Jobs side by side: token by token, where jobs come and go between steps, or whole answers at once."""
+"""Batching of jobs: continuously, with jobs entering and leaving between tokens, or in whole batches."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from antiphon.serve.stops import cut
 
 
 def batch_of(policy: Policy) -> TokenByToken | AtOnce:
-    """How the jobs of this model run side by side."""
+    """The batching that suits the model."""
     return TokenByToken(policy) if isinstance(policy, DecodesTokens) else AtOnce(policy)
 
 
 class TokenByToken:
-    """For models that emit a token at a time."""
+    """Continuous batching, for autoregressive models."""
 
     def __init__(self, policy: DecodesTokens) -> None:
         self.policy = policy
@@ -30,14 +30,14 @@ class TokenByToken:
         self._decoding = Decoding(policy)
 
     def shorten(self, rows: Sequence[Row], taken: int) -> None:
-        """Let no answer be longer than the model has positions for, `taken` of which are."""
+        """Limit answers to the model's positions, of which `taken` are used."""
         room = max(_positions(self.policy.model.config) - taken, 1)
         for row in rows:
             row.sampling = replace(row.sampling, max_new_tokens=min(row.sampling.max_new_tokens, room))
 
     @torch.no_grad()
     def admit(self, jobs: Sequence[Job]) -> None:
-        """Begin on `jobs`."""
+        """Start `jobs`."""
         prefix = begin(self.policy, [job.question for job in jobs])
         for job, length in zip(jobs, prefix.lengths.tolist(), strict=True):
             if job.ids:
@@ -78,21 +78,21 @@ class TokenByToken:
 
 
 class AtOnce:
-    """For models that answer a clip in one pass."""
+    """Static batching, for models that answer a clip in one forward pass."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.jobs: list[Job] = []
 
     def shorten(self, rows: Sequence[Row], taken: int) -> None:
-        """Their answers are as long as the clip says."""
+        """No limit: the clip determines the answer's length."""
 
     def admit(self, jobs: Sequence[Job]) -> None:
         self.jobs += jobs
 
     @torch.no_grad()
     def step(self) -> None:
-        """Answer all jobs that are to be sampled alike, the first one's way."""
+        """Answer all jobs with the same sampling options as the first."""
         if not self.jobs:
             return
         first = self.jobs[0].rows[0].sampling
@@ -121,7 +121,7 @@ class AtOnce:
 
 
 def _positions(config: Any) -> int:
-    """How many positions the decoder has."""
+    """The number of positions of the decoder."""
     if getattr(config, "is_encoder_decoder", False):
         return getattr(config, "max_target_positions", None) or config.max_position_embeddings
     return getattr(config.get_text_config(), "max_position_embeddings", None) or 1 << 30

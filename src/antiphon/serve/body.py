@@ -1,4 +1,4 @@
-"""JSON bodies that carry recordings, in memory once: read, parsed and forgotten, where FastAPI would keep the bytes."""
+"""Parses JSON bodies with recordings without keeping the bytes, as FastAPI would."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from fastapi.routing import APIRoute
 
 
 class _ParsedRequest(Request):
-    """Has the value of its body, and no longer its bytes."""
+    """A request that keeps the parsed body, but not its bytes."""
 
     async def body(self) -> bytes:
-        """Reads it; what is returned says only that there was one."""
+        """Read and parse the body; the return value only tells FastAPI that there is one."""
         read = bytearray()
         async for part in self.stream():
             read += part

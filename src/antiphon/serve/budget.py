@@ -1,4 +1,4 @@
-"""A budget that all requests share, such as seconds of decoded audio: those that would exceed it wait."""
+"""A budget shared by all requests, such as seconds of decoded audio; requests beyond it wait."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 
 class Budget:
-    """An amount that may be in use at once. It belongs to one event loop."""
+    """A limited amount to share, within one event loop."""
 
     def __init__(self, size: float) -> None:
         self.size = size
@@ -18,7 +18,7 @@ class Budget:
 
     @asynccontextmanager
     async def take(self, amount: float) -> AsyncIterator[None]:
-        """Hold `amount` inside, in order of arrival; what is larger than all there is waits until nobody else is in."""
+        """Hold `amount` in the block, in order of arrival; more than the total waits until nothing else is held."""
         async with self._turn:
             while self.taken and self.taken + amount > self.size:
                 self._left.clear()

@@ -1,4 +1,4 @@
-"""Answers of a chat in OpenAI's form, whole or as they grow."""
+"""Chat responses in OpenAI's format, whole or streamed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from antiphon.serve.stops import cut
 from antiphon.text.thoughts import Parts, settled, split
 
 LEAST = -9999.0
-"""Stands for a log-probability of minus infinity, for which JSON has no word."""
+"""Replaces a log-probability of minus infinity, which JSON cannot represent."""
 
 
 class Chat:
-    """One request being answered."""
+    """One request in progress."""
 
     def __init__(self, service: Service, request: ChatRequest, job: Job, thinks: bool) -> None:
         self.service, self.request, self.job, self.thinks = service, request, job, thinks
@@ -33,7 +33,7 @@ class Chat:
     @classmethod
     @asynccontextmanager
     async def begun(cls, service: Service, request: ChatRequest) -> AsyncIterator[Chat]:
-        """Raises `HTTPException` for what the model cannot be asked."""
+        """Raises `HTTPException` if the model does not support the request."""
         sampling = Sampling(request.temperature, request.longest, request.top_k, request.top_p, request.min_p)
         async with question_of(service, request) as (question, thinks):
             job = service.ask(
@@ -105,7 +105,7 @@ class Chat:
         return {"prompt_tokens": self.job.size, "completion_tokens": said, "total_tokens": self.job.size + said}
 
     def _logprobs(self, row: Row, begin: int, end: int) -> dict[str, Any]:
-        """Of the tokens from `begin` to `end` of an answer."""
+        """Log-probabilities of the tokens from `begin` to `end` of an answer."""
         content = []
         for place in range(begin, end):
             best = row.alternatives[place] if row.alternatives else []
@@ -115,11 +115,11 @@ class Chat:
 
     def _token(self, token: int, logprob: float) -> dict[str, Any]:
         text = self.service.tokenizer.decode([token])
-        whole = "\ufffd" not in text  # Or else it is a part of a character, whose bytes the tokenizer keeps to itself.
+        whole = "\ufffd" not in text  # Otherwise it is part of a character, whose bytes the tokenizer does not expose.
         return {"token": text, "logprob": max(logprob, LEAST), "bytes": list(text.encode()) if whole else None}
 
     def _expected(self, expected: Expected | None) -> dict[str, Any] | None:
-        """In vLLM's form."""
+        """Prompt log-probabilities in vLLM's format."""
         if expected is None:
             return None
         return {
@@ -133,7 +133,7 @@ class Chat:
 
 
 class _ChoiceStream:
-    """One answer as it grows: what has been sent of it."""
+    """One streamed answer: what has been sent of it."""
 
     def __init__(self, chat: Chat, index: int) -> None:
         self.chat, self.index, self.row = chat, index, chat.job.rows[index]
@@ -142,10 +142,10 @@ class _ChoiceStream:
         self._closed = False
 
     def more(self) -> list[dict[str, Any]]:
-        """What has come since."""
+        """The next chunk."""
         if self._closed:
             return []
-        # The reason first: a row that ends now may have tokens that this chunk would not tell.
+        # Read the reason first: a row that ends now may have tokens that this chunk would miss.
         reason = self.row.finish_reason
         count = len(self.row.logprobs)
         stops = self.chat.request.stops

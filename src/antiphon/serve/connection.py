@@ -1,4 +1,4 @@
-"""How connections are read: by h11 whatever else is installed, so that limits are the same everywhere."""
+"""HTTP connections, always parsed by h11, so that limits do not depend on installed packages."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from antiphon.types import Seconds
 
 LARGEST_HEAD = 1 << 16
-"""Bytes of a request's line and headers; more is answered with 400."""
+"""Maximum bytes of a request's line and headers; more is answered with 400."""
 HEAD_S: Seconds = 10.0
-"""For a request's head to arrive, on a connection that is new or has sent some of it."""
+"""Timeout for a request's head, on a new connection or once part of it has arrived."""
 
 
 class Connection(H11Protocol):
-    """Closes itself when a head does not come, so that idle clients do not use up what connections there are."""
+    """Closes the connection if no head arrives, so that idle clients do not exhaust connections."""
 
     _late: asyncio.TimerHandle | None = None
 
@@ -47,7 +47,7 @@ class Connection(H11Protocol):
 
 
 def configured(app: Any, host: str, port: int, answer_s: Seconds, log_level: str = "info") -> uvicorn.Config:
-    """Of a server that, told to end, finishes what it is answering."""
+    """Uvicorn's configuration, for a server that completes open requests before it stops."""
     return uvicorn.Config(
         app,
         host=host,

@@ -1,4 +1,4 @@
-"""From the messages of a chat to what the model is asked."""
+"""Converts chat messages to the model's input."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from antiphon.types import Prompt
 
 @asynccontextmanager
 async def question_of(service: Service, request: ChatRequest) -> AsyncIterator[tuple[Question, bool]]:
-    """The question, whose clip is held until the block ends, and whether its prompt opens the model's thoughts.
+    """The question, with its clip held until the block ends, and whether the prompt opens the model's thoughts.
 
-    Raises `HTTPException` 400 for a conversation that this model cannot have.
+    Raises `HTTPException` 400 if the model does not support the conversation.
     """
     if service.policy.chat == "turns":
         yield _text_only(service, request)
@@ -34,7 +34,7 @@ async def question_of(service: Service, request: ChatRequest) -> AsyncIterator[t
 
 
 def _text_only(service: Service, request: ChatRequest) -> tuple[Question, bool]:
-    """Any number of turns, in the form of the tokenizer's chat template; without one, a line each."""
+    """Any number of turns, formatted by the tokenizer's chat template; without one, a line each."""
     messages = [{"role": one.role, "content": _text(one, audio=False)} for one in request.messages]
     tokenizer = service.tokenizer
     if tokenizer.chat_template is None:
@@ -56,7 +56,7 @@ def _text_only(service: Service, request: ChatRequest) -> tuple[Question, bool]:
 
 @asynccontextmanager
 async def _with_clip(service: Service, request: ChatRequest) -> AsyncIterator[Question]:
-    """One turn with a clip: system messages, the user's, and an answer that is there already."""
+    """One turn with a clip: system messages, a user message, and optionally the start of an answer."""
     messages = list(request.messages)
     said = messages.pop() if messages[-1].role == "assistant" else None
     user = messages.pop() if messages else None
@@ -70,7 +70,7 @@ async def _with_clip(service: Service, request: ChatRequest) -> AsyncIterator[Qu
     instruction = _text(user, audio=True)
     context = "\n".join(_text(one, audio=False) for one in messages)
     ids = tuple(_said(service, request, said)) if said else ()
-    content, clips[0].input_audio.data = from_base64(clips[0].input_audio.data), ""  # Held once.
+    content, clips[0].input_audio.data = from_base64(clips[0].input_audio.data), ""  # Free the base64 text.
     async with service.waveform(content, "input_audio") as waveform:
         prompt = Prompt(
             "the message",
@@ -84,7 +84,7 @@ async def _with_clip(service: Service, request: ChatRequest) -> AsyncIterator[Qu
 
 
 def _said(service: Service, request: ChatRequest, said: Message) -> list[int]:
-    """The tokens of an answer that is there, closed unless it is to be continued."""
+    """The tokens of a given answer, closed unless it is to be continued."""
     if request.add_generation_prompt is not False and not request.continue_final_message:
         raise HTTPException(
             400,
@@ -105,9 +105,9 @@ def _opens_answer(request: ChatRequest) -> bool:
 
 
 def _text(message: Message, audio: bool) -> str:
-    """A message's text parts, one after the other."""
+    """The concatenated text parts of a message."""
     if not audio and any(isinstance(part, AudioPart) for part in message.parts):
-        raise HTTPException(400, f"a message of the {message.role} has audio, which this model does not take there")
+        raise HTTPException(400, f"a message of role {message.role} has audio, which this model does not support there")
     return "\n".join(part.text for part in message.parts if not isinstance(part, AudioPart))
 
 

@@ -1,4 +1,4 @@
-"""An OpenAPI description as rows for people to read."""
+"""Converts an OpenAPI description to rows for a readable page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Field:
-    """Something that a request has."""
+    """A field of a request."""
 
     name: str
     kind: str
@@ -24,12 +24,12 @@ class Operation:
     path: str
     about: str
     form: str
-    """In which its body comes; "" where it has none."""
+    """Media type of the body; "" without one."""
     fields: list[Field]
 
 
 def operations(schema: Mapping[str, Any]) -> list[Operation]:
-    """What the paths of `schema`, an OpenAPI 3.1 description, take; those that make work first."""
+    """The paths and fields in `schema`, an OpenAPI 3.1 description; paths with a body first."""
     found = [
         _operation(schema, method, path, what)
         for path, methods in schema["paths"].items()
@@ -57,7 +57,7 @@ def _field(schema: Mapping[str, Any], name: str, one: Mapping[str, Any], require
 
 
 def _kinds(schema: Mapping[str, Any], one: Mapping[str, Any]) -> Iterator[str]:
-    """The types that a value may have, None aside."""
+    """The possible types of a value, except null."""
     if "$ref" in one:
         yield one["$ref"].rpartition("/")[2]
     elif "enum" in one:
@@ -74,7 +74,7 @@ def _kinds(schema: Mapping[str, Any], one: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _resolved(schema: Mapping[str, Any], one: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a reference into the components refers to."""
+    """Resolve a reference to the components."""
     if "$ref" not in one:
         return one
     return schema["components"]["schemas"][one["$ref"].rpartition("/")[2]]

@@ -1,4 +1,4 @@
-"""A transcript against what was said, with the errors that an evaluation counts."""
+"""Compares a transcript with a reference, with the same errors as an evaluation."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from antiphon.text.normalize import normalizer, versioned
 
 router = APIRouter()
 LONGEST = 20_000
-"""Characters of a text; the time to align two grows with the product of their lengths."""
+"""Maximum characters; alignment time grows with the product of the lengths."""
 
 
 class Compared(Strict):
-    reference: str = Field(max_length=LONGEST, description="What was said.")
-    hypothesis: str = Field(max_length=LONGEST, description="What was recognized.")
-    language: str | None = Field(default=None, max_length=64, description="Decides how both are normalized.")
+    reference: str = Field(max_length=LONGEST, description="Reference transcript.")
+    hypothesis: str = Field(max_length=LONGEST, description="Transcript to compare.")
+    language: str | None = Field(default=None, max_length=64, description="Language of both, for normalization.")
 
 
 @router.post("/diff")
 def diff(texts: Compared) -> dict[str, Any]:
-    """Word by word, what was recognized right, wrong, not at all, or though nobody said it; and the error rates."""
+    """Word alignment with hits, substitutions, deletions and insertions, and error rates."""
     clean = normalizer(texts.language)
     said, heard = units(clean(texts.reference)), units(clean(texts.hypothesis))
     words = count_errors(said, heard)

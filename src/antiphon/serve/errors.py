@@ -1,4 +1,4 @@
-"""What goes wrong, as status and body in OpenAI's form."""
+"""Errors as status and body in OpenAI's format."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class Trouble(BaseModel):
 
 
 class Failed(BaseModel):
-    """The body of every answer that is a refusal or a failure."""
+    """The body of every error response."""
 
     error: Trouble
 
 
 DECLARED: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": Failed, "description": "What is wrong with the request, and what to do about it."},
-    "5XX": {"model": Failed, "description": "No answer in time, or the server's own fault, which its log describes."},
+    "5XX": {"model": Failed, "description": "No answer in time, or an internal error; see the server's log."},
 }
-"""Of every path, in the description of the API."""
+"""Error responses of every path, in the API's description."""
 HANDLED = (HTTPException, RequestValidationError, RefusedError, AudioError, ConfigError, TimeoutError)
-"""Whatever else is raised is the server's own fault."""
+"""All other exceptions are internal errors."""
 FAILED = "the server failed at this; its log says why"
 
 

@@ -1,4 +1,4 @@
-"""A question on its way through the worker: the worker's thread answers it, a coroutine waits for it."""
+"""A job for the worker: the worker's thread answers it, a coroutine waits for it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from antiphon.types import Completion
 
 
 class RefusedError(Exception):
-    """The model cannot be asked this; the message says why."""
+    """The model does not support the request; the message says why."""
 
 
 class Job:
-    """`rows` are answers to `question`, side by side. Made where an event loop runs."""
+    """`rows` answers to `question`, generated together. Create it within an event loop."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Job:
         self.top, self.ids, self.stops = top, ids, stops
         self.cancelled = False
         self.size = 0
-        """Positions of the question, known once the worker has looked at it."""
+        """Length of the question in positions, set by the worker."""
         self.prompt_ids: list[int] | None = None
         self.expected: list[Expected | None] = []
         self.completions: list[Completion] = []
@@ -45,27 +45,27 @@ class Job:
 
     @property
     def positions(self) -> int:
-        """That it holds in the worker when its answers are as long as they may be."""
+        """Positions that it occupies in the worker at maximum answer length."""
         return self.size + sum(row.sampling.max_new_tokens for row in self.rows)
 
     def notify(self) -> None:
-        """The worker has gone on. Called by the worker's thread."""
-        with suppress(RuntimeError):  # Nobody waits any more: the loop is closed.
+        """Report progress. Called by the worker's thread."""
+        with suppress(RuntimeError):  # The loop is closed, so nobody waits.
             self._loop.call_soon_threadsafe(self._event.set)
 
     def end(self, error: Exception | None = None) -> None:
-        """The worker is done with it. Called by the worker's thread."""
+        """Report the end. Called by the worker's thread."""
         self.error, self.ended = error, True
         self.notify()
 
     def cancel(self) -> None:
-        """Nobody wants the answer any more."""
+        """Cancel the job."""
         self.cancelled = True
 
     async def steps(self) -> AsyncIterator[None]:
-        """Comes back each time there is more, for the last time at the end. Raises what ended the job.
+        """Yields at each progress, and once more at the end. Raises the job's error.
 
-        Whoever stops listening before the end cancels the job.
+        Leaving the loop early cancels the job.
         """
         try:
             ended = False
@@ -80,7 +80,7 @@ class Job:
             self.cancel()
 
     async def answered(self) -> list[Completion]:
-        """The completions, when all are there."""
+        """Wait for all completions."""
         async for _ in self.steps():
             pass
         return self.completions

@@ -1,4 +1,4 @@
-"""What one client may ask of a server, so that all others are served too."""
+"""Limits on requests, so that no client can block the others."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ class Limits:
     """Requests beyond them are refused: 413 for size, 429 for number, 408 and 504 for time."""
 
     megabytes: float = 25.0
-    """Of a request's body."""
+    """Maximum size of a request's body."""
     seconds: Seconds = 1800.0
-    """Of a recording."""
+    """Maximum length of a recording."""
     requests: int = 128
-    """Received or worked on at once."""
+    """Maximum concurrent requests."""
     upload_s: Seconds = 60.0
-    """For a request's body to arrive."""
+    """Timeout for receiving a request's body."""
     answer_s: Seconds = 120.0
-    """For the answer, from then on."""
+    """Timeout for the answer, from then on."""
     chunk_s: Seconds | None = None
-    """Of speech recognized in one piece; longer recordings are cut in their pauses. None is what suits the model."""
+    """Maximum length transcribed at once; longer recordings are split at pauses. None: chosen by the model."""
 
     @property
     def bytes(self) -> int:
@@ -30,10 +30,10 @@ class Limits:
 
     @property
     def held_bytes(self) -> int:
-        """Of all bodies at once."""
+        """Maximum bytes of all bodies together."""
         return 16 * self.bytes
 
     @property
     def held_seconds(self) -> Seconds:
-        """Of all recordings that are in memory at once; one more waits."""
+        """Maximum seconds of all recordings in memory; further ones wait."""
         return 2 * self.seconds

@@ -1,4 +1,4 @@
-"""A server process, from loading its models to the last answer."""
+"""The server process: loads models and serves until stopped."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def serve(
     }
     app = create_app(policies, limits, api_key)
     name, *beside = models
-    # Uvicorn raises the signal that ended it once more; without this the server would go without tidying up.
+    # Uvicorn raises the signal again after shutdown, which would skip the cleanup.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with (
         listed(Instance(models[name], name, host, port, os.getpid(), time.time(), beside)),

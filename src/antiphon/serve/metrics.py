@@ -1,4 +1,4 @@
-"""What the server has done, in Prometheus' text format."""
+"""Server metrics in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from antiphon.serve.worker import Worker
 from antiphon.types import Seconds
 
 BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
-"""Upper ends of the histogram's buckets, in seconds."""
+"""Upper bounds of the histogram's buckets, in seconds."""
 
-disable_created_metrics()  # Else each series has a second one, of when it began.
+disable_created_metrics()  # Otherwise each series gets a second one with its creation time.
 
 
 class Metrics:
-    """Counters of one server; several servers in a process have their own."""
+    """Counters of one server, not shared by other servers in the process."""
 
     def __init__(self, paths: set[str]) -> None:
-        """`paths` are told apart; all others are counted as one."""
+        """`paths` are counted separately, all others together."""
         self.paths = paths
         self._registry = CollectorRegistry()
         own = {"namespace": "antiphon", "registry": self._registry}
@@ -36,7 +36,7 @@ class Metrics:
 
     @property
     def mean_seconds(self) -> Seconds:
-        """That the last answered requests took."""
+        """Mean duration of the last requests."""
         return sum(self._last) / max(len(self._last), 1)
 
     def count(self, path: str, status: int, seconds: Seconds) -> None:
@@ -47,20 +47,20 @@ class Metrics:
             self.seconds.observe(seconds)
 
     def text(self, workers: Mapping[str, Worker]) -> str:
-        """All of it, and the state of the models' workers by the models' names."""
+        """All metrics, with the state of the workers by model name."""
         return (generate_latest(self._registry) + generate_latest(_WorkerStates(workers))).decode()
 
 
 class _WorkerStates(Collector):
-    """What the workers say of themselves when they are asked."""
+    """Collects the workers' metrics on demand."""
 
     def __init__(self, workers: Mapping[str, Worker]) -> None:
         self._workers = workers
 
     def collect(self) -> Iterator[Metric]:
         steps = CounterMetricFamily("antiphon_engine_steps", "Decoding steps.", labels=["model"])
-        waiting = GaugeMetricFamily("antiphon_engine_waiting", "Jobs that have not begun.", labels=["model"])
-        running = GaugeMetricFamily("antiphon_engine_running", "Answers in the making.", labels=["model"])
+        waiting = GaugeMetricFamily("antiphon_engine_waiting", "Waiting jobs.", labels=["model"])
+        running = GaugeMetricFamily("antiphon_engine_running", "Answers being generated.", labels=["model"])
         up = GaugeMetricFamily("antiphon_engine_up", "1 while the worker is well.", labels=["model"])
         for model, worker in self._workers.items():
             steps.add_metric([model], worker.steps)

@@ -1,4 +1,4 @@
-"""The pages of a server: one to try its models, one that describes its API. They take nothing from outside."""
+"""The server's pages: one to try the models, one with the API's description. They load no external resources."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from antiphon.serve.describe import operations
 
 router = APIRouter(include_in_schema=False)
 OPEN = "/page/"
-"""Below it lies what pages are made of."""
+"""URL prefix of the pages' files."""
 _FOLDER = files("antiphon.serve") / "page"
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _HEADERS = {

@@ -1,4 +1,4 @@
-"""Servers of this machine: each holds a lock on a file that says what it is, beside its log."""
+"""The servers on this machine: each holds a lock on a file that describes it, next to its log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from antiphon.types import Seconds
 
 @dataclass(frozen=True)
 class Instance:
-    """A server that runs."""
+    """A running server."""
 
     model: str
     name: str
@@ -41,7 +41,7 @@ class Instance:
 
 
 def folder() -> Path:
-    """Where they are listed: below XDG_STATE_HOME, else ~/.local/state."""
+    """The folder that lists servers, in XDG_STATE_HOME or ~/.local/state."""
     state = os.environ.get("XDG_STATE_HOME")
     return (Path(state) if state else Path.home() / ".local" / "state") / "antiphon" / "serve"
 
@@ -52,15 +52,15 @@ def log_path(port: int) -> Path:
 
 @contextmanager
 def listed(instance: Instance) -> Iterator[None]:
-    """List a server as long as the block runs. The lock goes with the process, however it ends.
+    """List a server during the block. The lock ends with the process in any case.
 
-    Raises `ConfigError` when another one has the port.
+    Raises `ConfigError` if another server has the port.
     """
     path = folder() / f"{instance.port}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     file = _locked(path)
     if file is None:
-        raise ConfigError(f"a server has port {instance.port} already; choose another --port")
+        raise ConfigError(f"a server already has port {instance.port}; choose another --port")
     with file:
         file.truncate(0)
         file.write(json.dumps(asdict(instance)) + "\n")
@@ -72,14 +72,14 @@ def listed(instance: Instance) -> Iterator[None]:
 
 
 def _locked(path: Path) -> TextIO | None:
-    """The file, with its lock; None when it is held for longer than `running` looks at it."""
+    """The locked file; None if the lock is held for longer than `running` needs."""
     for _ in range(20):
         file = path.open("a+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(file.fileno()).st_nlink:
                 return file
-            file.close()  # A server that has just ended removed it.
+            file.close()  # Removed by a server that has just ended.
         except OSError:
             file.close()
             time.sleep(0.05)
@@ -94,13 +94,13 @@ def running() -> list[Instance]:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except OSError:
-                if text := file.read():  # Or else it is just being written.
+                if text := file.read():  # Otherwise it is being written.
                     found.append(Instance(**json.loads(text)))
     return sorted(found, key=lambda one: one.port)
 
 
 def require_free(host: str, port: int) -> None:
-    """Raises `ConfigError` when nobody can listen there."""
+    """Raises `ConfigError` if it is impossible to listen there."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -115,7 +115,7 @@ def require_free(host: str, port: int) -> None:
 def detach(arguments: Sequence[str], port: int, patience: Seconds) -> Instance:
     """Start `antiphon serve` with `arguments` in the background and wait until it answers.
 
-    Raises `RunError` as `wait_for` does; the server is ended then.
+    Raises the `RunError` of `wait_for`, after stopping the server.
     """
     process = start(arguments, port)
     try:
@@ -126,7 +126,7 @@ def detach(arguments: Sequence[str], port: int, patience: Seconds) -> Instance:
 
 
 def start(arguments: Sequence[str], port: int) -> subprocess.Popen[bytes]:
-    """The process of `antiphon serve` with `arguments`, in the background, its output in the log."""
+    """Start `antiphon serve` with `arguments` as a background process that writes to the log."""
     log = log_path(port)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as file:
@@ -140,9 +140,9 @@ def start(arguments: Sequence[str], port: int) -> subprocess.Popen[bytes]:
 
 
 def wait_for(process: subprocess.Popen[bytes], port: int, patience: Seconds) -> Instance:
-    """The server that `process` is, once it is listed and answers.
+    """Wait until the server `process` is listed and answers.
 
-    Raises `RunError` with the end of the log when it ends before that or takes longer than `patience`.
+    Raises `RunError` with the end of the log if it ends before that or takes longer than `patience`.
     """
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline and process.poll() is None:
@@ -157,7 +157,7 @@ def wait_for(process: subprocess.Popen[bytes], port: int, patience: Seconds) -> 
 
 
 def stop(instance: Instance, patience: Seconds) -> bool:
-    """Have a server finish what it has and end; whether it has within `patience`."""
+    """Stop a server after its open requests; whether it stopped within `patience`."""
     os.kill(instance.pid, signal.SIGTERM)
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:

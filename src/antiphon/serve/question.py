@@ -1,4 +1,4 @@
-"""What a request asks of the model, how the model begins on it, and what it expected of a text that is there."""
+"""The model's input for a request, its encoding, and log-probabilities of prompt tokens."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from antiphon.models.prefix import Prefix, join
 from antiphon.types import Prompt
 
 Expected = dict[int, tuple[float, int]]
-"""Token id -> its log-probability and rank, of the most probable tokens at a place and of the one that stands there."""
+"""Token id -> log-probability and rank, for the most probable tokens at a position and the actual one."""
 
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """A clip, and token ids to read after it; or token ids alone."""
+    """A clip with token ids after it, or token ids only."""
 
     prompt: Prompt | None
     token_ids: tuple[int, ...] = ()
 
     def size(self, policy: Policy) -> int:
-        """Positions that it takes. Raises `ModelError` when the model cannot be asked this."""
+        """Its length in positions. Raises `ModelError` if the model does not support it."""
         return len(self.token_ids) + (0 if self.prompt is None else policy.size(self.prompt))
 
     def ids(self, policy: Any) -> list[int]:
-        """All of its token ids, those that stand for the clip included."""
+        """All token ids, including the clip's placeholders."""
         before = [] if self.prompt is None else policy.prompt_ids(self.prompt)
         return [*before, *self.token_ids]
 
 
 def begin(policy: Any, questions: Sequence[Question]) -> Prefix:
-    """The prefix of several questions of one kind."""
+    """Encode several questions of one kind to a prefix."""
     prompts = [question.prompt for question in questions if question.prompt is not None]
     if not prompts:
         return policy.read([torch.tensor(question.token_ids) for question in questions])
@@ -46,9 +46,9 @@ def begin(policy: Any, questions: Sequence[Question]) -> Prefix:
 
 
 def expect(policy: Any, question: Question, top: int) -> list[Expected | None]:
-    """What the model expected of each token of the whole question, nothing blocked.
+    """Log-probabilities of each token of the question, without blocked tokens.
 
-    None for the first token, and for those of a prompt with a clip, of which the text that follows is scored alone.
+    None for the first token, and for the prompt tokens if there is a clip, as only the text after it is scored.
     """
     ids = question.ids(policy)
     known = 1 if question.prompt is None else len(ids) - len(question.token_ids)
@@ -73,7 +73,7 @@ def _place(token: int, logprob: float, rank: int, ids: list[int], values: list[f
 
 
 def _read_on(policy: Any, prefix: Prefix, question: Question) -> Prefix:
-    """The prefix after the question's own tokens."""
+    """Extend the prefix by the question's own tokens."""
     if not question.token_ids:
         return prefix
     tokens = torch.tensor([question.token_ids], device=policy.device)

@@ -1,4 +1,4 @@
-"""The paths that make work: OpenAI's transcriptions and chat, and `/asr`."""
+"""The paths that run models: OpenAI's transcriptions and chat, and `/asr`."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from antiphon.serve.transcription import Transcription, TranscriptionOptions
 router = APIRouter(route_class=ParsedRoute)
 _log = logging.getLogger("antiphon.serve")
 PATHS = {"/v1/audio/transcriptions", "/asr", "/v1/chat/completions"}
-MaxNewTokens = Annotated[int, Form(ge=1, le=4096, description="Longest transcript of each piece, in tokens.")]
+MaxNewTokens = Annotated[int, Form(ge=1, le=4096, description="Maximum tokens per segment.")]
 
 
 async def _nothing_unknown(request: Request) -> None:
-    """Raises `HTTPException` 400 for a field of a form that the route does not know: nothing is ignored in silence."""
+    """Raises `HTTPException` 400 for unknown form fields, instead of ignoring them."""
     known = {field.alias for field in request.scope["route"].dependant.body_params}
     unknown = sorted(set(await request.form()) - known)
     if unknown:
-        raise HTTPException(400, f"{', '.join(unknown)}: not known here; this takes {', '.join(sorted(known))}")
+        raise HTTPException(400, f"{', '.join(unknown)}: unknown field; known: {', '.join(sorted(known))}")
 
 
 @router.post(
@@ -45,23 +45,25 @@ async def transcriptions(
     services: Served,
     file: Annotated[UploadFile, File(description="WAV, FLAC, MP3, OGG, WebM, MP4/M4A, AAC …")],
     model: Annotated[str | None, Form()] = None,
-    language: Annotated[str | None, Form(description="As the model names it; found by the model if left out.")] = None,
-    prompt: Annotated[str, Form(description="Context: hot words, domain, style.")] = "",
+    language: Annotated[str | None, Form(description="Language, as the model names it; default: detected.")] = None,
+    prompt: Annotated[str, Form(description="Context: hotwords, domain, style.")] = "",
     response_format: Annotated[Literal["json", "text", "verbose_json", "srt", "vtt"], Form()] = "json",
     temperature: Annotated[float, Form(ge=0, le=2)] = 0.0,
-    stream: Annotated[bool, Form(description="As events; response_format is json or verbose_json then.")] = False,
+    stream: Annotated[bool, Form(description="Stream events; response_format must be json or verbose_json.")] = False,
     max_new_tokens: MaxNewTokens = 256,
     granularities: Annotated[Sequence[Literal["segment"]], Form(alias="timestamp_granularities[]")] = (),
     chunking_strategy: Annotated[Literal["auto"], Form()] = "auto",
 ) -> Response | dict[str, Any]:
-    """A recording to text. With `stream`, the events `transcript.text.delta` and `transcript.text.done`."""
+    """Transcribe a recording. With `stream`, sends the events `transcript.text.delta` and `transcript.text.done`."""
     service = services.named(model)
     options = TranscriptionOptions(language or None, prompt, temperature, max_new_tokens)
     if granularities and response_format != "verbose_json":
         raise HTTPException(400, "timestamp_granularities needs response_format=verbose_json")
     if stream:
         if response_format not in ("json", "verbose_json"):
-            raise HTTPException(400, f"a stream has no form {response_format}; leave out response_format, or stream")
+            raise HTTPException(
+                400, f"response_format {response_format} cannot be streamed; leave out response_format or stream"
+            )
         return await _streamed(request, service, _transcript(service, file, options, response_format == "verbose_json"))
     done = await service.attend(request, _transcribed(service, file, options))
     match response_format:
@@ -81,7 +83,7 @@ async def transcriptions(
 async def asr(
     request: Request, services: Served, file: Annotated[UploadFile, File()], max_new_tokens: MaxNewTokens = 256
 ) -> dict[str, Any]:
-    """A recording to text, with nothing to set."""
+    """Transcribe a recording, without options."""
     began, service = time.perf_counter(), services.first
     done = await service.attend(
         request, _transcribed(service, file, TranscriptionOptions(max_new_tokens=max_new_tokens))
@@ -91,7 +93,7 @@ async def asr(
 
 @router.post("/v1/chat/completions", response_model=None, responses=answers("application/json", "text/event-stream"))
 async def chat_completions(request: Request, services: Served, wanted: ChatRequest) -> Response | dict[str, Any]:
-    """Go on with a conversation; with `stream`, as server-sent events."""
+    """Continue a conversation; with `stream`, as server-sent events."""
     service = services.named(wanted.model)
     if wanted.stream:
         return await _streamed(request, service, _chat(service, wanted))
@@ -113,7 +115,7 @@ async def _transcribed(service: Service, file: UploadFile, options: Transcriptio
 async def _transcript(
     service: Service, file: UploadFile, options: TranscriptionOptions, verbose: bool
 ) -> AsyncGenerator[str]:
-    """OpenAI's events; what is sent stays, and `transcript.text.done` has the whole text, or all of `verbose_json`."""
+    """OpenAI's events. Deltas are final; `transcript.text.done` has the whole text, or all of `verbose_json`."""
     async with service.waveform(file.file, file.filename or "") as waveform:
         transcription, sent = Transcription(service, waveform, options, streams=True), ""
         async for text in transcription.texts():
@@ -132,7 +134,7 @@ async def _chat(service: Service, wanted: ChatRequest) -> AsyncGenerator[str]:
 
 
 async def _streamed(request: Request, service: Service, events: AsyncGenerator[str]) -> StreamingResponse:
-    """The response of `events`, once there is a first one: what goes wrong before it has a status of its own."""
+    """Stream `events` after waiting for the first one, so that earlier errors get a proper status."""
     deadline = asyncio.get_running_loop().time() + service.limits.answer_s
     first = await service.attend(request, anext(events))
 

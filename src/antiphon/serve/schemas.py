@@ -1,4 +1,4 @@
-"""Requests in OpenAI's form, with vLLM's additions. What is not listed is refused: nothing is ignored in silence."""
+"""Request schemas in OpenAI's format, with vLLM's additions. Unknown fields are rejected, not ignored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TextPart(Strict):
 
 class Audio(Strict):
     data: str = Field(description="The recording, in base64.")
-    format: str = Field(default="wav", description="Not needed: the recording says what it is.")
+    format: str = Field(default="wav", description="Ignored: the format is detected.")
 
 
 class AudioPart(Strict):
@@ -35,7 +35,7 @@ class Message(Strict):
 
     @property
     def parts(self) -> list[TextPart | AudioPart]:
-        """The content as parts."""
+        """The content as a list of parts."""
         if isinstance(self.content, str):
             return [TextPart(type="text", text=self.content)] if self.content else []
         return self.content
@@ -46,7 +46,7 @@ class StreamOptions(Strict):
 
 
 class ChatRequest(Strict):
-    """A conversation to go on with."""
+    """A conversation to continue."""
 
     model: str | None = None
     messages: list[Message] = Field(min_length=1)
@@ -80,7 +80,7 @@ class ChatRequest(Strict):
         if self.stream_options and not self.stream:
             raise ValueError("stream_options needs stream: true")
         if self.stream and self.prompt_logprobs is not None:
-            raise ValueError("prompt_logprobs are told in one piece; leave out stream")
+            raise ValueError("prompt_logprobs cannot be streamed; leave out stream")
         return self
 
     @property
@@ -89,10 +89,10 @@ class ChatRequest(Strict):
 
     @property
     def longest(self) -> int:
-        """Tokens that an answer may have."""
+        """Maximum tokens of an answer."""
         return self.max_completion_tokens or self.max_tokens or 1024
 
 
 def answers(*types: str) -> dict[int | str, dict[str, Any]]:
-    """What the description of the API says of an answer that may be of one of these media types."""
+    """The API description of a response with one of these media types."""
     return {200: {"description": "The answer.", "content": {one: {} for one in types}}}

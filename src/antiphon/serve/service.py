@@ -1,4 +1,4 @@
-"""What all routes share: the worker, the model's tokenizer, limits and counters."""
+"""A served model, as routes use it: worker, tokenizer, limits and counters."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ T = TypeVar("T")
 
 @dataclass
 class Service:
-    """A model that is served."""
+    """A served model."""
 
     name: str
     policy: Policy
     worker: Worker
     limits: Limits
     piece_s: Seconds
-    """Longer recordings are recognized piece by piece."""
+    """Longer recordings are split for transcription."""
     metrics: Metrics
     uploads: Uploads
     created: int
     """Unix time."""
     accepts: list[str]
-    """What requests may have, of "audio", "language", "prompt" and "messages"."""
+    """Supported inputs, of "audio", "language", "prompt" and "messages"."""
     tokenizer: Any = field(init=False)
-    """The model's own is the worker's alone: fast tokenizers are not for two threads at once."""
+    """A copy, as only the worker may use the model's own: fast tokenizers are not thread-safe."""
 
     def __post_init__(self) -> None:
         self.tokenizer = copy.deepcopy(getattr(self.policy, "tokenizer", None))
@@ -63,7 +63,7 @@ class Service:
         ids: bool = False,
         stops: Sequence[str] = (),
     ) -> Job:
-        """A submitted job with `n` answers, each with so many `alternatives` noted for every token (see `Job`)."""
+        """Submit a job with `n` answers and this many `alternatives` per token (see `Job`)."""
         generator = np.random.default_rng(seed)
         draws = [None if sampling.temperature == 0 else generator.random(sampling.max_new_tokens) for _ in range(n)]
         rows = [Row(sampling, uniforms, top=alternatives) for uniforms in draws]
@@ -73,9 +73,9 @@ class Service:
 
     @asynccontextmanager
     async def waveform(self, file: BinaryIO, name: str) -> AsyncIterator[np.ndarray]:
-        """An upload at the model's rate, held until the block ends (see `Uploads.waveform`).
+        """The waveform of an upload at the model's rate, held until the block ends (see `Uploads.waveform`).
 
-        Raises `HTTPException` 413 or 400 for a recording that it cannot take, and for a model without audio.
+        Raises `HTTPException` 413 or 400 for an unusable recording, and for a model without audio.
         """
         if self.policy.rate == 0:
             raise HTTPException(400, f"{self.name} is a text model and takes no audio; use /v1/chat/completions")
@@ -87,9 +87,9 @@ class Service:
         return self.tokenizer.decode(list(token_ids), skip_special_tokens=True)
 
     async def attend(self, request: Request, work: Coroutine[Any, Any, T]) -> T:
-        """What `work` returns. It is given up when the client leaves or time is up.
+        """Run `work`, cancelling it if the client disconnects or the time is up.
 
-        Raises `HTTPException` 504 for the latter; nobody reads what the former raises.
+        Raises `HTTPException` 504 on timeout; nobody reads the error after a disconnect.
         """
         task, gone = asyncio.create_task(work), asyncio.create_task(_gone(request))
         try:

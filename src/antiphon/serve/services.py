@@ -1,4 +1,4 @@
-"""The models of one server, and what each can be given."""
+"""The models of one server, and the inputs that each supports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Services:
         return next(iter(self))
 
     def named(self, name: str | None) -> Service:
-        """The first one, where a request names none. Raises `HTTPException` 404 for a model that is not here."""
+        """The model of a request; the first one by default. Raises `HTTPException` 404 for an unknown model."""
         if name is None:
             return self.first
         if name not in self._named:
@@ -40,7 +40,7 @@ class Services:
 
 
 def accepted(policy: Policy) -> list[str]:
-    """What the model can be given, tried on a second of silence: "audio", "language", "prompt", "messages"."""
+    """The inputs that the model supports, found with a second of silence: "audio", "language", "prompt", "messages"."""
     if policy.rate == 0:
         return ["messages"]
     silent = Prompt("silence", np.zeros(policy.rate, np.float32), policy.rate, INSTRUCTION, transcribe=True)
@@ -51,6 +51,6 @@ def accepted(policy: Policy) -> list[str]:
             with torch.no_grad():
                 policy.encode([replace(silent, **more)])
             found.append(name)
-        except Exception:  # Whatever is in the way, clients need not try.
+        except Exception:  # Any failure means that the input is not supported.
             continue
     return [*found, *(["messages"] if policy.chat else [])]

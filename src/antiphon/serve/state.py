@@ -1,4 +1,4 @@
-"""What is served, and how it is."""
+"""Models, health and metrics of the server."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Served = Annotated[Services, Depends(services_of)]
 
 @router.get("/v1/models")
 async def models(services: Served) -> dict[str, Any]:
-    """In OpenAI's form; the first is asked by requests that name none."""
+    """List the models in OpenAI's format; the first is the default."""
     return {"object": "list", "data": [_model(service) for service in services]}
 
 
 @router.get("/v1/models/{name:path}")
 async def model(name: str, services: Served) -> dict[str, Any]:
-    """One of them."""
+    """Describe one model."""
     return _model(services.named(name))
 
 
@@ -40,7 +40,7 @@ def _model(service: Service) -> dict[str, Any]:
 
 @router.get("/health")
 async def health(services: Served) -> dict[str, Any]:
-    """503 when a worker has stopped, or has work and does not go on."""
+    """Health; 503 if a worker has stopped or makes no progress."""
     troubles = [f"{one.name}: {one.worker.trouble}" for one in services if one.worker.trouble]
     if troubles:
         raise HTTPException(503, "; ".join(troubles))
@@ -50,14 +50,14 @@ async def health(services: Served) -> dict[str, Any]:
 
 @router.get("/metrics", response_model=None, responses=answers("text/plain"))
 async def metrics(services: Served) -> PlainTextResponse:
-    """In Prometheus' text format."""
+    """Metrics in Prometheus' text format."""
     text = services.first.metrics.text({one.name: one.worker for one in services})
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
 
 @router.get("/token-mask")
 async def token_mask(services: Served, model: str | None = None) -> dict[str, Any]:
-    """Which tokens the model cannot say: control tokens above all. `blocked_first` cannot open an answer."""
+    """Tokens that are never generated, mainly control tokens; `blocked_first` cannot start an answer."""
     service = services.named(model)
     policy: Any = service.policy
     if not policy.token_level:

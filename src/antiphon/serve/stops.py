@@ -1,4 +1,4 @@
-"""Texts that end an answer."""
+"""Stop strings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from collections.abc import Sequence
 
 
 def cut(text: str, stops: Sequence[str]) -> tuple[str, bool]:
-    """`text` before the first of `stops` in it, and whether there is one."""
+    """`text` up to the first stop string, and whether there is one."""
     places = [place for stop in stops if (place := text.find(stop)) >= 0]
     return (text[: min(places)], True) if places else (text, False)

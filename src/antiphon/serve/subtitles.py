@@ -1,4 +1,4 @@
-"""A transcript as subtitles: one cue for each segment in which something was said."""
+"""Subtitles of a transcript: one cue for each segment with text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recording to text: in one piece, or cut in its pauses, its pieces recognized side by side and put together."""
+"""Transcribes a recording, split at pauses if it is long; segments are transcribed together and joined."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from antiphon.text.tags import may_open_tags
 from antiphon.types import Completion, Prompt, Seconds, Text
 
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
-"""Thai, Lao, Burmese, Khmer, Japanese and Chinese, which put no spaces between words."""
+"""Thai, Lao, Burmese, Khmer, Japanese and Chinese, which have no spaces between words."""
 
 
 @dataclass(frozen=True)
 class TranscriptionOptions:
-    """What a client may say about its transcript."""
+    """A client's options for a transcript."""
 
     language: str | None = None
     context: str = ""
     temperature: float = 0.0
     max_new_tokens: int = 256
-    """In each piece."""
+    """Maximum per segment."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One piece of a recording."""
+    """A segment of a recording."""
 
     start: Seconds
     end: Seconds
@@ -48,23 +48,23 @@ class Segment:
 
     @property
     def mean_logprob(self) -> float:
-        """Of a token, or of the whole sequence where that is one action."""
+        """Mean per token, or of the whole sequence if that is one action."""
         return sum(self.completion.logprobs) / max(len(self.completion.logprobs), 1)
 
     @property
     def compression_ratio(self) -> float:
-        """Bytes of the text by its bytes deflated: high where a model repeats itself."""
+        """Compression ratio of the text; high if the model repeats itself."""
         raw = self.text.encode()
         return len(raw) / len(zlib.compress(raw))
 
 
 class Transcription:
-    """One recording being recognized. Its pieces are with the worker once this is made."""
+    """A transcription in progress. The segments are submitted to the worker at creation."""
 
     def __init__(
         self, service: Service, waveform: np.ndarray, options: TranscriptionOptions, streams: bool = False
     ) -> None:
-        """`waveform` [samples] is at the model's rate. To be made where an event loop runs."""
+        """`waveform` [samples] is at the model's rate. Create it within an event loop."""
         self.service, self.options, self.rate = service, options, service.policy.rate
         self.seconds: Seconds = len(waveform) / self.rate
         self.segments: list[Segment] = []
@@ -80,7 +80,7 @@ class Transcription:
         return self.service.ask(Question(prompt), sampling, streams=streams)
 
     async def whole(self) -> str:
-        """The transcript; `segments` are there afterward."""
+        """Wait for the transcript; `segments` are available afterward."""
         async for _ in self.texts():
             pass
         return self.text
@@ -90,7 +90,7 @@ class Transcription:
         return join([segment.text for segment in self.segments])
 
     async def texts(self) -> AsyncIterator[str]:
-        """The transcript so far, again and again; each text begins with the one before it, where the model lets it."""
+        """Yields the transcript so far; each text extends the previous one, if the model allows."""
         try:
             for job, (begin, end) in zip(self._jobs, self._spans, strict=True):
                 before = [segment.text for segment in self.segments]
@@ -104,7 +104,7 @@ class Transcription:
                 job.cancel()
 
     def _so_far(self, job: Job) -> str:
-        """What further tokens can no longer change of an answer in the making."""
+        """The part of a partial answer that further tokens cannot change."""
         text = self.service.decoded(job.rows[0].token_ids).rstrip("\ufffd")
         begun = self.service.policy.render_begun(text, job.question.prompt)
         return "" if may_open_tags(begun) else begun
@@ -149,7 +149,7 @@ class Transcription:
 
 
 def join(texts: Sequence[str]) -> str:
-    """Pieces put together, with spaces where the writing has them."""
+    """Join segments, with spaces if the script has them."""
     whole = ""
     for text in filter(None, texts):
         space = whole and not (_UNSPACED.match(whole[-1]) or _UNSPACED.match(text[0]))

@@ -1,4 +1,4 @@
-"""From an upload to a waveform."""
+"""Decodes uploads to waveforms."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from antiphon.serve.limits import Limits
 from antiphon.types import Hertz
 
 DECODERS = 2
-"""Recordings decoded at a time."""
+"""Recordings decoded concurrently."""
 
 
 class Uploads:
-    """All uploads of a server. What they hold in memory is bounded by `limits`, however many there are."""
+    """All uploads of a server. `limits` bounds their total memory."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -38,9 +38,9 @@ class Uploads:
 
     @asynccontextmanager
     async def waveform(self, file: BinaryIO, name: str, rate: Hertz) -> AsyncIterator[np.ndarray]:
-        """Mono float32 [samples] at `rate`, held until the block ends; `file` is closed once it has been read.
+        """Mono float32 [samples] at `rate`, held until the block ends; `file` is closed after reading.
 
-        Raises `HTTPException` 413 or 400 for a recording that cannot be taken.
+        Raises `HTTPException` 413 or 400 for an unusable recording.
         """
         async with AsyncExitStack() as held:
             async with self._turns:
@@ -62,8 +62,8 @@ class Uploads:
 
 
 def from_base64(data: str) -> BinaryIO:
-    """Raises `HTTPException` 400 for what is not base64."""
+    """Decode base64. Raises `HTTPException` 400 if invalid."""
     try:
         return io.BytesIO(base64.b64decode(data, validate=True))
     except (binascii.Error, ValueError) as error:
-        raise HTTPException(400, f"input_audio.data is no base64 ({error})") from error
+        raise HTTPException(400, f"input_audio.data is not base64 ({error})") from error

@@ -23,7 +23,7 @@ from antiphon.serve.job import Job, RefusedError
 from antiphon.types import Seconds
 
 STUCK: Seconds = 60.0
-"""A worker that has work and has made no progress for so long is stuck."""
+"""Seconds without progress after which a busy worker counts as stuck."""
 ADMIT_SHARE, ADMIT_AFTER = 0.25, 4
 """Waiting jobs enter as one batch, as encoding prompts together is faster: once they are this share of those running,
 or after so many steps."""
@@ -31,22 +31,22 @@ _log = logging.getLogger("antiphon.serve")
 
 
 class Worker:
-    """Continuous batching: jobs enter between two steps, in order of arrival, as long as there is room."""
+    """Continuous batching: jobs enter between two steps, in order of arrival, while there is room."""
 
     def __init__(self, policy: Policy, max_tokens: int = 32768, max_rows: int = 64) -> None:
-        """`max_tokens` positions and `max_rows` answers are held at once; a larger job has the worker to itself."""
+        """Runs at most `max_tokens` positions and `max_rows` answers at once; a larger job runs alone."""
         self.policy, self.max_tokens, self.max_rows = policy, max_tokens, max_rows
         self.steps = 0
         self._preparing = _with_own_processor(policy)
         self._arrivals: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._prepared: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._new: set[Job] = set()
-        """Those in the two queues, or between them."""
+        """Jobs in the two queues, or between them."""
         self._waiting: deque[Job] = deque()
         self._batch = batch_of(policy)
         self._beat = time.monotonic()
         self._put_off = 0
-        """Steps that the first of the waiting jobs has been made to wait."""
+        """Steps that the first waiting job has waited."""
         self._stopping = False
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._prepare, self._run)]
         for thread in self._threads:
@@ -59,24 +59,24 @@ class Worker:
         self._arrivals.put(job)
 
     def stop(self) -> None:
-        """Answer what has been submitted, then end."""
+        """Answer all submitted jobs, then end."""
         self._arrivals.put(None)
         for thread in self._threads:
             thread.join()
 
     @property
     def waiting(self) -> int:
-        """Jobs that have not begun."""
+        """Number of waiting jobs."""
         return len(self._new) + len(self._waiting)
 
     @property
     def running(self) -> int:
-        """Answers in the making."""
+        """Number of answers being generated."""
         return sum(len(job.rows) for job in list(self._batch.jobs))
 
     @property
     def trouble(self) -> str | None:
-        """What is wrong with the worker, if anything is."""
+        """Why the worker is unhealthy, or None."""
         if not all(thread.is_alive() for thread in self._threads):
             return "the worker has stopped"
         since = time.monotonic() - self._beat
@@ -85,7 +85,7 @@ class Worker:
         return None
 
     def _prepare(self) -> None:
-        """What the one thread does: hand on, in order of arrival, the jobs that the model can be asked."""
+        """The preparing thread: passes on supported jobs, in order of arrival."""
         while (job := self._arrivals.get()) is not None:
             try:
                 job.size = 0 if job.cancelled else job.question.size(self._preparing)
@@ -101,7 +101,7 @@ class Worker:
         self._prepared.put(None)
 
     def _run(self) -> None:
-        """What the other does: decode them."""
+        """The decoding thread."""
         while True:
             self._receive()
             self._beat = time.monotonic()
@@ -114,7 +114,7 @@ class Worker:
             self._step()
 
     def _receive(self) -> None:
-        """Take in what is prepared; with nothing to do, wait for it."""
+        """Collect prepared jobs; wait for them if idle."""
         wait = not (self._waiting or self._batch.jobs or self._stopping)
         while wait or not self._prepared.empty():
             job = self._prepared.get()
@@ -136,7 +136,7 @@ class Worker:
         try:
             self._batch.admit(chosen)
         except Exception:
-            if len(chosen) > 1:  # One may be at fault: each by itself, so that it alone is refused.
+            if len(chosen) > 1:  # Retry one by one, so that only the faulty job is refused.
                 for job in chosen:
                     self._admit_alone(job)
             else:
@@ -152,7 +152,7 @@ class Worker:
             job.end(error)
 
     def _fitting(self) -> list[Job]:
-        """The first of the waiting jobs for which there is room now."""
+        """The first waiting jobs that fit now."""
         held = self._batch.jobs
         tokens = self.max_tokens - sum(job.positions for job in held)
         rows = self.max_rows - sum(len(job.rows) for job in held)
@@ -184,9 +184,9 @@ class Worker:
 
 
 def _with_own_processor(policy: Policy) -> Policy:
-    """`policy` with a processor of its own, for another thread: fast tokenizers are not for two at once.
+    """A copy of `policy` with its own processor, for another thread: fast tokenizers are not thread-safe.
 
-    What it prepares, the policy finds in the cache of prompts that they share.
+    The policy finds the prepared prompts in the shared prompt cache.
     """
     own: Any = copy.copy(policy)
     if hasattr(own, "processor"):
