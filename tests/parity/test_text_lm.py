@@ -44,7 +44,7 @@ def test_without_a_chat_template_the_prompt_is_the_text_itself():
 
 def test_prompts_that_it_cannot_read_are_named():
     policy = TextLM(tiny("llama"), bytes_tokenizer(None))
-    with pytest.raises(ModelError, match="'a' has audio, which a text model cannot hear"):
+    with pytest.raises(ModelError, match="'a' has audio, which a text model cannot process"):
         policy.encode([Prompt("a", torch.zeros(160).numpy(), 16000)])
     with pytest.raises(ModelError, match="'b' takes 600 tokens and this model has 512 positions"):
         policy.encode([Prompt("b", None, 0, instruction="x" * 600)])

@@ -1,6 +1,6 @@
-"""The protocol every model family implements, and the small pieces they share.
+"""The protocol that every model family implements.
 
-A policy owns the geometry of its actions. `encode` runs the encoder and the prompt once for each distinct prompt;
+A policy defines its own actions. `encode` runs the encoder and the prompt once for each distinct prompt;
 `sample` and `logprobs` both start from that prefix, so G completions of one clip share one encoder pass and one
 prefill, in the rollout and, with gradients, in the loss.
 
@@ -27,11 +27,11 @@ from antiphon.types import Answer, Completion, Prompt
 
 @dataclass(frozen=True)
 class Sampling:
-    """How completions are drawn. Temperature 0 is greedy decoding.
+    """Sampling parameters. Temperature 0 is greedy decoding.
 
-    `top_k`, `top_p` and `min_p` leave unlikely tokens out of the draw (see `antiphon.models.draw.filtered`). The
-    log-probabilities that completions carry stay those of the whole distribution, which the loss sees too: what is
-    drawn through a filter is not drawn from them. Raises `ConfigError` for a value out of range.
+    `top_k`, `top_p` and `min_p` exclude unlikely tokens (see `antiphon.models.draw.filtered`). Completions still carry
+    log-probabilities of the unfiltered distribution, as the loss does: with a filter, samples do not follow these.
+    Raises `ConfigError` for a value out of range.
     """
 
     temperature: float = 1.0
@@ -54,7 +54,7 @@ class Sampling:
 
     @property
     def filters(self) -> bool:
-        """Whether tokens are left out of the draw."""
+        """Whether a filter excludes tokens."""
         return (self.top_k, self.top_p, self.min_p) != (None, None, None)
 
 
@@ -63,15 +63,15 @@ Chat = Literal["turns", "one clip"] | None
 
 
 class Policy(Protocol):
-    """What the loop needs of a model."""
+    """The interface between a model and the training loop."""
 
     model: Any
     """The transformers model whose parameters are trained."""
     device: torch.device
     version: int
-    """Steps of the loop that the weights have learned from."""
+    """Number of training steps that the weights have taken."""
     token_level: bool
-    """Whether it is a `TokenPolicy` (see `emits_tokens`); what needs terms of single tokens must refuse others."""
+    """Whether it is a `TokenPolicy` (see `emits_tokens`); losses with per-token terms must refuse other policies."""
     stepwise: bool
     """Whether actions follow each other, tokens or frames, at most `max_new_tokens` of them; otherwise the whole
     sequence is one action, which nothing cuts short."""
@@ -86,18 +86,18 @@ class Policy(Protocol):
         ...
 
     def size(self, prompt: Prompt) -> int:
-        """Positions the prompt takes in its prefix, from the processor alone: the model does not run.
+        """Number of positions of the prompt in its prefix, computed by the processor without running the model.
 
-        Tokens, audio tokens included; for models whose audio is no part of a token sequence, the encoder's frames.
+        Tokens, including audio tokens; for models whose audio is not part of a token sequence, encoder frames.
         """
         ...
 
     def encode(self, prompts: Sequence[Prompt]) -> Any:
-        """Encode each prompt once. Keeps the graph when gradients are enabled."""
+        """Encode each prompt once. Keeps the graph if gradients are enabled."""
         ...
 
     def sample(self, prefix: Any, n: int, sampling: Sampling, uniforms: np.ndarray | None) -> list[list[Completion]]:
-        """`n` completions for each prompt; `uniforms` [P·n, max_new_tokens] in [0, 1) are all the randomness.
+        """`n` completions for each prompt; `uniforms` [P·n, max_new_tokens] in [0, 1) are the only randomness.
 
         Greedy decoding (temperature 0) needs none.
         """
@@ -112,14 +112,14 @@ class Policy(Protocol):
         ...
 
     def target(self, prompt: Prompt, text: str, language: str | None) -> list[int]:
-        """The completion that says `text`, spoken in `language`, as this model would: framing and stop token included.
+        """The token ids of `text` in `language` as this model's completion, including framing and stop token.
 
-        Raises `ModelError` when it has a token that may not be sampled, or the model has no such label.
+        Raises `ModelError` if it needs a blocked token, or the model has no such label.
         """
         ...
 
     def render(self, completion: Completion) -> Answer:
-        """What a completion says, without the model's own framing, such as a language tag."""
+        """The answer in a completion, without the model's own framing, such as a language tag."""
         ...
 
     def render_begun(self, text: str, prompt: Prompt | None) -> str:
@@ -132,27 +132,27 @@ class Policy(Protocol):
 
 
 class TokenPolicy(Policy, Protocol):
-    """A policy whose actions are tokens of a text vocabulary, of which it tells the whole distribution.
+    """A policy whose actions are tokens of a text vocabulary, with their whole distributions.
 
-    An engine elsewhere samples the same completions if it reads `prompt_ids` and `audio_inputs`, never samples a token
-    that is blocked, and ends a completion at one of `stop_ids`.
+    An outside engine samples the same completions if it reads `prompt_ids` and `audio_inputs`, never samples a blocked
+    token, and ends a completion at one of `stop_ids`.
     """
 
     tokenizer: Any
     vocabulary: int
     stop_ids: frozenset[int]
     blocking: Tensor
-    """[2, V] True for tokens that are never sampled: row 0 anywhere but at the first position, row 1 there."""
+    """[2, V] bool, True for blocked tokens: row 1 at the first position, row 0 at all others."""
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
-        """The token ids [L] that the model reads of the prompt before its completion, exactly.
+        """The exact token ids [L] that the model reads before the completion.
 
         Placeholders of audio tokens are among them; an encoder-decoder reads them in its decoder.
         """
         ...
 
     def audio_inputs(self, prompt: Prompt) -> dict[str, Tensor]:
-        """The prompt's audio by the names of the model's own arguments, on the CPU; nothing for a prompt of text."""
+        """The prompt's audio by the model's argument names, on the CPU; empty for a text prompt."""
         ...
 
     def predictions(self, prefix: Any, tokens: Tensor, mask: Tensor, temperature: float) -> Predictions:
@@ -161,7 +161,7 @@ class TokenPolicy(Policy, Protocol):
 
 
 def emits_tokens(policy: Policy) -> TypeGuard[TokenPolicy]:
-    """Whether the policy tells the distribution of each token."""
+    """Whether the policy gives the distribution of each token."""
     return policy.token_level
 
 
@@ -170,12 +170,12 @@ class SearchesBeam(Policy, Protocol):
     """A policy that can search for the most probable answer."""
 
     def beam(self, prefix: Any, width: int) -> list[Completion]:
-        """The most probable completion of each prompt among those that a beam search of `width` ends with."""
+        """The most probable completion of each prompt in a beam search of `width`."""
         ...
 
 
 def uniforms_for(seed: int, step: int, example_id: str, samples: range, length: int) -> np.ndarray:
-    """Uniforms [len(samples), length] that depend on (seed, step, example id, sample index) alone.
+    """Uniforms [len(samples), length] that depend only on (seed, step, example id, sample index).
 
     Independent of batch layout, world size and restarts: one Philox stream (Salmon et al. 2011) for each sample.
     """

@@ -22,7 +22,7 @@ _LOGITS = "router_logits"
 
 
 class RouterLoss:
-    """Watches the routers of a model while a batch is scored, and says how unevenly they used their experts."""
+    """Records the routers of a model while a batch is scored, and computes their load-balancing loss."""
 
     def __init__(self, model: Any) -> None:
         """Raises `ModelError` for a model without routers that transformers could record."""

@@ -56,8 +56,8 @@ def parts(model: Any) -> dict[str, list[str]]:
 def freeze(model: Any, names: Sequence[str]) -> None:
     """Take the named parts out of training: their parameters get no gradient, hence no optimizer state.
 
-    Raises `ConfigError` for a part that the model has not, for one that shares a weight with a part that would go on
-    training, and where nothing would be left to train.
+    Raises `ConfigError` if the model lacks a named part, if a part shares a weight with a trained part, or if nothing
+    would be left to train.
     """
     if not names:
         return

@@ -37,7 +37,7 @@ class TextLM(DecoderOnly):
 
     @property
     def rate(self) -> Hertz:
-        """0: it hears nothing."""
+        """0: it takes no audio."""
         return 0
 
     def prepare(self, prompt: Prompt) -> Tensor:
@@ -50,7 +50,7 @@ class TextLM(DecoderOnly):
         if prepared is not None:
             return prepared
         if prompt.waveform is not None:
-            raise ModelError(f"prompt {prompt.id!r} has audio, which a text model cannot hear")
+            raise ModelError(f"prompt {prompt.id!r} has audio, which a text model cannot process")
         ids = self._tokenize(prompt)
         limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         if limit is not None and len(ids) >= limit:
