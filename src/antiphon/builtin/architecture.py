@@ -152,7 +152,7 @@ def _rescale_convolutions(model: Qwen3ASRForConditionalGeneration) -> None:
     """Draw the convolutions so that they keep the signal's scale (He et al. 2015).
 
     The default deviation of 0.02 shrinks a spectrogram ten-thousandfold before positions of size one are added;
-    tests that need a model which hears its audio at random weights need this.
+    tests that need an audio-dependent model at random weights need this.
     """
     tower = model.model.audio_tower
     for module in (tower.conv2d1, tower.conv2d2, tower.conv2d3, tower.conv_out):

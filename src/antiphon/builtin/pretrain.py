@@ -1,9 +1,9 @@
-"""Trains the built-in recognizers from nothing: `python -m antiphon.builtin.pretrain student --out DIR`.
+"""Trains the built-in recognizers from scratch: `python -m antiphon.builtin.pretrain student --out DIR`.
 
 Supervised training on synthesized `digits` and `commands`: cross-entropy of the transcript, with an auxiliary CTC
 loss on the audio states (Graves et al. 2006), which teaches the encoder to align in a few hundred steps; CTC alone
-for wav2vec2. The student, Whisper and wav2vec2 hear training voices in quiet rooms and on the telephone. The teacher
-hears them in loud noise, in reverberation and hurried too, and is then refined on a crowd of further voices.
+for wav2vec2. The student, Whisper and wav2vec2 train on voices in quiet rooms and on the telephone. The teacher also
+trains on loud noise, reverberation and fast speech, and is then refined on many further voices.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Plan:
     build: Callable[[Any], Any]
     """Processor -> an untrained model."""
     speech: str
-    """What it hears: a key of `SPEECH`."""
+    """Its training data: a key of `SPEECH`."""
     steps: int
     pool: int
     """Utterances."""
@@ -67,7 +67,7 @@ PLANS = {
 def pretrain(
     name: str, out: Path, start: Path | None = None, seed: int = 0, steps: int | None = None, workers: int = 2
 ) -> None:
-    """Train the recognizer `name` of `PLANS` from nothing, or refine the one in `start`; save it, in half precision,
+    """Train the recognizer `name` of `PLANS` from scratch, or refine the one in `start`; save it, in half precision,
     as transformers does."""
     started = time.perf_counter()
     plan = PLANS[name]

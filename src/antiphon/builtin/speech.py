@@ -38,7 +38,7 @@ SPEECH: dict[str, list[tuple[float, Condition]]] = {
         (0.15, replace(_PLAIN, rt60=(0.3, 1.0))),
     ],
 }
-"""Shares of the conditions, by the recognizer that first heard them."""
+"""Shares of the conditions, by the recognizer first trained on them."""
 HEARD: dict[str, Any] = {"utterance_seconds": 4.0}
 """What the recognizers' configurations say of it: but for one in a hundred, the longest. They make little of more."""
 DIGITS_SHARE = 0.3

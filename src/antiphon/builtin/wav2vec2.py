@@ -1,4 +1,4 @@
-"""The built-in wav2vec2: transformers' own classes, small, hearing waveforms and spelling in characters.
+"""The built-in wav2vec2: transformers' own classes, small, from waveforms to characters.
 
 The layer-norm form of the model, in which clips of unequal length share a batch under a mask. Its first convolution
 starts as a bank of band-pass filters on the mel scale (Zeghidour et al. 2018, "Learning filterbanks from raw

@@ -33,7 +33,7 @@ from antiphon.data.corpora.sets import SYNTHESIS_RATE
 WIDTH = 144
 MEL_BINS = 64
 WINDOW = 8
-"""Seconds that the encoder hears at a time."""
+"""The encoder's window in seconds."""
 HOP = 400
 """Samples from one spectrogram frame to the next; the encoder halves the frames."""
 SPECIAL = ("startoftranscript", "en", "translate", "transcribe", "startofprev", "nospeech", "notimestamps")
