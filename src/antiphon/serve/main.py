@@ -30,7 +30,7 @@ def serve(
     runs: str,
     trust_remote_code: bool,
 ) -> None:
-    """Serve `models`, what to load by what clients call it, until SIGINT or SIGTERM comes.
+    """Serve `models`, a mapping of names to specs, until SIGINT or SIGTERM.
 
     Requests being answered are finished, unless it comes once more. Raises `ConfigError` when the port is taken,
     `ModelError` when a model cannot be loaded.
