@@ -18,6 +18,7 @@ from antiphon.distributed.device import resolve_device, resolve_dtype
 from antiphon.evaluate.decode import decoder
 from antiphon.evaluate.recognize import evaluate
 from antiphon.models.load import load_policy
+from antiphon.rollout.engines.in_process import InProcessEngine
 from antiphon.tasks.load import prompter
 
 STUDENT = "builtin:student"  # "Qwen/Qwen3-ASR-0.6B-hf"
@@ -77,7 +78,8 @@ def measured(model, set_name, limit):
     device = resolve_device("auto")
     policy = load_policy(model, device, resolve_dtype("auto", device))
     examples, _ = load_set(set_name, config, limit)
-    summary, _ = evaluate(policy, decoder(policy, 64), examples, prompter(config, policy.rate), 24 if SMALL else 256)
+    decode = decoder(policy, InProcessEngine(policy), 64)
+    summary, _ = evaluate(policy, decode, examples, prompter(config, policy.rate), 24 if SMALL else 256)
     return summary
 
 

@@ -27,7 +27,8 @@ def checked(tmp_path, monkeypatch):
     def train(self):
         config = self.config()
         load_objectives(config.algorithm)
-        load_reward(self._recipe().reward or config.reward)
+        if reward := self._recipe().reward or config.reward:
+            load_reward(reward)
         configs.append(config)
         run = RunFolder.create(config, ["test"])
         with run.checkpoints.save(config.train.steps) as folder:

@@ -8,7 +8,7 @@ from tiny_audio import LAYERS, bytes_tokenizer
 
 from antiphon.types import Prompt
 
-TEXTS = ("Why?", "Name a color of the sky at night.", "Count to three, please")
+TEXTS = ("Why?", "Name a colour of the sky at night.", "Count to three, please")
 CONFIGS = {
     "qwen3": {"num_key_value_heads": 2, "head_dim": 8},
     "llama": {"tie_word_embeddings": True},

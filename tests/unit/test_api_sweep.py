@@ -8,6 +8,7 @@ from antiphon import Recipe, TrainConfig, TrainingGroup
 from antiphon.api import sweep
 from antiphon.api.sweep import SweepResult, SweepRow
 from antiphon.errors import ConfigError, RunError
+from antiphon.run.components import pinned
 from antiphon.run.train import TrainResult
 from antiphon.runs.folder import RunFolder
 
@@ -21,7 +22,7 @@ def group(tmp_path, monkeypatch) -> TrainingGroup:
 
     def train(self, resume=None, quiet=False):
         config = self.config()
-        run = RunFolder.open(tmp_path / resume) if resume else RunFolder.create(config, ["test"])
+        run = RunFolder.open(tmp_path / resume) if resume else RunFolder.create(pinned(config), ["test"])
         trained.append((config.name, bool(resume)))
         if config.name in broken:
             run.update("failed", 3)

@@ -186,13 +186,13 @@ def test_a_hub_that_does_not_answer_or_asks_for_a_login_is_told_with_a_remedy(mo
 
 
 def test_the_leaderboards_sets_are_its_scored_rows_in_english(tmp_path, monkeypatch):
-    table = rows("Hello.", "[noise]", "ignore time segment in scoring", "Color!")
+    table = rows("Hello.", "[noise]", "ignore time segment in scoring", "Colour!")
     copy = write_repository(tmp_path / "copy", {("ami_cleaned", "test"): table})
     monkeypatch.setattr(open_asr, "REPO", str(copy))
     assert "open-asr:librispeech-other" in open_asr.specs()
     for spec in ("open-asr:ami", f"open-asr:ami:{copy}"):
         examples, _ = load_set(spec, load_config())
-        assert [(one.text, one.language) for one in examples] == [("Hello.", "en"), ("Color!", "en")]
+        assert [(one.text, one.language) for one in examples] == [("Hello.", "en"), ("Colour!", "en")]
         assert list(named_sets([spec])) == ["ami"]
     with pytest.raises(ConfigError, match="has no set 'amy'; did you mean 'ami'"):
         load_set("open-asr:amy", load_config())

@@ -9,7 +9,7 @@ from antiphon.text.normalize import normalizer
 
 @pytest.mark.parametrize("language", ["en", "English", "EN", "en-GB", "en_US", " english "])
 def test_codes_names_and_regions_all_select_english(language: str) -> None:
-    assert normalizer(language)("It's the COLOR!") == "it is the color"
+    assert normalizer(language)("It's the COLOUR!") == "it is the color"
 
 
 def test_english_number_words_stay_apart_where_whisper_joins_them() -> None:

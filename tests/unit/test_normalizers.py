@@ -30,7 +30,7 @@ def test_built_in_rules_are_named_with_all_that_they_depend_on():
 
 
 VERSION_2 = {
-    ("en", "Dr. Smith's color: $5, 1,000 & 20%"): "doctor smith is color five 1000 and 20 percent",
+    ("en", "Dr. Smith's colour: $5, 1,000 & 20%"): "doctor smith is color five 1000 and 20 percent",
     ("de", "Straße – ÄPFEL!"): "strasse äpfel",
     ("hi", "किताब, क्या?"): "किताब क्या",
     ("tr", "IŞIK İl"): "ışık il",
