@@ -10,7 +10,8 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from antiphon.cli.data import app, parse_columns
+from antiphon.cli.data import app
+from antiphon.cli.options import parse_columns
 from antiphon.data.check import Distribution, check
 from antiphon.data.rows import ReadOptions
 from antiphon.data.source import read_set

@@ -10,7 +10,6 @@ import typer
 from rich.table import Table
 
 from antiphon.cli import options
-from antiphon.cli.data import parse_columns
 from antiphon.cli.output import print_json, tables
 from antiphon.cli.progress import Terminal
 from antiphon.errors import ConfigError
@@ -72,7 +71,7 @@ def command(
         flags = {
             "task": task,
             "language": language,
-            "data.columns": parse_columns(columns or []),
+            "data.columns": options.parse_columns(columns or []),
             "data.format": format,
         }
         asked = (side_by_side, None, max_new_tokens, runs)

@@ -11,7 +11,6 @@ import typer
 from rich.table import Table
 
 from antiphon.cli import options
-from antiphon.cli.data import parse_columns
 from antiphon.cli.output import print_json, tables
 from antiphon.cli.progress import Terminal, with_interval
 from antiphon.errors import ConfigError
@@ -106,7 +105,7 @@ def command(
         "task": task,
         "language": language,
         "data.max_seconds": max_seconds,
-        "data.columns": parse_columns(columns or []),
+        "data.columns": options.parse_columns(columns or []),
         "data.format": format,
         "data.on_bad_audio": on_bad_audio.value,
     }

@@ -10,7 +10,6 @@ import typer
 from rich.table import Table
 
 from antiphon.cli import options
-from antiphon.cli.data import parse_columns
 from antiphon.cli.output import console, print_json, tables
 from antiphon.cli.progress import Terminal
 from antiphon.errors import ConfigError
@@ -152,7 +151,7 @@ def check_command(
             model, place, resolve_dtype(dtype, place), output=runs, trust_remote_code=trust_remote_code
         )
         terminal.phase("reading the prompts")
-        asked = _prompts(data, prompts, policy.rate, language, parse_columns(columns or []))
+        asked = _prompts(data, prompts, policy.rate, language, options.parse_columns(columns or []))
         terminal.phase("checking")
         report = run_gate(policy, InProcessEngine(policy), asked, Sampling(1.0, max_new_tokens), seed=0)
     architecture = type(policy.model).__name__

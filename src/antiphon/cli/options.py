@@ -88,6 +88,19 @@ Normalizer = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
+def parse_columns(given: list[str] | None) -> dict[str, str]:
+    """Parse ["audio=wav"] to {"audio": "wav"}. Raises `ConfigError` for anything but FIELD=KEY."""
+    columns: dict[str, str] = {}
+    for option in given or []:
+        name, equals, key = option.partition("=")
+        if not (name and equals and key):
+            raise ConfigError(f"--columns {option}: write FIELD=KEY, e.g. --columns audio=wav")
+        if name in columns:
+            raise ConfigError(f"--columns {option}: {name} is given twice; name each field once")
+        columns[name] = key
+    return columns
+
+
 class OnBadAudio(StrEnum):
     error = "error"
     skip = "skip"

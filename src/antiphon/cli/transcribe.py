@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from antiphon.cli import options
-from antiphon.cli.data import parse_columns
 from antiphon.cli.output import print_json
 from antiphon.cli.progress import Terminal
 from antiphon.errors import AudioError, ConfigError
@@ -55,7 +54,7 @@ def command(
 
     if bool(files) == bool(input):
         raise ConfigError("give either audio files or --input F.jsonl")
-    examples = _from_files(files) if files else _from_jsonl(input, parse_columns(columns or []))
+    examples = _from_files(files) if files else _from_jsonl(input, options.parse_columns(columns or []))
     config = load_config(flags={"language": language})
     if output:
         with atomic.naming(output):

@@ -1,0 +1,71 @@
+"""`antiphon data check`: decode every clip and list bad rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from antiphon.cli import options, output
+from antiphon.cli.data import arguments, tables
+
+if TYPE_CHECKING:
+    from antiphon.data.check import Report
+
+
+def command(
+    spec: arguments.Set,
+    columns: arguments.Columns = None,
+    format: options.Format = None,
+    limit: arguments.Limit = None,
+    task: options.TaskOption = options.TASK,
+    max_seconds: Annotated[
+        float | None, typer.Option(min=0, metavar="S", help="Count clips longer than S seconds.")
+    ] = None,
+    untranscribed: Annotated[
+        bool, typer.Option("--untranscribed", help="Texts are optional, as for distillation.")
+    ] = False,
+    as_json: arguments.Json = False,
+) -> None:
+    """Decode every clip and list bad rows with line and reason; the exit status is 1 if there are any.
+
+    Examples:
+
+        antiphon data check train.jsonl
+
+        antiphon data check train.jsonl --columns audio=wav --columns text=txt --max-seconds 30 --json
+
+        antiphon data check questions.jsonl --task text
+
+        antiphon data check recordings.jsonl --untranscribed
+
+        antiphon data check hf:google/fleurs:de_de --limit 100
+    """
+    from antiphon.data.check import check
+    from antiphon.data.rows import ReadOptions
+
+    how = ReadOptions(
+        columns=options.parse_columns(columns), task=task, limit=limit, text_required=not untranscribed, format=format
+    )
+    report = check(spec, how, max_seconds)
+    if as_json:
+        output.print_json(report.to_dict())
+    else:
+        _print_report(report)
+    if report.bad:
+        raise typer.Exit(1)
+
+
+def _print_report(report: Report) -> None:
+    table = tables.table(report.file, "", "")
+    table.add_row("rows", f"{report.rows} ({report.good} good, {len(report.bad)} bad)")
+    table.add_row("audio", tables.hours(report.hours))
+    table.add_row("seconds per clip", tables.spread(report.durations))
+    for name in ("rates", "channels", "formats", "languages", "speakers"):
+        if counts := getattr(report, name):
+            table.add_row(name, tables.counts(counts))
+    table.add_row("empty texts", str(report.empty_texts))
+    if report.over_long is not None:
+        table.add_row(f"longer than {report.max_seconds:g} s", str(report.over_long))
+    output.tables.print(table)
+    tables.print_bad(report.bad)
