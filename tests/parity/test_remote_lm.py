@@ -45,8 +45,8 @@ def test_what_does_not_follow_the_form_is_refused(folder, tmp_path):
     with pytest.raises(ModelError, match="'silent' has no audio"):
         policy.encode([Prompt("silent", None, 16000)])
     policy.model.config.head_factor = 2.0
-    with pytest.raises(ModelError, match="are not its output layer over its last hidden state"):
+    with pytest.raises(ModelError, match="are not its output layer applied to its last hidden state"):
         policy.encode(noise_prompts(SECONDS))
     policy.processor.apply_chat_template = lambda *_, **__: "text"
-    with pytest.raises(ModelError, match="makes no `input_ids` and `audios`"):
+    with pytest.raises(ModelError, match="does not return `input_ids` and `audios`"):
         policy.encode(noise_prompts(SECONDS))

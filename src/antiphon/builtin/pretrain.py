@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     if PLANS[arguments.name].refines != (arguments.start is not None):
-        parser.error("teacher-refined needs --start FOLDER with the teacher to refine; the others start from nothing")
+        parser.error("teacher-refined needs --start FOLDER with the teacher to refine; the others start from scratch")
     prepare_cpu(arguments.threads)
     pretrain(arguments.name, arguments.out, arguments.start, arguments.seed, arguments.steps, arguments.threads)
 

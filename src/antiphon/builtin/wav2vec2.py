@@ -2,7 +2,7 @@
 
 The layer-norm form of the model, in which clips of unequal length share a batch under a mask. Its first convolution
 starts as a bank of band-pass filters on the mel scale (Zeghidour et al. 2018, "Learning filterbanks from raw
-speech"): learning one from nothing takes longer than all the rest.
+speech"): learning one from scratch takes longer than all the rest.
 """
 
 from __future__ import annotations

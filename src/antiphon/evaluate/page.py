@@ -176,7 +176,7 @@ def _worst(name: str, rows: Iterable[Mapping[str, Any]], clips: Mapping[str, Cli
     shown = f"the worst {WORST} of {len(wrong)} clips with errors" if len(wrong) > WORST else number
     return (
         f'<h2 id="{escape(name)}">{escape(name)} <small>{shown}</small></h2>'
-        '<p class="legend"><del>said, not recognized</del> <ins>recognized, not said</ins></p>'
+        '<p class="legend"><del>missing</del> <ins>added</ins></p>'
         f'<div class="card clips">{entries}</div>'
     )
 

@@ -1,4 +1,4 @@
-"""What each token of a completion writes, as people read it."""
+"""The text of each token of a completion, for display."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 _UNFINISHED = "\ufffd"
-"""What decoders write for a token that holds part of a character."""
+"""Decoders return this for a token that is only part of a character."""
 
 
 class Pieces:
-    """The text of tokens one by one. Each id is decoded once, so that it costs next to nothing beside a rollout."""
+    """Decodes tokens one by one. Each id is decoded once and cached, so the cost beside a rollout is negligible."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._text: dict[int, str] = {}
 
     def __call__(self, token_ids: Sequence[int]) -> list[str]:
-        """[T] strings that put together are the completion, special tokens by their names.
+        """[T] strings whose concatenation is the completion; special tokens appear by name.
 
-        Of several tokens that make up one character, the last has it and the others are empty.
+        If several tokens make up one character, the last one gets it and the others are empty.
         """
         pieces: list[str] = []
         begun: list[int] = []
@@ -36,7 +36,7 @@ class Pieces:
         return pieces
 
     def _of(self, token: int) -> str:
-        """Twice the token less the token: decoders drop the space that a first word begins with."""
+        """The token's text, as the difference of two copies and one: decoders drop a leading space."""
         if token not in self._text:
             once, twice = self._decode([token]), self._decode([token, token])
             self._text[token] = twice.removeprefix(once) if twice.startswith(once) else once

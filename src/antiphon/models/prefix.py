@@ -1,4 +1,4 @@
-"""Prompts after one pass: what completions go on from, in the rollout and, with gradients, in the loss."""
+"""Encoded prompts, which completions continue from: in the rollout and, with gradients, in the loss."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from transformers import DynamicCache
 
 @dataclass
 class Prefix:
-    """P prompts after one pass: keys and values, and what the next token is predicted from."""
+    """P encoded prompts: their keys and values, and the hidden state that predicts the first token."""
 
     cache: Any
-    """A `DynamicCache` of the prompts' tokens."""
+    """A `DynamicCache` over the prompt tokens."""
     mask: Tensor
-    """[P, L], 1 where a prompt token stands; prompts are padded on the left."""
+    """[P, L], 1 on prompt tokens; prompts are left-padded."""
     hidden: Tensor
-    """[P, D], the last prompt position."""
+    """[P, D] at the last prompt position."""
     clips: Any = None
-    """A `DynamicCache` of the encoder's frames, for decoders that attend across to them."""
+    """A `DynamicCache` over the encoder frames, for decoders with cross-attention."""
     audio_mask: Tensor | None = None
-    """[P, 1, 1, S], added to the scores of those frames; None where there is no padding among them."""
+    """[P, 1, 1, S], added to the attention scores of these frames; None without padding."""
 
     @property
     def lengths(self) -> Tensor:
-        """[P] prompt tokens, audio tokens included."""
+        """[P] number of prompt tokens, including audio tokens."""
         return self.mask.sum(-1)
 
     def select(self, prompts: Tensor) -> Prefix:
-        """The prompts of these indices."""
+        """The prompts at these indices."""
         return Prefix(
             _map(self.cache, lambda states: states[prompts]),
             self.mask[prompts],
@@ -43,7 +43,7 @@ class Prefix:
 
 
 def join(prefixes: Sequence[Prefix]) -> Prefix:
-    """One prefix of all prompts, tokens padded on the left and frames on the right; gradients flow."""
+    """Join prefixes into one: tokens are left-padded, frames right-padded. Differentiable."""
     if len(prefixes) == 1:
         return prefixes[0]
     length = max(one.mask.shape[1] for one in prefixes)
@@ -54,21 +54,21 @@ def join(prefixes: Sequence[Prefix]) -> Prefix:
     if prefixes[0].clips is None:
         return Prefix(cache, mask, hidden)
     frames = [one.clips.get_seq_length() for one in prefixes]
-    behind = [(0, max(frames) - own) for own in frames]
-    clips = _concatenate([one.clips for one in prefixes], behind)
+    after = [(0, max(frames) - own) for own in frames]
+    clips = _concatenate([one.clips for one in prefixes], after)
     if len(set(frames)) == 1 and all(one.audio_mask is None for one in prefixes):
         return Prefix(cache, mask, hidden, clips)
-    masks = [_padded_audio_mask(one, pad) for one, pad in zip(prefixes, behind, strict=True)]
+    masks = [_padded_audio_mask(one, pad) for one, pad in zip(prefixes, after, strict=True)]
     return Prefix(cache, mask, hidden, clips, torch.cat(masks))
 
 
 def repeat(cache: Any, n: int) -> DynamicCache:
-    """A cache whose every prompt appears `n` times in a row; the original is left as it was, gradients flow."""
+    """A copy of `cache` with each prompt repeated `n` times in a row. Differentiable."""
     return _map(cache, lambda states: states.repeat_interleave(n, 0))
 
 
 def pad_left(rows: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids [P, L] of `rows` of unequal length, 0 on padding, and their mask."""
+    """Left-pad `rows` of token ids to [P, L] with 0; also returns the mask."""
     length = max(len(row) for row in rows)
     ids = torch.stack([nn.functional.pad(row, (length - len(row), 0)) for row in rows])
     mask = torch.stack([nn.functional.pad(torch.ones_like(row), (length - len(row), 0)) for row in rows])
@@ -80,7 +80,7 @@ def _map(cache: Any, function: Any) -> DynamicCache:
 
 
 def _concatenate(caches: Sequence[Any], padding: Sequence[tuple[int, int]]) -> DynamicCache:
-    """All rows of `caches`, each padded with (before, behind) zeros along its positions."""
+    """Concatenate `caches` along the batch, each padded with (before, after) zeros along positions."""
 
     def joined(states: Sequence[Tensor]) -> Tensor:
         return torch.cat([nn.functional.pad(one, (0, 0, *pad)) for one, pad in zip(states, padding, strict=True)])

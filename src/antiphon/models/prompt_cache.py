@@ -1,4 +1,4 @@
-"""What was computed from a prompt, kept for its next use: features extracted for the rollout serve the loss."""
+"""Caches what is computed from a prompt: features extracted for the rollout are used again by the loss."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from antiphon.types import Prompt
 
 T = TypeVar("T", bound=Tensor | Mapping[str, Tensor])
 BUDGET = 256 << 20
-"""Bytes kept."""
+"""Default size in bytes."""
 
 
 class PromptCache(Generic[T]):
-    """Values by prompt *object*: the same example augmented anew is another prompt.
+    """A thread-safe cache keyed by prompt *object*: the same example with new augmentation is another prompt.
 
-    A value goes when its prompt does, and the oldest values go when all together are larger than `budget` bytes.
-    Threads may share it. It is no cache of cachetools, as values go in the middle of anything, when a prompt is freed.
+    An entry is dropped when its prompt is freed; the oldest entries are dropped when the total exceeds `budget` bytes.
+    cachetools does not fit, as it does not allow removal at any moment, such as when a prompt is freed.
     """
 
     def __init__(self, budget: int = BUDGET) -> None:
@@ -38,7 +38,7 @@ class PromptCache(Generic[T]):
         key = id(prompt)
         with self._lock:
             self._forget(key)
-            # The id may be another's only after this prompt is gone, and its value with it.
+            # An id is reused only after this prompt, and with it its entry, is gone.
             self._values[key] = weakref.ref(prompt, lambda _: self._forget(key)), value
             self._bytes += bytes_of(value)
             while self._bytes > self._budget and len(self._values) > 1:
@@ -53,12 +53,12 @@ class PromptCache(Generic[T]):
 
 
 def bytes_of(value: Tensor | Mapping[str, Tensor]) -> int:
-    """Memory that the tensors take."""
+    """Size of the tensors in bytes."""
     return value.nbytes if isinstance(value, Tensor) else sum(tensor.nbytes for tensor in value.values())
 
 
 def share_prepared(policy: Any, other: Any) -> None:
-    """Have `policy` take the prompts that `other` prepared, and the other way round, where their processors agree."""
+    """Let two policies share prepared prompts if their processors are equal."""
     if type(policy) is type(other) and hasattr(policy, "processor") and _agree(policy.processor, other.processor):
         policy._prepared = other._prepared
 
@@ -68,7 +68,7 @@ def _agree(one: Any, other: Any) -> bool:
 
 
 def _settings(processor: Any) -> tuple[Any, ...]:
-    """All that decides what becomes of a prompt."""
+    """Everything that determines how a prompt is processed."""
     tokenizer = getattr(processor, "tokenizer", None)
     vocabulary = tokenizer.get_vocab() if tokenizer else None
     return processor.to_json_string(), getattr(processor, "chat_template", None), vocabulary

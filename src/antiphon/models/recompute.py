@@ -1,9 +1,9 @@
-"""Activation checkpointing that keeps the shared prefix: the backward pass computes each layer's activations again.
+"""Activation checkpointing that keeps the shared prefix: the backward pass recomputes each layer's activations.
 
-Of every layer only the input is kept, and its activations live while the layer's own backward pass runs (Chen et al.
-2016, arXiv 1604.06174). transformers offers the same for models in training mode alone, and drops the key-value cache
-there, and with it the prefix and its audio. Here a layer is a pure function of its input and its own past: it is given
-a copy of its part of the cache each time it runs, and the cache itself takes the result of the first run.
+Only the input of each layer is stored; its activations exist while its own backward pass runs (Chen et al. 2016,
+arXiv 1604.06174). transformers supports this in training mode only, and drops the key-value cache there, which holds
+the prefix and its audio. Here a layer is a pure function of its input and its own past: each run gets a copy of the
+layer's part of the cache, and the cache itself is updated with the result of the first run.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from antiphon.models.internals import GradientCheckpointingLayer
 
 
 def recompute_activations(model: nn.Module) -> int:
-    """Have the layers of `model`, of its encoders too, be computed again in the backward pass; returns how many.
+    """Enable activation checkpointing for all layers of `model`, including its encoders'; returns their number.
 
-    Values and gradients stay what they were. Passes without gradients stay as they are. Raises `ModelError` for a
-    model whose layers cannot be found: it has none of transformers' layers, and no `ModuleList` called `layers`.
+    Values and gradients do not change; passes without gradients are not affected. Raises `ModelError` if no layers are
+    found: the model has none of transformers' layer classes, and no `ModuleList` called `layers`.
     """
     layers = list(_layers(model))
     if not layers:
@@ -40,7 +40,7 @@ def recompute_activations(model: nn.Module) -> int:
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
-    """The outermost layers. Those of Granite's encoder have no base class; a lone convolution has nothing to save."""
+    """The outermost layers. Granite's encoder layers have no base class; for a single convolution it would not pay."""
     for name, child in module.named_children():
         if isinstance(child, GradientCheckpointingLayer):
             yield child
@@ -51,14 +51,14 @@ def _layers(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def _forward(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
-    """The layer's own forward pass, its activations thrown away where a backward pass may come."""
+    """The layer's forward pass, checkpointed if gradients are enabled."""
     forward = type(layer).forward
     if not torch.is_grad_enabled():
         return forward(layer, *args, **kwargs)
     cache = next((value for value in (*args, *kwargs.values()) if isinstance(value, Cache)), None)
     index = 0 if cache is None else _index(layer)
     past = None if cache is None else _part(cache, index)
-    # What is kept for the backward pass must not hold the cache itself, whose other layers go on growing.
+    # Do not keep the cache itself for the backward pass: its other layers continue to grow.
     args, kwargs = _with_cache(past, args, kwargs)
 
     def run() -> tuple[Any, Any]:
@@ -66,7 +66,7 @@ def _forward(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
         own_args, own_kwargs = _with_cache(present, args, kwargs)
         return forward(layer, *own_args, **own_kwargs), present
 
-    # Layers in eval mode draw no random numbers.
+    # In eval mode, layers use no random numbers.
     results: Any = checkpoint(run, use_reentrant=False, preserve_rng_state=False)
     output, present = results
     if cache is not None:
@@ -75,7 +75,7 @@ def _forward(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
 
 
 def _with_cache(cache: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-    """The arguments with `cache` in the cache's place."""
+    """The arguments with every cache replaced by `cache`."""
     return (
         tuple(cache if isinstance(value, Cache) else value for value in args),
         {name: cache if isinstance(value, Cache) else value for name, value in kwargs.items()},
@@ -83,13 +83,13 @@ def _with_cache(cache: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple,
 
 
 def _index(layer: nn.Module) -> int:
-    """Which of the cache's layers this one reads and writes."""
+    """Index of the cache layer that this layer uses."""
     found = (getattr(module, "layer_idx", None) for module in layer.modules())
     return next(index for index in found if isinstance(index, int))
 
 
 def _part(cache: Any, index: int) -> Any:
-    """A cache that holds a copy of layer `index` alone, so that it keeps no other layer's tensors alive."""
+    """A cache with a copy of layer `index` only, so that it does not keep other layers' tensors alive."""
     part = copy.copy(cache)
     if isinstance(cache, EncoderDecoderCache):
         part.self_attention_cache = _part(cache.self_attention_cache, index)
@@ -101,7 +101,7 @@ def _part(cache: Any, index: int) -> Any:
 
 
 def _merge(cache: Any, part: Any, index: int) -> None:
-    """Put layer `index` of `part` in its place in `cache`."""
+    """Store layer `index` of `part` in `cache`."""
     if isinstance(cache, EncoderDecoderCache):
         _merge(cache.self_attention_cache, part.self_attention_cache, index)
         _merge(cache.cross_attention_cache, part.cross_attention_cache, index)

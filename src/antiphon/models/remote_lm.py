@@ -1,7 +1,7 @@
-"""Audio LMs whose code comes with their weights: causal LMs that take their clip as `audios` (ARK-ASR's form).
+"""Audio LMs with remote code (`trust_remote_code`): causal LMs that take their clip as `audios`, like ARK-ASR.
 
-Nothing is known of such a model but how it is called, so each prompt is read alone, by the model's own forward, and
-the prefixes are joined afterward: a prompt cannot depend on its neighbors.
+Only the call signature of such a model is known. Each prompt is therefore encoded alone, by the model's own forward,
+and the prefixes are joined afterward, so that prompts cannot affect each other.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from antiphon.models.prompt_cache import PromptCache
 from antiphon.types import Hertz, Prompt
 
 TOLERANCE = 1e-2
-"""Of the model's own logits, relative to the largest; more means that its head is not all that makes them."""
+"""Largest relative difference between the head's logits and the model's own; above it, the head is not all."""
 
 
 class RemoteAudioLM(Autoregressive):
-    """A `Policy` over a model loaded with `trust_remote_code`, and its processor.
+    """A `Policy` for a model loaded with `trust_remote_code` and its processor.
 
-    The model takes `input_ids`, `attention_mask`, `position_ids`, `past_key_values` and `audios`, keeps keys and
-    values in a `DynamicCache`, and returns `logits` and `hidden_states`; its processor's `apply_chat_template` reads
+    The model takes `input_ids`, `attention_mask`, `position_ids`, `past_key_values` and `audios`, uses a
+    `DynamicCache`, and returns `logits` and `hidden_states`; its processor's `apply_chat_template` reads
     an audio file by its path and returns `input_ids` and `audios`.
     """
 
@@ -40,7 +40,7 @@ class RemoteAudioLM(Autoregressive):
 
     def __init__(self, model: Any, processor: Any, block_tokens: Sequence[int] | str = "special") -> None:
         super().__init__(model, model.get_output_embeddings(), processor.tokenizer, block_tokens)
-        # Its code may want a mask of its own making.
+        # Its code may build its own mask.
         self.groups_attention = False
         self.processor = processor
         self._prepared: PromptCache[dict[str, Tensor]] = PromptCache()
@@ -50,7 +50,7 @@ class RemoteAudioLM(Autoregressive):
         return self.processor.feature_extractor.sampling_rate
 
     def prepare(self, prompt: Prompt) -> dict[str, Tensor]:
-        """One prompt's model inputs, on the CPU. Raises `ModelError` when the processor makes no `audios` of it."""
+        """Model inputs of one prompt, on the CPU. Raises `ModelError` if the processor returns no `audios`."""
         prepared = self._prepared.get(prompt)
         if prepared is not None:
             return prepared
@@ -66,8 +66,8 @@ class RemoteAudioLM(Autoregressive):
             )
         if isinstance(inputs, str) or not {"input_ids", "audios"} <= set(inputs):
             raise ModelError(
-                f"{type(self.processor).__name__}.apply_chat_template makes no `input_ids` and `audios`, the one form "
-                "of remote code that antiphon can train"
+                f"{type(self.processor).__name__}.apply_chat_template does not return `input_ids` and `audios`; "
+                "antiphon trains remote code of this form only"
             )
         return self._prepared.put(prompt, dict(inputs))
 
@@ -93,8 +93,8 @@ class RemoteAudioLM(Autoregressive):
             difference = float((self.head(hidden).float() - own).abs().max() / own.abs().max().clamp(min=1.0))
         if not difference <= TOLERANCE:
             raise ModelError(
-                f"the logits of {type(self.model).__name__} are not its output layer over its last hidden state "
-                f"(they differ by {difference:.2g} of the largest); it cannot be trained"
+                f"the logits of {type(self.model).__name__} are not its output layer applied to its last hidden "
+                f"state (relative difference {difference:.2g}); it cannot be trained"
             )
         length = output.past_key_values.get_seq_length()
         return Prefix(output.past_key_values, torch.ones(1, length, dtype=torch.long, device=self.device), hidden)

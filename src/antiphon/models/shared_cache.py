@@ -1,13 +1,12 @@
-"""Decoding N rows over one copy of the keys and values of their P prompts.
+"""Decodes N rows over a single copy of the keys and values of their P prompts.
 
-A model that knows nothing of groups wants for each row the keys of its whole past, so G completions of a prompt would
-need G copies of its keys, read anew at every token. Here the cache holds each prompt once and, apart from them, what
-the rows have said since. Attention scores the two parts by themselves, all rows of a prompt in one product over its
-keys, and takes one softmax over both. It is exact: only the order of the sums differs.
+By default, a model needs the keys of its whole past for each row, so G completions of a prompt need G copies of its
+keys, read again for every token. This cache holds each prompt once, and separately the tokens that each row has
+generated. Attention computes the scores of the two parts separately (all rows of a prompt in one matrix product) and
+takes one softmax over both. The result is exact up to the order of summation.
 
-`share_prompts` gives a decoder the attention that does so whenever its keys come from such a cache, and is
-transformers' `sdpa` otherwise. A model that attends in a way of its own, or through a sliding window, is given whole
-pasts instead, gathered for every token.
+`share_prompts` sets this attention for a decoder; for keys from any other cache it is transformers' `sdpa`. Models
+with their own attention or a sliding window get their whole pasts instead, gathered for every token.
 """
 
 from __future__ import annotations
@@ -23,21 +22,21 @@ from antiphon.models.fold import Fold
 from antiphon.models.internals import CacheLayerMixin, sdpa_attention_forward, use_attention
 
 NAME = "antiphon_shared_prompts"
-"""Of our attention in transformers' registry. No checkpoint names it."""
+"""Name of our attention in transformers' registry. No checkpoint uses it."""
 FIRST_COLUMNS = 32
-"""Own tokens of each row that memory is reserved for at first; it doubles when it is full."""
+"""Initial capacity in tokens per row; it doubles when full."""
 
 
 class SharedCache(Cache):
-    """Keys and values of P prompts beside those of N rows' own tokens, for decoding a token a row at a time.
+    """Keys and values of P prompts and of the tokens of N rows, for decoding one token per row at a time.
 
-    Rows may have said unequally much. Before each pass, `advance` says where each row's next token stands.
+    Rows may differ in length. Before each pass, `advance` sets the position of each row's next token.
     """
 
     def __init__(self, prompts: Cache, mask: Tensor, groups: Fold, grouped: bool) -> None:
-        """`mask` [P, L] of the prompts' tokens, padded on the left; `groups` are the N rows.
+        """`mask` [P, L] marks prompt tokens, left-padded; `groups` maps the N rows to prompts.
 
-        `grouped` has attention take the two parts by themselves; else every row is given its whole past.
+        With `grouped`, attention handles the two parts separately; otherwise each row gets its whole past.
         """
         self.mask, self.groups, self.grouped = mask.bool(), groups, grouped
         self.padding = None if bool(self.mask.all()) else ~self.mask[:, None, None]
@@ -45,26 +44,26 @@ class SharedCache(Cache):
         super().__init__(layers=[*self.shared])
 
     def take_over(self, other: SharedCache, rows: Tensor) -> None:
-        """Have the first rows here go on from the `rows` of another cache."""
+        """Copy the `rows` of another cache to the first rows of this one."""
         for own, theirs in zip(self.shared, other.shared, strict=True):
             own.keys, own.values = (_grown(one[rows], len(own.keys)) for one in (theirs.keys, theirs.values))
 
     def advance(self, steps: Sequence[int]) -> Tensor:
-        """Each row's next token is its own token number `steps` [N] (0-based); returns the model's attention mask."""
+        """Set the index of each row's next token, `steps` [N] (0-based); returns the attention mask for the model."""
         device = self.mask.device
         self.columns = max(steps) + 1
         self.steps = torch.tensor(steps, device=device)
         self.rows = torch.arange(len(steps), device=device)
         ragged = min(steps) != max(steps)
         own = torch.arange(self.columns, device=device)
-        self.unsaid = (own > self.steps[:, None])[:, None, None] if ragged else None
+        self.future = (own > self.steps[:, None])[:, None, None] if ragged else None
         if self.grouped:
-            # Four dimensions tell transformers that the mask is ready; what it masks is known here.
+            # transformers takes a mask of four dimensions as it is; masking is done in `attend`.
             return self.mask.new_ones(len(steps), 1, 1, 1)
         return self._align()
 
     def _align(self) -> Tensor:
-        """Which of prompt and own positions stand where in whole pasts, all of which end in one column: their mask."""
+        """Compute the gather indices of whole pasts, right-aligned; returns their mask."""
         padded = self.mask.shape[1]
         lengths = self.mask.sum(-1)[self.groups.prompt] + self.steps + 1
         width = int(lengths.max())
@@ -78,7 +77,7 @@ class SharedCache(Cache):
 
 
 class SharedLayer(CacheLayerMixin):
-    """One layer of a `SharedCache`: prompts [P, K, L, D] and own tokens [N, K, C, D], K heads of keys."""
+    """One layer of a `SharedCache`: prompts [P, K, L, D] and rows [N, K, C, D], with K key heads."""
 
     is_sliding = False
     keys: Tensor
@@ -95,12 +94,12 @@ class SharedLayer(CacheLayerMixin):
         self.is_initialized, self.used = True, False
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Keep one token a row [N, K, 1, D]; returns keys that `attend` knows, or whole pasts."""
+        """Store one token per row [N, K, 1, D]; returns keys that `attend` recognizes, or whole pasts."""
         cache = self.cache
         if cache.columns > self.keys.shape[2]:
             self.keys, self.values = (_grown(one, len(one), one.shape[2]) for one in (self.keys, self.values))
         for own, states in ((self.keys, key_states), (self.values, value_states)):
-            if cache.unsaid is None:
+            if cache.future is None:
                 own[:, :, cache.columns - 1] = states[:, :, 0]
             else:
                 own[cache.rows, :, cache.steps] = states[:, :, 0]
@@ -115,7 +114,7 @@ class SharedLayer(CacheLayerMixin):
         return past.gather(2, self.cache.sources[:, None, :, None].expand(-1, past.shape[1], -1, past.shape[3]))
 
     def attend(self, query: Tensor, scaling: float) -> Tensor:
-        """Attention [N, H, 1, D] of one query a row [N, H, 1, D] to its prompt and its own tokens."""
+        """Attention [N, H, 1, D] of one query per row [N, H, 1, D] over its prompt and its own tokens."""
         self.used = True
         cache = self.cache
         rows, heads, _, width = query.shape
@@ -124,8 +123,8 @@ class SharedLayer(CacheLayerMixin):
         own_keys, own_values = (one[:, :, : cache.columns] for one in (self.keys, self.values))
 
         own = queries @ own_keys.transpose(-1, -2)
-        if cache.unsaid is not None:
-            own = own.masked_fill(cache.unsaid, -torch.inf)
+        if cache.future is not None:
+            own = own.masked_fill(cache.future, -torch.inf)
         prompt = self._by_prompt(queries) @ self.prompt_keys.transpose(-1, -2)
         if cache.padding is not None:
             prompt = prompt.masked_fill(cache.padding, -torch.inf)
@@ -156,7 +155,7 @@ class SharedLayer(CacheLayerMixin):
 
 
 def _grown(states: Tensor, rows: int, columns: int = 0) -> Tensor:
-    """`states` [N, K, C, D] as [rows, K, C + columns, D], 0 where nothing was said: NaN times 0 is NaN."""
+    """Pad `states` [N, K, C, D] to [rows, K, C + columns, D] with zeros; never garbage, as NaN times 0 is NaN."""
     return nn.functional.pad(states, (0, 0, 0, columns, 0, 0, 0, rows - len(states)))
 
 
@@ -169,7 +168,7 @@ def attend(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' `sdpa`, but for the one query a row whose keys a `SharedCache` gave."""
+    """transformers' `sdpa`, except for keys from a `SharedCache`."""
     layer = getattr(key, "shared_layer", None)
     if layer is None or kwargs.get("position_bias") is not None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
@@ -177,5 +176,5 @@ def attend(
 
 
 def share_prompts(decoder: Any) -> None:
-    """Have `decoder` attend by `attend` if it attended by `sdpa`; its numbers stay the same, and so do other models."""
+    """Set `attend` as the attention of `decoder` if it used `sdpa`. Its results and other models are not affected."""
     use_attention(decoder, NAME, attend)

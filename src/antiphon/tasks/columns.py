@@ -1,4 +1,4 @@
-"""The figures of an evaluation as tables, reports and pages show them."""
+"""How tables, reports and pages show the figures of an evaluation."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ class Column:
     """A figure of a summary."""
 
     key: str
-    """In the summary."""
+    """Its key in the summary."""
     title: str
     short: str = ""
-    """For narrow tables; the title where there is none."""
+    """Title for narrow tables; default: `title`."""
     form: str = "{:.1%}"
-    """How a value is written, as for `str.format`."""
+    """Format of a value, as for `str.format`."""
     lower_is_better: bool = True
     optional: bool = False
-    """Left out of narrow tables where it is zero or missing in all sets."""
+    """Omitted from narrow tables if it is zero or missing in all sets."""
 
     @property
     def head(self) -> str:
@@ -27,7 +27,7 @@ class Column:
 
     @property
     def label(self) -> str:
-        """The title as a line of its own begins."""
+        """The title, capitalized."""
         return self.title[:1].upper() + self.title[1:]
 
     @property
@@ -36,16 +36,16 @@ class Column:
 
     @property
     def scale(self) -> float:
-        """What a plot multiplies values by."""
+        """Factor for values in plots."""
         return 100.0 if self.is_percent else 1.0
 
     @property
     def axis(self) -> str:
-        """What a plot calls it."""
+        """Axis label in plots."""
         return f"{self.title} (%)" if self.is_percent else self.title
 
     def show(self, value: float | None) -> str:
-        """A value as people read it; a dash where there is none."""
+        """Format a value; None is a dash."""
         if value is None:
             return "–"
         try:
@@ -54,7 +54,7 @@ class Column:
             return f"{value:.4g}"
 
     def show_interval(self, ends: Sequence[float] | None) -> str:
-        """`10.1 to 14.6%`; a dash where there is no interval."""
+        """`10.1 to 14.6%`; None is a dash."""
         return f"{self.show(ends[0])} to {self.show(ends[1])}" if ends else "–"
 
     def show_with_interval(self, value: float | None, ends: Sequence[float] | None) -> str:
@@ -71,9 +71,9 @@ REWARDED = (
     REWARD,
     Column("reward_best", "best reward of n", "best of n", form="{:.3f}", lower_is_better=False),
 )
-"""What every task's evaluation has where its answers are rewarded."""
+"""Columns of every evaluation with rewards."""
 SHARES = (
     Column("empty_share", "empty", optional=True),
     Column("truncated_share", "cut off", "cut", optional=True),
 )
-"""What every task's evaluation may have."""
+"""Columns that any evaluation may have."""

@@ -1,4 +1,4 @@
-"""What a summary of an evaluation is measured by, whichever task it is of."""
+"""The columns of an evaluation summary, for any task."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from antiphon.tasks.load import built_in_tasks
 
 Summary = Mapping[str, Any]
 COUNTS = ("edits", "errors", "insertions", "empty_outputs", "truncated_outputs", "reward_failed")
-"""Figures that no table shows, of which less is better too."""
+"""Figures that no table shows; lower is better."""
 
 
 def columns_of(summary: Summary) -> list[Column]:
-    """The columns that are in a summary, its task's first of all.
+    """The columns in a summary, those of its task first.
 
-    A task outside the package writes its columns into its summaries, so that a run folder can be read without it.
+    Tasks outside the package store their columns in the summary, so that a run folder can be read without them.
     """
     own = [_read(one) for one in summary.get("columns") or ()] or _built_in(summary)
     return [one for one in (*own, *SHARES, *REWARDED) if one.key in summary]
 
 
 def main_column(*summaries: Summary) -> Column:
-    """What sets are measured by first of all, and a run where nothing else is asked for."""
+    """The main measure of sets, and of a run unless another is set."""
     for summary in summaries:
         columns = columns_of(summary)
         named = [one for one in columns if one.key == summary.get("measure")]
@@ -34,13 +34,13 @@ def main_column(*summaries: Summary) -> Column:
 
 
 def column_named(key: str) -> Column:
-    """The column of a figure, by its key alone: of a task outside the package, its value as it stands."""
+    """The column for a key. For keys of tasks outside the package, a column that shows plain numbers."""
     known = [*REWARDED, *SHARES, *(one for task in built_in_tasks() for one in task.columns)]
     return next((one for one in known if one.key == key), Column(key, key, form="{:.4g}"))
 
 
 def interval(summary: Summary, column: Column) -> Sequence[float] | None:
-    """The 95% interval of a figure, where it has one."""
+    """The 95% interval of a figure, if it has one."""
     if column.key in (one.key for one in REWARDED):
         return summary.get(f"{column.key}_ci")
     first = next(iter(columns_of(summary)), None)
@@ -48,13 +48,13 @@ def interval(summary: Summary, column: Column) -> Sequence[float] | None:
 
 
 def lower_is_better(summaries: Iterable[Summary], key: str) -> bool:
-    """Of a figure that is no column, more is better."""
+    """Whether lower is better. For figures without a column, higher is."""
     known = {one.key: one.lower_is_better for summary in summaries for one in columns_of(summary)}
     return known.get(key, key in COUNTS)
 
 
 def written(columns: Iterable[Column]) -> list[dict[str, Any]]:
-    """Columns as a summary holds them."""
+    """Columns in the form stored in a summary."""
     return [asdict(one) for one in columns]
 
 
@@ -62,11 +62,11 @@ def _read(row: Mapping[str, Any]) -> Column:
     column = Column(**{key: row[key] for key in Column.__dataclass_fields__ if key in row})
     texts, flags = (column.key, column.title, column.short, column.form), (column.lower_is_better, column.optional)
     if not all(isinstance(one, str) for one in texts) or not all(isinstance(one, bool) for one in flags):
-        raise ValueError(f"a column of its task is {str(row)[:60]}")
+        raise ValueError(f"invalid column in the summary: {str(row)[:60]}")
     return column
 
 
 def _built_in(summary: Summary) -> Sequence[Column]:
-    """Of the built-in task whose main figure the summary has, the one with the most of its columns."""
+    """The columns of the built-in task that fits best: its main figure is in the summary, and most of its others."""
     fitting = [task.columns for task in built_in_tasks() if task.columns[0].key in summary]
     return max(fitting, key=lambda columns: sum(one.key in summary for one in columns), default=())

@@ -221,7 +221,7 @@ class _Evaluations:
                 select.props(f'dense outlined options-dense aria-label="{key}"')
             self.count = ui.label().classes("quiet number")
             ui.space()
-            key = '<span class="key quiet"><del>said, not recognized</del> <ins>recognized, not said</ins></span>'
+            key = '<span class="key quiet"><del>missing</del> <ins>added</ins></span>'
             ui.html(key, sanitize=False)
 
     def _turn(self, event: Any) -> None:

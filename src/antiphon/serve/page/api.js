@@ -1,4 +1,4 @@
-// Requests to the server that this page came from.
+// Requests to this page's server.
 
 let key = "";
 
@@ -6,7 +6,7 @@ export function useKey(given) {
   key = given;
 }
 
-/** What the server, or the way to it, did not grant; the message is for people. */
+/** A failed request, with a message for the user. */
 export class Refusal extends Error {
   constructor(status, message) {
     super(message);
@@ -32,7 +32,7 @@ export async function json(path, body) {
   return (await call(path, options)).json();
 }
 
-/** The server-sent events of an answer, each parsed. Throws the error that one of them tells of. */
+/** The parsed server-sent events of a response. Throws an event that is an error. */
 export async function* events(answer) {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";

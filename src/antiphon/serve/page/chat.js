@@ -1,4 +1,4 @@
-// Conversations with models that read and write: one message, and each model's answer.
+// Conversations with text models: each message goes to every model.
 
 import { call, events } from "./api.js";
 import { node, the } from "./dom.js";
@@ -53,7 +53,7 @@ class Talk {
   }
 }
 
-/** The answer to a chat request, shown in `turn` as it grows. */
+/** The response to a chat request, shown in `turn` as it streams. */
 async function answered(body, turn, signal) {
   const headers = { "Content-Type": "application/json" };
   const options = { method: "POST", headers, body: JSON.stringify(body), signal };

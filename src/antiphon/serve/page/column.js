@@ -1,4 +1,4 @@
-// One model's view of a recording: its transcript as it grows, its speed, its errors, its segments.
+// One model's column: the streaming transcript, speed, errors and segments.
 
 import { call, events, json } from "./api.js";
 import { node } from "./dom.js";
@@ -7,7 +7,7 @@ import { time } from "./player.js";
 const MOST_TOKENS = 60;
 
 export class Column {
-  /** `play(begin, end)` and `refer(text)` are what clicks ask for. */
+  /** Clicks call `play(begin, end)` and `refer(text)`. */
   constructor(model, play, refer) {
     this.model = model;
     this.play = play;
@@ -25,7 +25,7 @@ export class Column {
     return this.root.querySelector(selector);
   }
 
-  /** Have `clip` transcribed, and show it on the way. Returns the answer, which `show` shows again. */
+  /** Transcribe `clip`, showing the text as it streams. Returns the response, which `show` can display again. */
   async transcribe(clip, { language, prompt }, signal) {
     const form = new FormData();
     const fields = { model: this.model, response_format: "verbose_json", stream: "true", language, prompt };
@@ -48,7 +48,7 @@ export class Column {
     return answer;
   }
 
-  /** Show an answer there is already, whatever is being asked; null for none. */
+  /** Show a response; null clears the column. */
   show(answer) {
     this.asked = null;
     this.#render(answer);
@@ -58,7 +58,7 @@ export class Column {
     this.answer = answer;
     const transcript = this.part(".transcript");
     const nothing = answer?.elapsed !== undefined && !answer.text;
-    transcript.textContent = nothing ? "Nothing was recognized." : answer?.text || (answer ? "" : "The transcript comes here.");
+    transcript.textContent = nothing ? "Nothing was recognized." : answer?.text || (answer ? "" : "The transcript will appear here.");
     transcript.classList.toggle("empty", !answer?.text);
     transcript.classList.toggle("going", Boolean(answer?.going));
     transcript.ariaBusy = String(Boolean(answer?.going));
@@ -71,7 +71,7 @@ export class Column {
     this.#segments(answer?.segments ?? []);
   }
 
-  /** Mark the errors against `reference`, counted by the server as evaluations count them. */
+  /** Mark the errors against `reference`. The server counts them as evaluations do. */
   async compare(reference, language) {
     const answer = this.answer;
     this.reference = reference;

@@ -1,4 +1,4 @@
-// Elements: those that are there, and new ones.
+// Finds and creates elements.
 
 export const the = (id) => document.getElementById(id);
 

@@ -1,15 +1,15 @@
-// A recording from the microphone, unprocessed, with its level on the way.
+// Records from the microphone, unprocessed, and reports the level.
 
 const FORMS = ["audio/webm;codecs=opus", "audio/mp4", "audio/ogg;codecs=opus"];
 const EVERY_MS = 50;
 
 export class Microphone {
-  /** `onLevel(levels, seconds)` is called as long as it records; levels are from 0 to 1. */
+  /** Calls `onLevel(levels, seconds)` while recording; levels are from 0 to 1. */
   constructor(onLevel) {
     this.onLevel = onLevel;
   }
 
-  /** Throws an error whose message is for people. */
+  /** Throws an error with a message for the user. */
   async start() {
     this.stream = await permitted();
     this.chunks = [];
@@ -19,7 +19,7 @@ export class Microphone {
     this.#listen();
   }
 
-  /** The recording, with the name of a file. */
+  /** The recording as a named file. */
   async stop() {
     clearInterval(this.timer);
     const stopped = new Promise((done) => this.recorder.addEventListener("stop", done, { once: true }));

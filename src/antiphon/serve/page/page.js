@@ -1,4 +1,4 @@
-// The page: what is heard, by whom, and what was heard before.
+// The page: the recording, the models and the history.
 
 import { json, useKey } from "./api.js";
 import { chatWith } from "./chat.js";
@@ -32,7 +32,7 @@ async function open() {
   }
 }
 
-/** Show what there is for `models`: a column for each that hears, a conversation with each that only reads. */
+/** Set up the page for `models`: a column for each audio model, a conversation for each text model. */
 function meet(models) {
   document.title = `antiphon: ${models.map(({ id }) => id).join(", ")}`;
   const hearing = models.filter(({ accepts }) => accepts.includes("audio"));
@@ -57,7 +57,7 @@ async function health() {
   } catch (error) {
     [said, kind] = [error.status ? `not well: ${error.message}` : "no answer", "bad"];
   }
-  if (the("health").textContent !== said) the("health").textContent = said; // Readers announce each change.
+  if (the("health").textContent !== said) the("health").textContent = said; // Screen readers announce each change.
   the("health").className = `badge ${kind}`;
 }
 
@@ -71,7 +71,7 @@ async function hear(file) {
   await transcribe();
 }
 
-/** Bring a recording of this visit onto the page, with what was made of it. */
+/** Show a recording of the history with its results. */
 async function show(entry) {
   current = entry;
   the("clip").hidden = false;
@@ -87,7 +87,7 @@ async function show(entry) {
   list();
 }
 
-/** One model after the other, so that no time includes another's. */
+/** Ask one model after the other, so that their times are separate. */
 async function transcribe() {
   stopWork();
   const entry = current;
@@ -156,7 +156,7 @@ async function record() {
   stopWork();
   player.audio.pause();
   const wanted = new Microphone((levels, seconds) => player.drawLive(levels, seconds));
-  the("record").disabled = true; // Until the browser's question is answered.
+  the("record").disabled = true; // Until the user answers the browser's permission prompt.
   try {
     await wanted.start();
     microphone = wanted;
@@ -167,7 +167,7 @@ async function record() {
   the("record").disabled = false;
 }
 
-/** While it records, the page does nothing else. */
+/** Disable everything else while recording. */
 function listening(on) {
   the("record").classList.toggle("on", on);
   the("record").lastElementChild.textContent = on ? "Stop" : "Record";

@@ -1,4 +1,4 @@
-// A recording seen and heard: its waveform, the playhead, and parts of it.
+// A player: waveform, playhead and segments.
 
 const PEAK_RATE = 8000;
 const BAR = 3;
@@ -19,7 +19,7 @@ export class Player {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
 
-  /** Whether the browser could read `blob`; where it cannot, the server may all the same. */
+  /** Whether the browser can decode `blob`; the server may be able to even if it cannot. */
   async load(blob) {
     this.audio.pause();
     URL.revokeObjectURL(this.audio.src);
@@ -57,7 +57,7 @@ export class Player {
     this.audio.currentTime = Math.min(Math.max(second, 0), this.seconds);
   }
 
-  /** Bars of a recording in the making; `levels` from 0 to 1, the latest last. */
+  /** Draw the level bars of a running recording; `levels` are 0 to 1, latest last. */
   drawLive(levels, seconds) {
     const { context, width, height, style } = this.#surface();
     const shown = levels.slice(-Math.floor(width / (BAR + GAP)));
@@ -88,7 +88,7 @@ export class Player {
     for (let i = 0; i < bars; i++) {
       const begin = Math.floor((i * this.levels.length) / bars);
       const end = Math.max(Math.floor(((i + 1) * this.levels.length) / bars), begin + 1);
-      const level = (Math.max(...this.levels.subarray(begin, end)) / loudest) ** 0.7; // So that soft speech is seen.
+      const level = (Math.max(...this.levels.subarray(begin, end)) / loudest) ** 0.7; // Makes quiet speech visible.
       const left = i * (BAR + GAP);
       context.fillStyle = left < x(now) ? style.caretColor : style.color;
       bar(context, left, level, height);
@@ -119,7 +119,7 @@ export class Player {
     event.preventDefault();
   }
 
-  /** The canvas, cleared, in CSS pixels. Its colors are text colors: the only ones that resolve light-dark(). */
+  /** Clear the canvas; units are CSS pixels. Colors are text colors: only these resolve light-dark(). */
   #surface() {
     const { clientWidth: width, clientHeight: height } = this.canvas;
     const ratio = devicePixelRatio;
@@ -131,7 +131,7 @@ export class Player {
   }
 }
 
-/** The loudest sample of every hundredth of a second, over all channels. */
+/** The peak of every 10 ms over all channels. */
 function envelope(sound) {
   const hop = PEAK_RATE / 100;
   const levels = new Float32Array(Math.max(Math.ceil(sound.length / hop), 1));
