@@ -13,10 +13,11 @@ from tiny_hub import flac, write_repository
 
 from antiphon.config import load_config
 from antiphon.data.check import check
+from antiphon.data.forms import named_sets
 from antiphon.data.readers import hub, open_asr
 from antiphon.data.readers.hub import HubSet
 from antiphon.data.rows import ReadOptions
-from antiphon.data.source import load_set, named_sets, read_set
+from antiphon.data.source import load_set, read_set
 from antiphon.data.stats import stats
 from antiphon.errors import AudioError, ConfigError, DataError, MissingExtraError
 from antiphon.types import Example

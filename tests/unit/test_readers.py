@@ -13,9 +13,10 @@ from antiphon.audio.embedded import Embedded
 from antiphon.config import load_config
 from antiphon.data.check import check
 from antiphon.data.corpora.sets import builtin_set
+from antiphon.data.forms import READER, named_sets, reader_of
 from antiphon.data.readers import builtin, hub, jsonl
 from antiphon.data.rows import OWN_KEYS, ReadOptions, Row
-from antiphon.data.source import READER, load_set, named_sets, read_set, reader_of
+from antiphon.data.source import load_set, read_set
 from antiphon.data.stats import stats
 from antiphon.errors import ConfigError, DataError
 

@@ -13,10 +13,11 @@ from typing import Any, ClassVar
 from antiphon.api.recordings import as_uri
 from antiphon.audio.decode import FileClip
 from antiphon.config import load_config
+from antiphon.data.forms import set_name
 from antiphon.data.readers import builtin
 from antiphon.data.readers.hub import HubSet
 from antiphon.data.rows import ReadOptions
-from antiphon.data.source import load_set, read_set, set_name
+from antiphon.data.source import load_set, read_set
 from antiphon.errors import AudioError, ConfigError
 from antiphon.tasks.asr import INSTRUCTION
 from antiphon.types import Example

@@ -95,7 +95,7 @@ def _evaluations(
 ) -> list[Evaluation]:
     """Evaluate both models on the same sets in turn, so that only one is in memory at a time."""
     from antiphon.config import load_config
-    from antiphon.data.source import named_sets
+    from antiphon.data.forms import named_sets
     from antiphon.evaluate.normalizers import load_normalizer
     from antiphon.evaluate.sets import evaluate_sets
 

@@ -96,7 +96,7 @@ def command(
     """Measure a model: corpus WER and CER of speech recognition, accuracy of other tasks, intervals and speed."""
     from antiphon.config import load_config
     from antiphon.config.rollout import RewardLimits
-    from antiphon.data.source import named_sets
+    from antiphon.data.forms import named_sets
     from antiphon.evaluate.normalizers import load_normalizer
     from antiphon.evaluate.sets import evaluate_sets
     from antiphon.rewards.load import load_reward

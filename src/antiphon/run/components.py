@@ -9,7 +9,8 @@ from typing import Any
 from antiphon.config import Config
 from antiphon.config.data import Labels
 from antiphon.config.rollout import Rollout
-from antiphon.data.source import load_set, mixed, named_sets
+from antiphon.data.forms import named_sets
+from antiphon.data.source import load_set, mixed
 from antiphon.data.stream import PromptStream
 from antiphon.distributed.device import resolve_device, resolve_dtype
 from antiphon.distributed.world import World

@@ -1,0 +1,62 @@
+"""Finds the form of a data set: which reader reads a spec, and what reports call the set."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from antiphon.config.plugins import Kind, is_path
+from antiphon.data.readers import jsonl
+from antiphon.errors import ConfigError, did_you_mean
+
+READER = Kind("reader", "antiphon.data.readers", offers=("claims", "read"))
+
+
+def reader_of(spec: str, format: str | None = None) -> Any:
+    """The reader of `spec`: the one that claims it, unless `format` names another.
+
+    A built-in `format` reads every file and folder. A user's reader, `file.py:name` or `package.module:name`, reads the
+    sets that it claims and unclaimed ones. Otherwise, an unclaimed set is read as JSONL. Raises `ConfigError` for an
+    unknown reader, and for a set that several readers claim.
+    """
+    chosen: Any = READER.load(format, "data.format") if format else None
+    if inspect.isclass(chosen):
+        chosen = chosen()
+    forced = format is not None and not is_path(format) and ":" not in spec
+    if chosen and (forced or chosen.claims(spec)):
+        return chosen
+    built_in = {name: READER.load(name) for name in READER.names()}
+    claiming = [name for name, reader in built_in.items() if reader.claims(spec)]
+    if len(claiming) > 1:
+        raise ConfigError(f"{spec} may be read as {' or as '.join(claiming)}; choose one with data.format")
+    if not claiming and not chosen:
+        _require_path(spec, [reader.PREFIX for reader in built_in.values() if hasattr(reader, "PREFIX")])
+    return built_in[claiming[0]] if claiming else chosen or jsonl
+
+
+def _require_path(spec: str, prefixes: Sequence[str]) -> None:
+    prefix, colon, _ = spec.partition(":")
+    if colon and not Path(spec).exists():
+        raise ConfigError(f"no reader claims {spec!r}; {did_you_mean(prefix + colon, prefixes)}")
+
+
+def set_name(spec: str, format: str | None = None) -> str:
+    """The set's name in reports: a file's stem, a built-in set's name, a hub set's configuration."""
+    name_of = getattr(reader_of(spec, format), "set_name", None)
+    return name_of(spec) if name_of else Path(spec).stem
+
+
+def named_sets(specs: Sequence[str], format: str | None = None) -> dict[str, str]:
+    """Specs by their names in reports. Raises `ConfigError` if two sets have the same name."""
+    named: dict[str, str] = {}
+    for spec in specs:
+        name = set_name(spec, format)
+        if name in named:
+            raise ConfigError(
+                f"{named[name]} and {spec} would both be reported as {name!r}; "
+                + ("name it once" if named[name] == spec else "rename one of the files")
+            )
+        named[name] = spec
+    return named
