@@ -93,7 +93,7 @@ def _from_jsonl(path: Path | None, columns: dict[str, str]) -> list[Example]:
     from antiphon.data.source import read_set
 
     assert path is not None
-    return read_set(path, ReadOptions(columns=columns, text_required=False)).require_good().examples
+    return list(read_set(path, ReadOptions(columns=columns, text_required=False)).require_good().examples)
 
 
 def _usable(examples: list[Example], on_bad_audio: options.OnBadAudio, terminal: Terminal) -> list[Example]:

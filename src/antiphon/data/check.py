@@ -88,9 +88,10 @@ def check(
     good: list[Example] = []
     infos: list[AudioInfo] = []
     seconds: list[Seconds] = []
-    for example, found in threaded(_scan, rows.examples, workers, on_progress):
+    scanned = threaded(_scan, rows.examples, workers, on_progress)
+    for (example, found), line, number in zip(scanned, rows.lines, rows.numbers, strict=True):
         if isinstance(found, AudioError):
-            unreadable.append(BadRow(rows.lines[example.id], example.id, str(found)))
+            unreadable.append(BadRow(line, example.id, str(found), number))
             continue
         good.append(example)
         if found is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,31 +31,37 @@ def to_examples(spec: str, found: Iterable[Row | BadRow], options: ReadOptions) 
             raise ConfigError(_unknown("field in data.columns", name, FIELDS))
     fields = find_task(options.task).fields
     keys = {name: options.columns.get(name, name) for name in FIELDS}
-    rows = Rows(spec)
+    examples: list[Example] = []
+    lines: list[Line] = []
+    numbers: list[int] = []
+    bad: list[BadRow] = []
+    first: dict[str, Line] = {}
     for number, row in enumerate(islice(found, options.limit)):
-        if row.line is not None:
-            rows.order[row.line] = number
-        if isinstance(row, BadRow):
-            rows.bad.append(row)
-        else:
-            _add(rows, row, row.keys or keys, options, fields)
-    return rows
+        made = row if isinstance(row, BadRow) else _made(row, row.keys or keys, options, fields, first)
+        if isinstance(row, BadRow) or isinstance(made, BadRow):
+            bad.append(replace(made, number=number))
+            continue
+        first[made.id] = row.line
+        examples.append(made)
+        lines.append(row.line)
+        numbers.append(number)
+    return Rows(spec, examples, lines, numbers, bad)
 
 
-def _add(rows: Rows, row: Row, keys: Mapping[str, str], options: ReadOptions, fields: Sequence[str]) -> None:
-    """Add one row; `fields` are the ones that the task in `options` needs."""
+def _made(
+    row: Row, keys: Mapping[str, str], options: ReadOptions, fields: Sequence[str], first: Mapping[str, Line]
+) -> Example | BadRow:
+    """The example of a row; `fields` are those that the task in `options` needs, `first` has the line of each id."""
     id = None
     try:
         id = values.name(row.values, "id", keys)
         example = _example(row, keys, options, fields)
         has_id, id = id is not None, example.id
-        if id in rows.lines:
-            raise DataError(_duplicate(has_id, example.clip is not None, rows.lines[id]))
+        if id in first:
+            raise DataError(_duplicate(has_id, example.clip is not None, first[id]))
     except DataError as error:
-        rows.bad.append(BadRow(row.line, id, str(error)))
-    else:
-        rows.examples.append(example)
-        rows.lines[example.id] = row.line
+        return BadRow(row.line, id, str(error))
+    return example
 
 
 def _example(row: Row, keys: Mapping[str, str], options: ReadOptions, fields: Sequence[str]) -> Example:

@@ -56,6 +56,8 @@ class BadRow:
     """None if the example was not read from a set."""
     id: str | None
     reason: str
+    number: int = field(default=0, compare=False, repr=False)
+    """Row number in the set, from 0."""
 
     def __str__(self) -> str:
         name = "" if self.id is None else f"example {self.id}"
@@ -69,16 +71,17 @@ class Rows:
     """The content of a set: usable examples and bad rows."""
 
     spec: str
-    examples: list[Example] = field(default_factory=list)
-    lines: dict[str, Line] = field(default_factory=dict)
-    """Position of each example, by id."""
+    examples: Sequence[Example] = ()
+    lines: Sequence[Line] = ()
+    """Position of each example."""
+    numbers: Sequence[int] = ()
+    """Row number of each example, from 0, counting bad rows too."""
     bad: list[BadRow] = field(default_factory=list)
-    order: dict[Line, int] = field(default_factory=dict)
-    """Row number, from 0, of each line, including bad rows."""
+    """In row order."""
 
     def all_bad(self, further: Sequence[BadRow] = ()) -> list[BadRow]:
         """`bad` plus `further` rows that turned out to be bad later, in row order."""
-        return sorted([*self.bad, *further], key=lambda row: -1 if row.line is None else self.order[row.line])
+        return sorted([*self.bad, *further], key=lambda row: row.number)
 
     def require_good(self) -> Rows:
         """Return self. Raises `DataError` if any row is bad, listing the first ones, or if there are no rows."""

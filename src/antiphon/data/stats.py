@@ -78,9 +78,10 @@ def stats(spec: str | Path, options: ReadOptions | None = None) -> Stats:
     rows = read_set(spec, options)
     unreadable: list[BadRow] = []
     said: list[_Utterance] = []
-    for example, seconds in threaded(_seconds, rows.examples, WORKERS):
+    timed = threaded(_seconds, rows.examples, WORKERS)
+    for (example, seconds), line, number in zip(timed, rows.lines, rows.numbers, strict=True):
         if isinstance(seconds, AudioError):
-            unreadable.append(BadRow(rows.lines[example.id], example.id, str(seconds)))
+            unreadable.append(BadRow(line, example.id, str(seconds), number))
             continue
         words = units(normalizer(example.language)(example.text))
         said.append(_Utterance(example, seconds, words))

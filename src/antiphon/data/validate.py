@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeVar
 
@@ -27,7 +27,7 @@ def validate(
     min_seconds: Seconds = 0.0,
     on_bad_audio: Literal["error", "skip"] = "error",
     *,
-    lines: Mapping[str, Line] | None = None,
+    lines: Sequence[Line] = (),
     source: str = "the data",
     on_progress: OnProgress | None = None,
     workers: int = WORKERS,
@@ -35,7 +35,7 @@ def validate(
     """Decode every recording and check its length; returns the examples kept and the rows skipped.
 
     Clips are never cut. Examples without a recording (synthetic speech, or no audio) are kept unchecked. For
-    messages, `lines` gives an example's position by its id (`Rows.lines`), and `source` names the set.
+    messages, `lines` has each example's position, and `source` names the set.
 
     Raises `DataError`, listing the first bad rows, if there are any and `on_bad_audio` is "error", or if no
     example is left.
@@ -44,14 +44,12 @@ def validate(
         return list(examples), []
     kept: list[Example] = []
     bad: list[BadRow] = []
-    line_of = lines or {}
-    for example, fault in threaded(
-        lambda example: _fault(example, min_seconds, max_seconds), examples, workers, on_progress
-    ):
+    checked = threaded(lambda example: _fault(example, min_seconds, max_seconds), examples, workers, on_progress)
+    for number, (example, fault) in enumerate(checked):
         if fault is None:
             kept.append(example)
         else:
-            bad.append(BadRow(line_of.get(example.id), example.id, fault))
+            bad.append(BadRow(lines[number] if lines else None, example.id, fault, number))
     if bad and on_bad_audio == "error":
         raise DataError(
             describe_bad(bad, source, len(examples))
