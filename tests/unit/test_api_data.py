@@ -76,7 +76,7 @@ def test_a_list_of_one_is_a_recording_and_of_two_is_none(tmp_path):
 def test_a_damaged_data_uri_is_named_by_its_line(tmp_path, uri, fault):
     examples = examples_of(write(tmp_path / "a.jsonl", {"audio": uri, "text": "a", "id": "first"}))
     with pytest.raises(DataError, match=f"(?s)line 7 .*first.*{fault}"):
-        validate(examples, 30.0, lines={"first": 7})
+        validate(examples, 30.0, lines=[7])
 
 
 def test_recordings_in_every_form_are_the_same(tmp_path):

@@ -38,9 +38,10 @@ def to_examples(spec: str, found: Iterable[Row | BadRow], options: ReadOptions) 
     first: dict[str, Line] = {}
     for number, row in enumerate(islice(found, options.limit)):
         made = row if isinstance(row, BadRow) else _made(row, row.keys or keys, options, fields, first)
-        if isinstance(row, BadRow) or isinstance(made, BadRow):
+        if isinstance(made, BadRow):
             bad.append(replace(made, number=number))
             continue
+        assert isinstance(row, Row)
         first[made.id] = row.line
         examples.append(made)
         lines.append(row.line)
