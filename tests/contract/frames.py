@@ -96,7 +96,7 @@ class FramePolicy:
     def target(self, prompt: Prompt, text: str, language: str | None) -> list[int]:
         raise ModelError(f"prompt {prompt.id!r}: this model says no texts")
 
-    def render(self, completion: Completion) -> Audio:
+    def render(self, completion: Completion, prompt: Prompt | None = None) -> Audio:
         """The ids one after the other as samples; what they sound like does not matter here."""
         return Audio(np.array(completion.token_ids, np.float32) / 8, 8000)
 

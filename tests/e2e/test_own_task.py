@@ -27,7 +27,7 @@ from antiphon.rollout.engines.in_process import InProcessEngine
 from antiphon.run.observers import Observer
 from antiphon.run.trackers.figures import eval_samples, step_samples
 from antiphon.run.train import TrainResult, train
-from antiphon.types import Audio, Completion
+from antiphon.types import Audio, Completion, Prompt
 
 RATE = 8000
 FRAME = 400
@@ -41,7 +41,7 @@ class TonePolicy(FramePolicy):
         super().__init__(seed=seed)
         self.model.dtype = torch.float32
 
-    def render(self, completion: Completion) -> Audio:
+    def render(self, completion: Completion, prompt: Prompt | None = None) -> Audio:
         notes = np.array(completion.token_ids[:: self.codebooks])
         times = np.arange(FRAME) / RATE
         return Audio(np.sin(2 * np.pi * 100 * 2 ** (notes[:, None] / 4) * times).ravel().astype(np.float32), RATE)

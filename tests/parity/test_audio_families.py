@@ -133,10 +133,10 @@ def test_a_template_that_loses_the_placeholder_or_the_context_is_refused(prompts
 
 def test_framing_is_stripped_from_answers():
     flamingo, qwen = FAMILIES["audioflamingo3"].render, FAMILIES["qwen3_asr"].render
-    assert flamingo('The spoken content of the audio is "it is late. Go".').text == "it is late. Go"
-    assert flamingo("The transcription of the audio is: hello").text == "hello"
-    assert flamingo("  The audio is late. ").text == "The audio is late."
-    assert qwen("language English<asr_text> hello ") == Text("hello", "English")
+    assert flamingo('The spoken content of the audio is "it is late. Go".', None).text == "it is late. Go"
+    assert flamingo("The transcription of the audio is: hello", None).text == "hello"
+    assert flamingo("  The audio is late. ", None).text == "The audio is late."
+    assert qwen("language English<asr_text> hello ", None) == Text("hello", "English")
 
 
 def test_a_model_of_another_family_is_refused():

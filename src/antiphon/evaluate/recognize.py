@@ -61,7 +61,7 @@ def portions(
         prompts = [prompt(example) for example in chosen]
         began = time.perf_counter()
         completions = decode(prompts, max_new_tokens)
-        answers = [policy.render(completion) for completion in completions]
+        answers = [policy.render(*one) for one in zip(completions, prompts, strict=True)]
         spent = time.perf_counter() - began
         transcripts = [
             Transcript(

@@ -113,9 +113,9 @@ class RemoteModel:
         text = self._text((choice.get("message") or {}).get("content"), answer, prompt)
         reason = choice.get("finish_reason")
         # A server of Qwen3-ASR leaves its language tag in the answers of a chat.
-        return Transcript(
-            untagged(text), prompt.seconds, reason if reason in ("stop", "length") else None, None, prompt.instruction
-        )
+        said = untagged(text, forced=not prompt.transcribe)
+        ended = reason if reason in ("stop", "length") else None
+        return Transcript(said, prompt.seconds, ended, None, prompt.instruction)
 
     def _text(self, text: Any, answer: dict[str, Any], prompt: Prompt) -> str:
         if not isinstance(text, str):

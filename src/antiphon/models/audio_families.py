@@ -40,8 +40,8 @@ class Family:
     """The inputs that are the audio's: [windows, ..., time], one window a clip or several."""
     encode_audio: Callable[[Any, Inputs], Tensor] = _pooled
     """(model, audio of several clips) -> the features that replace the placeholders [audio tokens, D], in order."""
-    render: Callable[[str], Text] = lambda text: Text(text.strip())
-    """A decoded completion -> the answer without the model's framing, and the language that the framing names."""
+    render: Callable[[str, Prompt | None], Text] = lambda text, prompt: Text(text.strip())
+    """(a decoded completion, prompt) -> the answer without the model's framing, and the language that that names."""
     may_be_framing: Callable[[str, Prompt], bool] = lambda text, prompt: False
     """(the beginning of a completion, prompt) -> whether all of it may still be framing."""
     frame: Callable[[str, str | None, Prompt], str] = lambda text, language, prompt: text
@@ -159,7 +159,7 @@ _FLAMINGO_FRAME = re.compile(
 )
 
 
-def _flamingo_answer(text: str) -> Text:
+def _flamingo_answer(text: str, prompt: Prompt | None) -> Text:
     """'The spoken content of the audio is "hello".' -> 'hello'."""
     match = _FLAMINGO_FRAME.fullmatch(text.strip())
     return Text((match[2] if match else text).strip())
@@ -230,7 +230,7 @@ FAMILIES: dict[str, Family] = {
         "Qwen3ASRForConditionalGeneration",
         _qwen3_asr,
         _MASKED,
-        render=untagged,
+        render=lambda text, prompt: untagged(text, forced=bool(prompt and prompt.language)),
         may_be_framing=lambda text, prompt: not prompt.language and may_be_tag(text),
         frame=_qwen3_asr_frame,
     ),

@@ -169,13 +169,13 @@ class AudioPrefixLM(DecoderOnly):
     def _framed(self, prompt: Prompt, text: str, language: str | None) -> str:
         return self.family.frame(text, language, prompt)
 
-    def render(self, completion: Completion) -> Text:
-        return self.family.render(completion.text)
+    def render(self, completion: Completion, prompt: Prompt | None = None) -> Text:
+        return self.family.render(completion.text, prompt)
 
     def render_begun(self, text: str, prompt: Prompt | None) -> str:
         if prompt is not None and self.family.may_be_framing(text, prompt):
             return ""
-        return self.family.render(text).text
+        return self.family.render(text, prompt).text
 
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)

@@ -155,7 +155,7 @@ class Autoregressive:
         """`text` with the model's own framing."""
         return text
 
-    def render(self, completion: Completion) -> Text:
+    def render(self, completion: Completion, prompt: Prompt | None = None) -> Text:
         return Text(completion.text.strip())
 
     def render_begun(self, text: str, prompt: Prompt | None) -> str:

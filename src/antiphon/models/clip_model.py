@@ -148,7 +148,7 @@ class ClipModel:
             inputs[name] = padded.to(self.device, self._dtype if padded.is_floating_point() else None)
         return inputs
 
-    def render(self, completion: Completion) -> Text:
+    def render(self, completion: Completion, prompt: Prompt | None = None) -> Text:
         return Text(completion.text.strip())
 
     def render_begun(self, text: str, prompt: Prompt | None) -> str:

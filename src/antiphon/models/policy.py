@@ -118,8 +118,11 @@ class Policy(Protocol):
         """
         ...
 
-    def render(self, completion: Completion) -> Answer:
-        """The answer in a completion, without the model's own framing, such as a language tag."""
+    def render(self, completion: Completion, prompt: Prompt | None = None) -> Answer:
+        """The answer to `prompt` in a completion, without the model's own framing, such as a language tag.
+
+        Framing that breaks off before its text is an empty answer.
+        """
         ...
 
     def render_begun(self, text: str, prompt: Prompt | None) -> str:

@@ -85,7 +85,7 @@ class TextLM(DecoderOnly):
         ids, mask = pad_left(texts, self.device)
         return self._prefill(self.backbone.get_input_embeddings()(ids), mask)
 
-    def render(self, completion: Completion) -> Text:
+    def render(self, completion: Completion, prompt: Prompt | None = None) -> Text:
         """What follows a reasoning model's thoughts; a completion that never stops thinking has no answer."""
         thoughts, answer = split_ended(completion.text)
         return Text(answer, reasoning=thoughts)

@@ -99,7 +99,7 @@ class Collector:
 
     def group(self, example: Example, prompt: Prompt, completions: Sequence[Completion], place: int = 0) -> Group:
         """What the model answered to one example, as the task reads it."""
-        answers = [self.policy.render(one) for one in completions]
+        answers = [self.policy.render(one, prompt) for one in completions]
         contents = [self.task.read(one) for one in answers]
         return Group(example, prompt, list(completions), answers, contents, place=place)
 

@@ -13,11 +13,10 @@ from antiphon.config.data import Labels
 from antiphon.distributed.device import resolve_dtype
 from antiphon.errors import DataError
 from antiphon.models.load import load_policy
-from antiphon.models.policy import Policy
 from antiphon.rollout.engine import load_engine
 from antiphon.tasks.load import prompter
 from antiphon.tasks.task import Task, words_of
-from antiphon.types import Completion, Example, FinishReason, Text
+from antiphon.types import Answer, Completion, Example, FinishReason, Text
 
 IN_MEMORY = 256
 """Clips held decoded at once."""
@@ -55,14 +54,15 @@ def make_pseudo_labels(
     made: list[PseudoLabel] = []
     for start in range(0, len(examples), IN_MEMORY):
         part = examples[start : start + IN_MEMORY]
-        completions = engine.greedy([prompt(example) for example in part], config.rollout.max_new_tokens)
-        made += [_pseudo_label(policy, prompt.task, *one) for one in zip(part, completions, strict=True)]
+        prompts = [prompt(example) for example in part]
+        completions = engine.greedy(prompts, config.rollout.max_new_tokens)
+        answers = [policy.render(*one) for one in zip(completions, prompts, strict=True)]
+        made += [_pseudo_label(prompt.task, *one) for one in zip(part, completions, answers, strict=True)]
         on_progress(len(made))
     return made
 
 
-def _pseudo_label(policy: Policy, task: Task, example: Example, completion: Completion) -> PseudoLabel:
-    answer = policy.render(completion)
+def _pseudo_label(task: Task, example: Example, completion: Completion, answer: Answer) -> PseudoLabel:
     language = answer.language if isinstance(answer, Text) else None
     text = words_of(task.read(answer))
     return PseudoLabel(example.id, text, language, confidence(completion), completion.finish_reason)

@@ -111,7 +111,7 @@ class Transcription:
 
     def _close(self, job: Job, start: Seconds, end: Seconds) -> None:
         completion = job.completions[0]
-        answer = self.service.policy.render(completion)
+        answer = self.service.policy.render(completion, job.question.prompt)
         said, language = words_of(RECOGNITION.read(answer)), answer.language if isinstance(answer, Text) else None
         self.service.metrics.completion_tokens.inc(len(completion.token_ids))
         self.segments.append(Segment(start, end, said, language, completion))

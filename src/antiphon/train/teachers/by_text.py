@@ -82,7 +82,7 @@ class TextTeacher:
                 prefix = self.policy.encode([part.prompts[i] for i in portion])
                 answers = self.policy.sample(prefix, 1, Sampling(0.0, LANGUAGE_TOKENS), None)
                 for i, (begun,) in zip(portion, answers, strict=True):
-                    answer = self.policy.render(begun)
+                    answer = self.policy.render(begun, part.prompts[i])
                     languages[unknown[i]] = answer.language if isinstance(answer, Text) else None
         return languages
 
