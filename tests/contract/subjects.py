@@ -93,6 +93,10 @@ class Subject:
     def reload(self, folder: Path) -> Policy:
         """The policy, saved to `folder` and loaded from there."""
         self.policy.save(folder)
+        return self.reloaded(folder)
+
+    def reloaded(self, folder: Path) -> Policy:
+        """The policy that was saved to `folder`, with the processor of this one where none can be loaded."""
         return load_policy(str(folder), CPU, torch.float32)
 
 
@@ -131,7 +135,17 @@ class AudioPrefix(CausalSubject):
 
     def __init__(self, model: Any, processor: Any) -> None:
         prompts = [replace(prompt, instruction="Write it down.") for prompt in noise_prompts(SECONDS)]
-        super().__init__(AudioPrefixLM(biased(audible(model)), processor), prompts)
+        super().__init__(self._policy(biased(audible(model)), processor), prompts)
+
+    @staticmethod
+    def _policy(model: Any, processor: Any) -> Any:
+        policy: Any = AudioPrefixLM(model, processor)
+        if "omni" in model.config.model_type:  # A whole omni processor needs torchvision.
+            policy.save = model.save_pretrained
+        return policy
+
+    def copied(self) -> Any:
+        return self._policy(copy.deepcopy(self.policy.model), self.policy.processor)
 
     def own_inputs(self, prompt: Prompt) -> dict[str, Tensor]:
         processor, kind = self.policy.processor, self.policy.model.config.model_type
@@ -154,16 +168,15 @@ class AudioPrefix(CausalSubject):
             return_tensors="pt",
         )
 
-    def reload(self, folder: Path) -> Policy:
+    def reloaded(self, folder: Path) -> Policy:
         processor = self.policy.processor
         if "omni" not in self.policy.model.config.model_type and not isinstance(processor, tiny_audio.Transcriber):
-            again = super().reload(folder)
+            again = super().reloaded(folder)
             again.processor.audio_kwargs = getattr(processor, "audio_kwargs", None)  # Voxtral's, of its object alone
             return again
-        # A whole omni processor needs torchvision, Voxtral's mistral-common.
-        self.policy.model.save_pretrained(folder)
+        # Voxtral's processor needs mistral-common.
         architecture = getattr(transformers, self.policy.family.architecture)
-        return AudioPrefixLM(architecture.from_pretrained(folder, dtype=torch.float32), processor)
+        return self._policy(architecture.from_pretrained(folder, dtype=torch.float32), processor)
 
 
 class Text(CausalSubject):
@@ -191,8 +204,7 @@ class Remote(CausalSubject):
     def own_inputs(self, prompt: Prompt) -> dict[str, Tensor]:
         return self.policy.prepare(prompt)
 
-    def reload(self, folder: Path) -> Policy:
-        self.policy.save(folder)
+    def reloaded(self, folder: Path) -> Policy:
         return load_policy(str(folder), CPU, torch.float32, trust_remote_code=True)
 
 

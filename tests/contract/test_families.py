@@ -11,6 +11,7 @@ from antiphon.models.lora import add_adapter, merged, without_adapter
 from antiphon.models.policy import Policy, Sampling
 from antiphon.models.submodules import freeze, linear_layers
 from antiphon.rollout.engines.in_process import InProcessEngine
+from antiphon.train.checkpoint import load_checkpoint, save_checkpoint
 from antiphon.train.objectives import load_objectives
 from antiphon.train.trainer import Trainer
 from antiphon.types import Example, Group, Reward
@@ -152,6 +153,34 @@ def test_saving_and_loading_changes_no_number(subject, tmp_path):
     with torch.no_grad():
         before, after = (logprobs(one, subject.prompts, tokens, mask) for one in (subject.policy, again))
     assert torch.allclose(before, after, rtol=0, atol=1e-6)
+
+
+def test_a_run_resumed_from_its_checkpoint_learns_the_same_bit_for_bit(subject, tmp_path):
+    config = load_config(overrides=[f"rollout.prompts_per_step={len(subject.prompts)}", "rollout.max_new_tokens=4"])
+    objectives = load_objectives({"name": "grpo"})
+
+    def step(trainer: Trainer, number: int) -> None:
+        rows = InProcessEngine(trainer.policy).rollout(subject.prompts, 4, Sampling(1.0, 4), seed=0, step=number)
+        trainer.step([rewarded(*one) for one in zip(subject.prompts, rows, strict=True)], number)
+
+    begun, checkpoint = tmp_path / "begun", tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    whole = Trainer(subject.reload(begun), objectives, config)
+    step(whole, 0)
+    save_checkpoint(checkpoint, whole, 1)
+    step(whole, 1)
+    again = Trainer(subject.reloaded(checkpoint), objectives, config)
+    assert load_checkpoint(checkpoint, again) == 1
+    step(again, 1)
+    ours, theirs = (dict(one.policy.model.named_parameters()) for one in (again, whole))
+    assert ours.keys() == theirs.keys()
+    assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
+
+
+def rewarded(prompt, completions) -> Group:
+    """By the place in the group, so that some are better than others."""
+    rewards = [Reward(float(place % 2)) for place in range(len(completions))]
+    return Group(Example(prompt.id, "asr", None, ""), prompt, completions, rewards=rewards)
 
 
 def test_a_few_steps_of_grpo_raise_a_simple_reward(subject):

@@ -64,9 +64,9 @@ class Autoregressive:
         if block_tokens == "special":
             special = [i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special]
             blocked[[i for i in special if i < self.vocabulary]] = True
-            blocked[len(self.tokenizer) :] = True
         else:
             blocked[[int(token) for token in block_tokens]] = True
+        blocked[len(self.tokenizer) :] = True  # Padding of the vocabulary: no token has these ids.
         blocked[list(never)] = True
         blocked[sorted(self.stop_ids)] = False
         return blocked
@@ -109,8 +109,9 @@ class Autoregressive:
             past = self.attach(repeat(prefix.cache, group), prefix, groups)
             states = self.extend(past, full_mask, inputs, positions)
             hidden = torch.cat([hidden, states], 1)
+        # A reference may open with a token that no sample opens with: its distribution is then that of other positions.
         first = torch.zeros_like(tokens)
-        first[:, 0] = 1
+        first[:, 0] = (~self.blocked_first | self.blocked)[tokens[:, 0]]
         return Predictions(self.head, hidden[taken], first[taken], self.blocking, temperature)
 
     def logprobs(self, prefix: Prefix, tokens: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
@@ -131,19 +132,29 @@ class Autoregressive:
         return values.new_zeros(shape).masked_scatter(taken, values), ids.new_zeros(shape).masked_scatter(taken, ids)
 
     def target(self, prompt: Prompt, text: str, language: str | None) -> list[int]:
-        ids = self.tokenizer(self._framed(prompt, text, language), add_special_tokens=False)["input_ids"]
-        ids = [*ids, self._own_stop()]
-        forbidden = [i for place, i in enumerate(ids) if (self.blocked if place else self.blocked_first)[i]]
-        if forbidden:
-            raise ModelError(
-                f"prompt {prompt.id!r}: the text {text[:60]!r} takes token {forbidden[0]} "
-                f"({self.tokenizer.decode(forbidden[:1])!r}), which is blocked; correct the text, or unblock the token"
-            )
-        return ids
+        ids = self._tokenized(self._framed(prompt, text, language))
+        self._require_sayable(prompt, text, ids)
+        return [*ids, self._own_stop()]
+
+    def _require_sayable(self, prompt: Prompt, text: str, ids: list[int]) -> None:
+        known = [i for i in ids if i < self.vocabulary]
+        blocked = {i for i, never in zip(known, self.blocked[known].tolist(), strict=True) if never}
+        for i in ids:
+            if i in self.stop_ids:
+                fault = "which ends an answer; correct the text"
+            elif i in blocked or i >= self.vocabulary:
+                fault = "which is blocked; correct the text, or unblock the token"
+            else:
+                continue
+            name = self.tokenizer.decode([i])
+            raise ModelError(f"prompt {prompt.id!r}: the text {text[:60]!r} takes token {i} ({name!r}), {fault}")
+
+    def _tokenized(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def transcript_ids(self, prompt: Prompt, text: str, language: str | None) -> list[int]:
         """The tokens of `text` within the completion for it, without framing and stop token."""
-        framing = self.tokenizer(self._framed(prompt, "", language), add_special_tokens=False)["input_ids"]
+        framing = self._tokenized(self._framed(prompt, "", language))
         return self.target(prompt, text, language)[len(framing) : -1]
 
     def _own_stop(self) -> int:

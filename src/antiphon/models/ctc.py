@@ -64,6 +64,8 @@ class CTC(ClipModel):
         self.vocabulary: int = model.config.vocab_size
         self.blank: int = model.config.pad_token_id
         self.blocked = self._blocked(block_tokens).to(self.device)
+        self._unsayable = self.blocked.clone()
+        self._unsayable[self.blank] = True  # It stands between labels, and is none.
 
     def _blocked(self, block_tokens: Sequence[int] | str) -> Tensor:
         """[V] bool, True for labels that are never sampled: by default special tokens but blank and word boundary."""
@@ -73,9 +75,9 @@ class CTC(ClipModel):
             boundary = getattr(self.tokenizer, "word_delimiter_token_id", None)
             special = {i for i in self.tokenizer.all_special_ids if i < self.vocabulary} - {boundary}
             blocked[sorted(special)] = True
-            blocked[len(self.tokenizer) :] = True
         else:
             blocked[[int(token) for token in block_tokens]] = True
+        blocked[len(self.tokenizer) :] = True  # Padding of the vocabulary: no label has these ids.
         blocked[self.blank] = False
         return blocked
 
@@ -111,8 +113,8 @@ class CTC(ClipModel):
         candidates = [
             self.tokenizer(one, add_special_tokens=False)["input_ids"] for one in (text, text.upper(), text.lower())
         ]
-        ids = min(candidates, key=lambda labels: int(self.blocked[labels].sum()))
-        if self.blocked[ids].any():
+        ids = min(candidates, key=lambda labels: int(self._unsayable[labels].sum()))
+        if self._unsayable[ids].any():
             raise ModelError(
                 f"prompt {prompt.id!r}: the text {text[:60]!r} has characters that this model has no label for; "
                 "spell it in the model's alphabet"

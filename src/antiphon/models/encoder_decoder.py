@@ -272,9 +272,13 @@ class EncoderDecoder(Autoregressive):
                 f"{limit} positions; set max_new_tokens to at most {limit - prompt_tokens}"
             )
 
-    def _framed(self, prompt: Prompt, text: str, language: str | None) -> str:
-        # Whisper opens every transcript with a space.
-        return f" {text}" if text and self.model.config.model_type == "whisper" else text
+    def _tokenized(self, text: str) -> list[int]:
+        """Whisper opens a transcript with a space, unless that would be a token by itself, as before Chinese: it never
+        samples such a token first, and its own tokenizer trains it on the text alone."""
+        if self.model.config.model_type != "whisper" or not text:
+            return super()._tokenized(text)
+        spaced = super()._tokenized(f" {text}")
+        return super()._tokenized(text) if self.blocked_first[spaced[0]] else spaced
 
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from antiphon.errors import ModelError
-from antiphon.models.policy import Policy, Sampling
+from antiphon.models.policy import Policy, Sampling, emits_tokens
 from antiphon.rollout.engine import Engine
 from antiphon.types import Completion, Prompt
 
@@ -153,6 +153,7 @@ def run_gate(
         return _score(policy, asked, groups, sampling.temperature, max_prompts_per_batch)
 
     own, lengths = score(prompts)
+    own = own.masked_fill(_never_sampled(policy, completions), -torch.inf)
     log_ratio = own - sampled
     difference = log_ratio.abs() / units
     ablation, change = _ablate(prompts, lambda asked: float(((score(asked)[0] - own).abs() / units).mean()))
@@ -194,6 +195,15 @@ def _positions(completion: Completion) -> Tensor:
     """Token ids [T], or [T, K] if K > 1; a single 0 for an empty completion."""
     ids = torch.tensor(completion.token_ids or (0,) * completion.width, dtype=torch.long)
     return ids if completion.width == 1 else ids.unflatten(0, (-1, completion.width))
+
+
+def _never_sampled(policy: Policy, completions: Sequence[Completion]) -> Tensor:
+    """[A] where an action is a token that no completion opens with; the trainer scores it, as a reference may."""
+    opens = [place == 0 for completion in completions for place in range(len(completion.logprobs))]
+    if not emits_tokens(policy):
+        return torch.zeros(len(opens), dtype=torch.bool)
+    ids = torch.cat([_positions(completion) for completion in completions]).to(policy.device)
+    return torch.tensor(opens) & policy.blocking[1][ids].cpu()
 
 
 def _units(policy: Policy, completion: Completion) -> Tensor:

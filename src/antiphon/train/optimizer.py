@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from antiphon.config.training import Optimizer
 from antiphon.errors import ModelError
 
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
 
 def schedule_factor(step: int, steps: int, optimizer: Optimizer) -> float:
     """Learning-rate factor at `step` (0-based): linear warm-up, then the schedule, never below `min_lr_ratio`."""
@@ -94,21 +96,27 @@ class MasterAdamW:
                 tensors[f"{key}.{name}"] = value
         return tensors
 
+    def _require_own(self, tensors: dict[str, Tensor]) -> set[str]:
+        """The names of the parameters that `tensors` hold moments of; a parameter without a gradient so far has none.
+
+        Raises `KeyError` if the tensors are of other parameters, or of other shapes.
+        """
+        begun = {name.removeprefix("step.") for name in tensors if name.startswith("step.")}
+        shapes = {f"{key}.{name}": self.masters[name].shape for name in begun & set(self.masters) for key in _MOMENTS}
+        shapes |= {f"step.{name}": torch.Size() for name in begun & set(self.masters)}
+        copies = {f"master.{name}": m.shape for name, m in self.masters.items() if m is not self.parameters[name]}
+        found = {name: tensor.shape for name, tensor in tensors.items()}
+        if wrong := found.items() ^ (shapes | copies).items():
+            raise KeyError(f"its tensors are of other parameters, such as {min(name for name, _ in wrong)!r}")
+        return begun
+
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
         """The inverse of `state_tensors`. Raises `KeyError` or `RuntimeError` if they belong to another model."""
-        started = any(name.startswith("step.") for name in tensors)
-        expected = [f"{key}.{name}" for name in self.masters for key in ("step", "exp_avg", "exp_avg_sq") if started]
-        expected += [f"master.{name}" for name, master in self.masters.items() if master is not self.parameters[name]]
-        if set(expected) != set(tensors):
-            raise KeyError(f"its tensors are of other parameters, such as {min(set(expected) ^ set(tensors))!r}")
+        begun = self._require_own(tensors)
         with torch.no_grad():
             for name, master in self.masters.items():
                 if master is not self.parameters[name]:
                     master.copy_(tensors[f"master.{name}"])
-                state = {
-                    key: tensors[f"{key}.{name}"].to(master.device if key != "step" else "cpu")
-                    for key in ("step", "exp_avg", "exp_avg_sq")
-                    if started
-                }
-                if state:
-                    self.adam.state[master] = state
+                if name in begun:
+                    moments = {key: tensors[f"{key}.{name}"].to(master.device) for key in _MOMENTS}
+                    self.adam.state[master] = {"step": tensors[f"step.{name}"].cpu(), **moments}
