@@ -18,7 +18,8 @@ def reader_of(spec: str, format: str | None = None) -> Any:
     """The reader of `spec`: the one that claims it, unless `format` names another.
 
     A built-in `format` reads every file and folder. A user's reader, `file.py:name` or `package.module:name`, reads the
-    sets that it claims and unclaimed ones. Otherwise, an unclaimed set is read as JSONL. Raises `ConfigError` for an
+    sets that it claims and unclaimed ones. A reader with `BY_CONTENT`, which looks into a file before it claims it,
+    comes before those that go by the name. Otherwise, an unclaimed set is read as JSONL. Raises `ConfigError` for an
     unknown reader, and for a set that several readers claim.
     """
     chosen: Any = READER.load(format, "data.format") if format else None
@@ -29,6 +30,7 @@ def reader_of(spec: str, format: str | None = None) -> Any:
         return chosen
     built_in = {name: READER.load(name) for name in READER.names()}
     claiming = [name for name, reader in built_in.items() if reader.claims(spec)]
+    claiming = [name for name in claiming if getattr(built_in[name], "BY_CONTENT", False)] or claiming
     if len(claiming) > 1:
         raise ConfigError(f"{spec} may be read as {' or as '.join(claiming)}; choose one with data.format")
     if not claiming and not chosen:
