@@ -98,7 +98,7 @@ def test_what_goes_with_nothing_is_named(tmp_path):
 def test_a_folder_of_several_sets_is_refused(tmp_path):
     for name in ("cuts_dev.jsonl.gz", "cuts_train.jsonl.gz"):
         saved(tmp_path, recording(tmp_path, "a").to_cut(), name=name)
-    with pytest.raises(DataError, match="holds several sets: cuts_dev.*cuts_train.*; name one"):
+    with pytest.raises(DataError, match=r"holds several sets: cuts_dev.*cuts_train.*; name one"):
         read_set(tmp_path)
 
 

@@ -10,6 +10,7 @@ from antiphon.errors import DataError
 
 _SPLIT = re.compile(r"(?:^|[-_./])(train(?:ing)?|test(?:ing)?|valid(?:ation)?|dev|eval(?:uation)?)(?=[-_./\d]|$)")
 _WILD = re.compile(r"[*?\[]")
+_PATTERN = re.compile(r"[*?\[{]")
 
 
 def matching(spec: str, ours: Callable[[Path], bool]) -> list[Path]:
@@ -32,7 +33,7 @@ def name_of(spec: str, files: Sequence[Path]) -> str:
     """The name of a set of several files in reports: its folder's; a file's stem."""
     if len(files) == 1 and not Path(spec).is_dir():
         return files[0].name.partition(".")[0]
-    return Path(spec).name if Path(spec).is_dir() else Path(_WILD.split(spec)[0] + "x").parent.name
+    return Path(spec).name if Path(spec).is_dir() else Path(_PATTERN.split(spec)[0] + "x").parent.name
 
 
 def require_one_split(spec: str, files: Sequence[Path]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ def _files(spec: str) -> list[Path]:
 
 
 @lru_cache(maxsize=64)
-def _opened(path: str) -> Sequence[bytes]:
+def _opened(path: str) -> Any:
     """A file's records, by number."""
     try:
         logging.getLogger("absl").setLevel(logging.ERROR)  # It notes on import that there is no JAX to profile.

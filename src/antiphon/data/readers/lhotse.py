@@ -44,12 +44,14 @@ def read(spec: str, options: ReadOptions) -> Iterator[Row | BadRow]:
     file = _only_manifest(path) if path.is_dir() else path
     kind = _kind(file)
     if kind == _SUPERVISIONS:
-        file = _beside(file, _SUPERVISIONS, _RECORDINGS)
+        found = _beside(file, _SUPERVISIONS, _RECORDINGS)
+        if found is None:
+            raise DataError(f"{file}: there are no recordings beside it, of the same name; add them, or give cuts")
+        file = found
     if kind == _CUT_FILE or kind is None:
         yield from _rows_of_cuts(file)
         return
-    supervisions = _beside(file, _RECORDINGS, _SUPERVISIONS, required=False)
-    yield from _rows_of_recordings(file, supervisions)
+    yield from _rows_of_recordings(file, _beside(file, _RECORDINGS, _SUPERVISIONS))
 
 
 def _kind(path: Path) -> str | None:
@@ -83,14 +85,12 @@ def _only_manifest(folder: Path) -> Path:
     return found[0]
 
 
-def _beside(file: Path, this: str, other: str, required: bool = True) -> Path | None:
+def _beside(file: Path, this: str, other: str) -> Path | None:
     """The file of the other kind that goes with this one: of the same name, compressed or not."""
     name = file.name.replace(this, other).partition(".jsonl")[0]
     for ending in _ENDINGS:
         if this in file.name and (found := file.with_name(name + ending)).is_file():
             return found
-    if required:
-        raise DataError(f"{file}: there are no {other} beside it; name the {other} {name}.jsonl.gz, or give cuts")
     return None
 
 
@@ -191,7 +191,7 @@ def _broken(line: int | str, error: Exception) -> BadRow:
 def _audio(cut: Any, folder: Path, channel: Any = None) -> dict[str, Any]:
     """The fields of a cut's audio: a part of a file, or what Lhotse makes of it. Raises `DataError`."""
     tracks = [track.cut for track in getattr(cut, "tracks", [])] or [cut]
-    recordings = [getattr(one, "recording", None) for one in tracks if type(one).__name__ != "PaddingCut"]
+    recordings: list[Any] = [getattr(one, "recording", None) for one in tracks if type(one).__name__ != "PaddingCut"]
     if not recordings or None in recordings:
         raise DataError("the cut has no recording, features alone; add its recording to the manifest")
     for source in (source for recording in recordings for source in recording.sources):

@@ -148,7 +148,7 @@ def _opened(path: str, column: str) -> _Cells:
     return _Cells(path, column)
 
 
-_kept: LRUCache[tuple[str, str, int, int], pa.Array] = LRUCache(_KEPT_BYTES, getsizeof=lambda array: array.nbytes)
+_kept: LRUCache[tuple[str, str, int, int], Any] = LRUCache(_KEPT_BYTES, getsizeof=lambda array: array.nbytes)
 _reading = Lock()
 
 
@@ -172,7 +172,7 @@ class _Cells:
                 found = self._read(group, batch)
         return found[place].as_py()
 
-    def _read(self, group: int, batch: int) -> pa.Array:
+    def _read(self, group: int, batch: int) -> Any:
         """Read on to a batch; what was passed on the way is kept while there is room."""
         if self._at[0] != group or self._at[1] > batch:
             self._batches = self._file.iter_batches(_RECORDINGS, row_groups=[group], columns=[self._key[1]])

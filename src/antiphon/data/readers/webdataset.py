@@ -28,7 +28,7 @@ def claims(spec: str) -> bool:
 
 
 def set_name(spec: str) -> str:
-    return name_of(spec.partition("{")[0] if "{" in spec else spec, _found(spec))
+    return name_of(spec, [] if "{" in spec else _found(spec))
 
 
 def read(spec: str, options: ReadOptions) -> Iterator[Row | BadRow]:
@@ -120,6 +120,8 @@ def _row(
             values |= _values(ending, content)
         except ValueError as error:
             return BadRow(place, None, f"{key}{ending} cannot be read ({error}); write it in UTF-8")
+    if "label" in values:
+        values.setdefault("text", values["label"])
     for ending in recordings:
         offset, size = members[ending][0]
         name = f"{shard}#{key}"
