@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
@@ -53,3 +54,25 @@ def shoot(page: Page, name: str) -> None:
     """Keeps a screenshot in the folder that ANTIPHON_SCREENSHOTS names; `make screenshots` sets it to the docs'."""
     if folder := os.environ.get("ANTIPHON_SCREENSHOTS"):
         page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+def accessible(page: Page) -> None:
+    """Axe finds nothing wrong with the page, light and dark, as wide as a desk's screen and a phone's.
+
+    All rules are checked twice; the colors, which alone differ between the other two, in all four.
+    """
+    before = page.viewport_size
+    for scheme, width, rules in (
+        ("light", 1280, None),
+        ("dark", 390, None),
+        ("light", 390, ["color-contrast"]),
+        ("dark", 1280, ["color-contrast"]),
+    ):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 900})
+        options = {"resultTypes": ["violations"], **({"runOnly": rules} if rules else {})}
+        found = Axe().run(page, options=options)
+        assert found.violations_count == 0, f"{page.url}, {scheme}, {width} px\n{found.generate_report()}"
+    page.emulate_media(color_scheme=None)
+    if before:
+        page.set_viewport_size(before)

@@ -25,10 +25,10 @@ from antiphon.runs.lines import encode
 
 
 @contextmanager
-def dashboard(root: Path, log: Path) -> Iterator[str]:
+def dashboard(root: Path, log: Path, *options: str) -> Iterator[str]:
     """The address of `antiphon dashboard` for the runs in `root`; what it prints goes to the file `log`."""
     url = f"http://127.0.0.1:{(port := free_port())}"
-    command = [*COMMAND, "dashboard", f"--root={root.name}", f"--port={port}"]
+    command = [*COMMAND, "dashboard", f"--root={root.name}", f"--port={port}", *options]
     with log.open("w") as printed:
         process = subprocess.Popen(command, cwd=root.parent, stdout=printed, stderr=printed, env=_environment())
     try:

@@ -263,4 +263,4 @@ def test_another_name_of_this_machine_is_refused(server):
     """A page of somebody else's whose name leads to 127.0.0.1 must not read the runs."""
     with pytest.raises(HTTPError) as refused:
         urllib.request.urlopen(urllib.request.Request(server, headers={"Host": "evil.example"}), timeout=30)
-    assert refused.value.code == 400
+    assert refused.value.code == 403

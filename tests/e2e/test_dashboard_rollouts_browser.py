@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from itertools import accumulate
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from browser import chromium, needs_chromium, shoot
 from dashboard import dashboard, get, visit
 from playwright.sync_api import Browser, Page, expect
+from proxy import below
 
 from antiphon.runs import RunFolder
 from antiphon.runs.scores import save_scores
@@ -61,16 +63,28 @@ def credited(path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def server(run, tmp_path_factory) -> Iterator[str]:
+    """It is seen through a proxy, below a path."""
+    log = tmp_path_factory.mktemp("log") / "dashboard.log"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-        with dashboard(run.path.parent, tmp_path_factory.mktemp("log") / "dashboard.log") as url:
-            yield url
+        started = dashboard(run.path.parent, log, "--root-path=/lab/runs")
+        with started as url, below("/lab/runs", int(url.rpartition(":")[2])) as seen:
+            yield seen
 
 
 @pytest.fixture(scope="module")
 def browser(server) -> Iterator[Browser]:
     with chromium() as browser:
         yield browser
+
+
+FORGED = """(text) => {
+  for (const [id, element] of Object.entries(mounted_app.elements))
+    if (element.props?.label === text)
+      for (const event of element.events)
+        socket.emit("event", {id: Number(id), client_id: clientId, listener_id: event.listener_id, args: ['"x"']});
+}"""
+"""Clicks on buttons with a label, as somebody would who does not have the page's token."""
 
 
 def choose(page: Page, label: str, option: str) -> None:
@@ -162,7 +176,7 @@ def test_a_clip_plays_and_its_waveform_is_drawn(browser, server, run):
         page.wait_for_function(f"() => {sound}.currentTime < 0.1 && {sound}.paused")
 
         source = page.locator("clip-player audio").get_attribute("src")
-        asked = urllib.request.Request(f"{server}{source}", headers={"Range": "bytes=4-11"})
+        asked = urllib.request.Request(f"{server}/{source}", headers={"Range": "bytes=4-11"})
         with urllib.request.urlopen(asked) as answer:
             assert (answer.status, len(answer.read())) == (206, 8)
 
@@ -207,6 +221,9 @@ def test_evaluations_are_read_worst_first_searched_and_set_side_by_side(browser,
 def test_two_checkpoints_are_compared_and_one_is_served(browser, server, run):
     with visit(browser, server, f"/run/{run.id}/checkpoints", viewport={"width": 1280, "height": 560}) as page:
         expect(page.locator(".checkpoints .step")).to_have_text(["16", "12"])
+        page.evaluate(FORGED, "Serve")
+        page.wait_for_timeout(300)
+        expect(page.get_by_text("Starting …")).to_have_count(0)
         page.get_by_role("button", name="Serve").last.click()
         expect(page.get_by_text("Starting …")).to_be_visible()
         page.get_by_role("button", name="Compare with").first.click()
@@ -224,6 +241,23 @@ def test_two_checkpoints_are_compared_and_one_is_served(browser, server, run):
         assert get(f"{served.get_attribute('href')}/health")[0] == 200
         page.get_by_role("button", name="Stop", exact=True).last.click()
         expect(served).to_have_count(0, timeout=60000)
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:1", "null"])
+def test_a_page_of_another_origin_opens_no_connection(server, origin):
+    assert [handshake(server, who) for who in (origin, server.removesuffix("/lab/runs"))] == [403, 101]
+
+
+def handshake(server: str, origin: str) -> int:
+    """The status with which a WebSocket is answered that a page of `origin` opens."""
+    host, _, path = server.removeprefix("http://").partition("/")
+    asked = HTTPConnection(host, timeout=30)
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    key = {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Origin": origin}
+    asked.request("GET", f"/{path}/_nicegui_ws/socket.io/?EIO=4&transport=websocket", headers=upgrade | key)
+    status = asked.getresponse().status
+    asked.close()
+    return status
 
 
 def test_a_log_is_followed_and_searched(browser, server, run):

@@ -17,6 +17,8 @@ antiphon dashboard
 
 antiphon dashboard --root /data/runs --port 9000 --open
 
+antiphon dashboard --allow-host lab.example.com --root-path /antiphon
+
 ssh -L 8026:127.0.0.1:8026 trainer antiphon dashboard
 """
 
@@ -29,6 +31,17 @@ def command(
     host: Annotated[
         str, typer.Option("--host", help="0.0.0.0 accepts other machines; there is no password.")
     ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="Also answer to this host name, such as that of a proxy; *.example.com allows all below it.",
+        ),
+    ] = None,
+    root_path: Annotated[
+        str, typer.Option("--root-path", metavar="PATH", help="Path of a proxy below which the dashboard is seen.")
+    ] = "",
     open_browser: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
 ) -> None:
     """Show runs in a browser: curves, rollouts with audio, evaluations, checkpoints and logs."""
@@ -45,4 +58,4 @@ def command(
     require_free(host, port)
     what = f"Showing the runs in {root} at {address(host, port)} (Ctrl+C to stop)"
     console.print(what, highlight=False, soft_wrap=True)
-    serve(root, host, port, open_browser)
+    serve(root, host, port, open_browser, allow_host or [], root_path)

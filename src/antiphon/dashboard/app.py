@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 import webbrowser
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -11,31 +12,38 @@ import pandas  # noqa: F401  PyArrow would import it at the first conversion, an
 import uvicorn
 from fastapi import FastAPI
 from nicegui import app, ui
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from antiphon.dashboard import frame, pages
+from antiphon.dashboard.access import Access
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
-
-def create_app(root: Path, host: str = "127.0.0.1") -> FastAPI:
+def create_app(root: Path, host: str = "127.0.0.1", allowed: Sequence[str] = (), root_path: str = "") -> FastAPI:
     """Create the application for the runs in `root`. Call it once, as NiceGUI has one application per process.
 
-    On a loopback address it accepts only loopback host names, to prevent DNS rebinding by web pages.
+    It answers to the host names that `Access` knows, and to those `allowed`, below `root_path`.
     """
     server = FastAPI(openapi_url=None)
-    if host in LOOPBACK:
-        server.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
+    server.add_middleware(Access, host=host, allowed=allowed, root_path=root_path)
     frame.prepare(root)
     for module in pkgutil.iter_modules(pages.__path__):
         import_module(f"{pages.__name__}.{module.name}").register(root.resolve())
-    ui.run_with(server, title="antiphon", favicon=frame.ICON, dark=None, tailwind=False, show_welcome_message=False)
+    ui.run_with(
+        server,
+        title="antiphon",
+        favicon=frame.ICON,
+        dark=None,
+        language="en-US",
+        tailwind=False,
+        show_welcome_message=False,
+    )
     return server
 
 
-def serve(root: Path, host: str, port: int, open_browser: bool) -> None:
+def serve(
+    root: Path, host: str, port: int, open_browser: bool, allowed: Sequence[str] = (), root_path: str = ""
+) -> None:
     """Serve until interrupted."""
-    server = create_app(root, host)
+    server = create_app(root, host, allowed, root_path)
     if open_browser:
         app.on_startup(lambda: webbrowser.open(address(host, port)))
     uvicorn.run(server, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2)

@@ -1,13 +1,15 @@
 """The frame of every page: navigation bar, style and theme.
 
 Pages are written `with frame(title, run, tab):`, with plain elements that `style.css` styles by class. Tailwind is not
-used, as its script would cost more than the pages themselves.
+used, as its script would cost more than the pages themselves. All links are relative to the base that the frame sets,
+so that the pages work below any path of a proxy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,6 +23,9 @@ ICON = (
 )
 TABS = {"": "Overview", "rollouts": "Rollouts", "evals": "Evaluations", "checkpoints": "Checkpoints", "logs": "Log"}
 """The pages of a run, by the last part of the path."""
+
+HOME = "./"
+"""The path of the list of runs, relative to the base of all pages."""
 
 _THEME = "theme"
 _SWITCH = f"""() => {{
@@ -46,13 +51,15 @@ def frame(title: str, run: str | None = None, tab: str | None = None) -> Iterato
     """
     client = ui.context.client
     ui.page_title(f"{title} · antiphon")
+    base = escape(client.request.scope.get("root_path", ""))
+    ui.add_head_html(f'<base href="{base}/">')
     ui.dark_mode({"dark": True, "light": False}.get(client.request.cookies.get(_THEME, "")))
     with ui.element("header").classes("bar"):
-        ui.link("antiphon", "/").classes("brand").tooltip("All runs")
+        ui.link("antiphon", HOME).classes("brand").tooltip("All runs")
         if run is None:
             ui.label(str(app.state.runs)).classes("where").tooltip("The folder of these runs")
             if (app.state.runs / "evals").is_dir():
-                ui.link("Evaluations of other models", "/evals").classes("where")
+                ui.link("Evaluations of other models", "evals").classes("where")
         else:
             ui.link(run, run_url(run)).classes("where")
             with ui.element("nav"):
@@ -78,5 +85,5 @@ def _broken(error: Exception) -> None:
 
 
 def run_url(run: str, page: str = "") -> str:
-    """The path of a run's page: `/run/ID/rollouts`."""
-    return f"/run/{quote(run, safe='')}" + (f"/{page}" if page else "")
+    """The path of a run's page, relative to the base of all pages: `run/ID/rollouts`."""
+    return f"run/{quote(run, safe='')}" + (f"/{page}" if page else "")

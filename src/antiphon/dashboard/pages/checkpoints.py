@@ -12,6 +12,7 @@ from nicegui import ui
 
 from antiphon.config import Config, load_config
 from antiphon.dashboard import comparing, serving
+from antiphon.dashboard.access import on_click
 from antiphon.dashboard.comparing import Comparison
 from antiphon.dashboard.frame import frame, missing
 from antiphon.dashboard.pages.evals import Wanted
@@ -106,7 +107,7 @@ class _Checkpoints:
         with ui.button("Compare with").props(BUTTON + " color=primary icon-right=expand_more") as button, ui.menu():
             for other in others:
                 name = f"Step {other:,}" if other else "Before training"
-                ui.menu_item(name, partial(self._compare, other, one.step))
+                on_click(ui.menu_item(name), partial(self._compare, other, one.step))
         button.set_enabled(self.config is not None and bool(self.config.data.eval) and one.whole)
         if self.config is not None and not self.config.data.eval:
             button.tooltip("Comparing needs data.eval in the recipe")
@@ -147,16 +148,15 @@ class _Server:
         with self.place:
             if server is not None:
                 ui.link(server.url, server.url, new_tab=True).classes("served")
-                stop = ui.button("Stop", on_click=lambda: self._in_background(serving.stop, server))
-                stop.props(BUTTON + " color=negative")
+                stop = ui.button("Stop").props(BUTTON + " color=negative")
+                on_click(stop, partial(self._in_background, serving.stop, server))
             elif starting:
                 ui.spinner(size="16px")
                 ui.label("Starting …").classes("quiet")
             else:
-                button = ui.button(
-                    "Serve", on_click=lambda: self._in_background(serving.serve, self.run, self.one.step)
-                )
-                button.props(BUTTON + " color=primary").set_enabled(self.one.whole)
+                button = ui.button("Serve").props(BUTTON + " color=primary")
+                on_click(button, partial(self._in_background, serving.serve, self.run, self.one.step))
+                button.set_enabled(self.one.whole)
 
     async def _in_background(self, work: Callable, *arguments: object) -> None:
         try:

@@ -64,7 +64,7 @@ def rollout_clip(run: str, step: int, row: int) -> str:
 
 def eval_clip(run: str | None, folder: str, row: int) -> str:
     """HTML of a player for a row of the evaluation in `folder`; `run` is None for other models."""
-    place = "/evals/clip" if run is None else f"{run_url(run)}/clip/evals"
+    place = "evals/clip" if run is None else f"{run_url(run)}/clip/evals"
     return _player(f"{place}/{quote(folder, safe='')}/{row}")
 
 

@@ -58,7 +58,7 @@ class Wanted:
     def url(self, run: str | None) -> str:
         """`run` is None for models outside of runs."""
         told = {key: value for key, value in asdict(self).items() if value != getattr(Wanted, key)}
-        return ("/evals" if run is None else run_url(run, "evals")) + ("?" + urlencode(told) if told else "")
+        return ("evals" if run is None else run_url(run, "evals")) + ("?" + urlencode(told) if told else "")
 
 
 def register(root: Path) -> None:

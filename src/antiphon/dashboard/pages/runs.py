@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from nicegui import ui
 
 from antiphon.dashboard.draw import PALETTE
-from antiphon.dashboard.frame import frame, run_url
+from antiphon.dashboard.frame import HOME, frame, run_url
 from antiphon.dashboard.group import figure
 from antiphon.dashboard.read.runs import Row, list_rows
 from antiphon.dashboard.widgets import ago, empty, plural, tone
@@ -53,7 +53,7 @@ class Wanted:
     @property
     def url(self) -> str:
         told = {key: value for key, value in asdict(self).items() if value != getattr(Wanted, key)}
-        return "/?" + urlencode(told) if told else "/"
+        return HOME + ("?" + urlencode(told) if told else "")
 
     def chosen(self, rows: Sequence[Row]) -> list[Row]:
         """The filtered and sorted rows; rows without a value are last in both directions."""
@@ -173,7 +173,7 @@ class _Runs:
         self.compare.set_enabled(1 < number <= len(PALETTE))
 
     def _compare(self) -> None:
-        ui.navigate.to("/compare?" + urlencode({"runs": ",".join(row["id"] for row in self.table.selected)}))
+        ui.navigate.to("compare?" + urlencode({"runs": ",".join(row["id"] for row in self.table.selected)}))
 
 
 def _cells(row: Row) -> dict[str, Any]:
