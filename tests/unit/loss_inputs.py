@@ -11,10 +11,11 @@ from antiphon.algorithms.inputs import Outcomes, Scores
 
 
 def outcomes(rewards: list[list[float]], **given: Any) -> Outcomes:
-    """Rewards [P, G]; unless given, everything is valid, distinct, and one of eight tokens long."""
+    """Rewards [P, G]; unless given, everything is valid, distinct, and one of eight tokens long, and one action."""
     values = torch.tensor(rewards)
     everything = torch.ones_like(values, dtype=torch.bool)
     defaults = {"valid": everything, "first": everything, "lengths": torch.ones_like(values), "max_new_tokens": 8}
+    defaults["mask"] = torch.ones(*values.shape, 1)
     return Outcomes(values, **{**defaults, **given})
 
 

@@ -31,7 +31,7 @@ def group(place: int, length: int = 1) -> Group:
 
 
 def outcomes(rows: torch.Tensor) -> Outcomes:
-    return Outcomes(rows, rows > -1, rows > -1, rows.long(), max_new_tokens=8)
+    return Outcomes(rows, rows > -1, rows > -1, rows.long(), 8, torch.ones(*rows.shape, 1 + len(rows)))
 
 
 @pytest.mark.parametrize("places", SHARDS.values(), ids=SHARDS)

@@ -33,7 +33,9 @@ def scores(
 def advantages_of(rewards: Tensor, settings: Settings, valid: Tensor | None = None) -> Tensor:
     everything = torch.ones_like(rewards, dtype=torch.bool)
     valid = everything if valid is None else valid
-    return grpo.advantages(Outcomes(rewards, valid, everything, torch.ones_like(rewards), 8), settings)
+    return grpo.advantages(
+        Outcomes(rewards, valid, everything, torch.ones_like(rewards), 8, torch.ones(*rewards.shape, 1)), settings
+    )
 
 
 def one_token(
@@ -170,10 +172,10 @@ def test_advantages_are_centered_on_their_own_group():
     assert torch.equal(advantages_of(rewards, Settings()), expected)
 
 
-def test_std_normalization_divides_by_the_population_deviation():
-    # Deviations: sqrt(0.5 / 4) = 1 / sqrt 8, and sqrt((9 + 3) / 4) = sqrt 3.
+def test_std_normalization_divides_by_the_deviation_of_a_sample():
+    # Deviations: sqrt(0.5 / 3) = 1 / sqrt 6, and sqrt((9 + 3) / 3) = 2.
     rewards = torch.tensor([[0.0, -1.0, -0.5, -0.5], [4.0, 0.0, 0.0, 0.0]])
-    expected = torch.tensor([[2**0.5, -(2**0.5), 0.0, 0.0], [3**0.5, -(3**-0.5), -(3**-0.5), -(3**-0.5)]])
+    expected = torch.tensor([[1.5**0.5, -(1.5**0.5), 0.0, 0.0], [1.5, -0.5, -0.5, -0.5]])
     torch.testing.assert_close(advantages_of(rewards, Settings(std_normalization=True)), expected, atol=1e-5, rtol=0)
 
 

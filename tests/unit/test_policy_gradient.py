@@ -6,7 +6,7 @@ import pytest
 import torch
 from loss_inputs import double, leaf, learned, scores
 
-from antiphon.algorithms import cispo, dr_grpo, grpo, gspo
+from antiphon.algorithms import cispo, dr_grpo, grpo, gspo, opd
 from antiphon.algorithms.terms import token_weights
 
 LN2 = log(2)
@@ -177,6 +177,90 @@ def test_a_kl_in_the_reward_is_measured_and_not_in_the_loss():
     assert metrics["kl_reference"] == near(LN2)
     loss, gradient, _ = learned(grpo, grpo.Settings(kl_in="loss", **settings), given)
     assert (loss, gradient.item()) == (near(-1 + 0.1 * LN2), near(-0.9))
+
+
+# ρ = e^±20 at ±100, and k3 10. Where the bound, the clip or the dual clip holds, there is no gradient.
+E20 = exp(20)
+
+
+@pytest.mark.parametrize(
+    ("log_ratio", "advantage", "settings", "loss", "slope"),
+    [
+        pytest.param(100.0, 1.0, {}, -1.28, 0.0, id="+100, good: the clip"),
+        pytest.param(100.0, -1.0, {}, E20, 0.0, id="+100, bad: the bound"),
+        pytest.param(100.0, -1.0, {"dual_clip": 3.0}, 3.0, 0.0, id="+100, bad: the dual clip"),
+        pytest.param(-100.0, 1.0, {}, -1 / E20, 0.0, id="-100, good: the bound"),
+        pytest.param(-100.0, -1.0, {}, 0.8, 0.0, id="-100, bad: the clip"),
+        pytest.param(1994.0, -0.5, {"dual_clip": 3.0}, 1.5, 0.0, id="a whole transcript as one action"),
+        pytest.param(log(2), -1.0, {"dual_clip": 3.0}, 2.0, 2.0, id="below the dual clip nothing changes"),
+        pytest.param(log(4), -1.0, {"dual_clip": 3.0}, 3.0, 0.0, id="beyond it there is no gradient"),
+        pytest.param(log(4), 1.0, {"dual_clip": 3.0}, -1.28, 0.0, id="it is not for good answers"),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_losses_and_gradients_are_finite_however_far_the_weights_moved(
+    log_ratio, advantage, settings, loss, slope, dtype
+):
+    own = torch.tensor([[-1.0]], dtype=dtype, requires_grad=True)
+    given = scores(own, old_logprobs=own.detach() - log_ratio, advantages=torch.tensor([[advantage]], dtype=dtype))
+    made, gradient, metrics = learned(grpo, grpo.Settings(**settings), given)
+    assert made == pytest.approx(loss, rel=1e-6)
+    assert gradient.item() == pytest.approx(slope, rel=1e-5)
+    assert metrics["kl_old"] <= 10
+    assert metrics.get("clip_dual_share", 0) == float(loss == 3.0 or loss == 1.5)
+
+
+@pytest.mark.parametrize(("log_ratio", "loss"), [(100.0, -1.28), (-100.0, -1 / E20), (1994.0, -1.28)])
+def test_gspo_is_finite_too(log_ratio, loss):
+    given = scores(
+        leaf([[-1.0]]), old_logprobs=double([[-1.0 - log_ratio]]), advantages=double([[1.0]]), weights=double([[1.0]])
+    )
+    made, gradient, _ = learned(gspo, gspo.Settings(clip_high=0.28), given)
+    assert made == pytest.approx(loss)
+    assert gradient.item() == 0
+
+
+@pytest.mark.parametrize("mismatch", [100.0, -100.0, 1000.0])
+@pytest.mark.parametrize("level", ["token", "sequence"])
+def test_a_masked_token_is_worth_nothing_however_far_off_it_is(mismatch, level):
+    """The engine's log-probability is off by so much that the ratio is no number in fp32."""
+    own = torch.tensor([[-1.0, -2.0]], requires_grad=True)
+    given = scores(
+        own,
+        old_logprobs=own.detach(),
+        engine_logprobs=own.detach() - torch.tensor([[mismatch, 0.0]]),
+        advantages=torch.ones(1, 2),
+    )
+    loss, gradient, metrics = learned(grpo, grpo.Settings(correction="mask", correction_level=level), given)
+    assert loss == (-0.5 if level == "token" else 0)
+    assert gradient.flatten().tolist() == ([0.0, -0.5] if level == "token" else [0.0, 0.0])
+    assert metrics["correction_mean"] == (0.5 if level == "token" else 0)
+
+
+# r = log p_reference − log p = 99 and −99; k3 is bounded by 10, and below that it is what it was: e − 2 at r = 1.
+@pytest.mark.parametrize(
+    ("reference", "k3", "slope"), [(98.0, 10.0, 0.0), (-100.0, 10.0, 0.0), (0.0, exp(1) - 2, 1 - exp(1))]
+)
+def test_k3_is_bounded(reference, k3, slope):
+    given = scores(leaf([[-1.0]]), reference_logprobs=double([[reference]]))
+    loss, gradient, metrics = learned(grpo, grpo.Settings(beta=0.5), given)
+    assert (loss, metrics["kl_reference"]) == (near(0.5 * k3), near(k3))
+    assert gradient.item() == near(0.5 * slope)
+
+
+@pytest.mark.parametrize("disagreement", [100.0, -100.0, 1000.0])
+def test_distillation_of_what_was_sampled_is_finite_too(disagreement):
+    given = scores(
+        leaf([[-1.0]]), old_logprobs=double([[-1.0 - disagreement]]), teacher_logprobs=double([[-2.0 - disagreement]])
+    )
+    loss, gradient, _ = learned(opd, opd.Settings(loss="sampled"), given)
+    assert loss == pytest.approx(exp(max(min(disagreement, 20), -20)))
+    assert gradient.item() == 0
+
+
+def test_cispo_has_no_dual_clip():
+    with pytest.raises(ValueError, match="dual_clip"):
+        cispo.Settings(dual_clip=3.0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("algorithm", [grpo, cispo, gspo])

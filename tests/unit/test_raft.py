@@ -26,6 +26,19 @@ def kept(settings: dict, **given) -> list[list[float]]:
         pytest.param({"threshold": 2.0}, [[0, 0, 0, 0], [0, 0, 0, 0]], id="all may have none"),
         pytest.param({"top_share": 0.5}, [[0, 0, 1, 0], [0, 0, 0, 0]], id="the better half of two"),
         pytest.param({"best": 2, "top_share": 0.75}, [[1, 0, 1, 0], [1, 0, 0, 0]], id="three of four, a tie by order"),
+        pytest.param(
+            {"best": 2, "threshold": 0.6, "top_share": 0.5}, [[1, 0, 1, 0], [0, 0, 0, 0]], id="half of the four above"
+        ),
+        pytest.param(
+            {"best": 4, "threshold": 0.6, "top_share": 0.25, "top_share_first": True},
+            [[1, 0, 1, 0], [0, 0, 0, 0]],
+            id="halo-forge: a quarter of all eight, and of those what is good enough",
+        ),
+        pytest.param(
+            {"best": 4, "threshold": 0.92, "top_share": 0.5, "top_share_first": True},
+            [[0, 0, 1, 0], [0, 0, 0, 0]],
+            id="halo-forge: one of the better half is good enough",
+        ),
         pytest.param({"best": 4, "top_share": 0.01}, [[0, 0, 1, 0], [0, 0, 0, 0]], id="never less than one"),
     ],
 )
@@ -38,6 +51,13 @@ def test_neither_repeats_nor_dropped_candidates_are_kept():
     assert kept({"best": 2}, first=first) == [[1, 0, 1, 0], [1, 0, 0, 1]]
     valid = torch.tensor([[True, True, False, True], [False] * 4])
     assert kept({}, valid=valid) == [[1, 0, 0, 0], [0, 0, 0, 0]]
+
+
+def test_a_candidate_that_the_loss_leaves_out_makes_room_for_the_next():
+    """Truncated, with `rollout.truncated: mask`."""
+    mask = torch.ones(2, 4, 1)
+    mask[0, 2] = 0
+    assert kept({}, mask=mask) == [[1, 0, 0, 0], [1, 0, 0, 0]]
 
 
 # −Σ w A log p: of three tokens of weight 1/2 that were kept or not, with log p = −1, −2 and −4.

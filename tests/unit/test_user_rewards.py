@@ -105,6 +105,37 @@ async def f(args, sample, **kwargs) -> float:
     return float(response == sample.label)
 """
 
+THINK = '''
+import re
+def think_format_reward(completions: list[list[dict[str, str]]], **kwargs) -> list[float]:
+    """The shape of TRL's own: it reads the content of each completion's first message."""
+    contents = [completion[0]["content"] for completion in completions]
+    return [1.0 if re.match(r"^<think>(?!.*<think>)(.*?)</think>.*$", one, re.DOTALL) else 0.0 for one in contents]
+'''
+CHAT = [{"role": "system", "content": "Think first."}, {"role": "user", "content": "Is it two?"}]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [("<think>one, two</think>two", 1.0), ("two", 0.0), ("<think>one\n</think>\ntwo\n", 1.0)],
+)
+def test_trls_rewards_of_chats_get_messages(spec, said: str, expected: float) -> None:
+    for column in ("messages", "prompt"):
+        sample = Sample("a", "Is it two?", said, "two", metadata={column: CHAT})
+        assert values(spec(THINK, "think_format_reward"), [sample]) == [expected]
+
+
+def test_trls_rewards_get_the_chat_itself_as_the_prompt() -> None:
+    sample = Sample("a", "Is it two?", "yes", "two", metadata={"messages": CHAT})
+
+    def f(prompts, completions):
+        assert prompts == [CHAT]
+        assert completions == [[{"role": "assistant", "content": "yes"}]]
+        return [1]
+
+    assert values(f, [sample]) == [1]
+
+
 VERL = """
 def compute_score(data_source, solution_str, ground_truth, extra_info=None):
     assert data_source == ""
@@ -202,7 +233,7 @@ def test_a_weighted_sum_logs_every_reward(spec) -> None:
     assert score_all(reward, SAMPLES) == [
         Reward(0.5, {"wer": 0.0, "wer/wer": 0.0, "wer/edits": 0.0, "bonus": 1.0}),
         Reward(-1.0, {"wer": -0.5, "wer/wer": 0.5, "wer/edits": 1.0, "bonus": 0.0}),
-        Reward(-2.0, {"wer": -1.0, "wer/wer": 1.0, "wer/edits": 1.0}),
+        Reward(-2.5, {"wer": -1.0, "wer/wer": 1.0, "wer/edits": 1.0}),
     ]
 
 

@@ -14,22 +14,21 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from antiphon.algorithms.grpo import group_relative, loss
+from antiphon.algorithms.grpo import GroupRelativeSettings, group_relative, loss
 from antiphon.algorithms.inputs import Outcomes
-from antiphon.algorithms.policy_gradient import PolicyGradientSettings, policy_gradient_needs, shaped_rewards
+from antiphon.algorithms.policy_gradient import comparing_needs, shaped_rewards
 
-needs = policy_gradient_needs
+needs = comparing_needs
 __all__ = ["Settings", "advantages", "loss", "needs"]
 
 
-class Settings(PolicyGradientSettings):
+class Settings(GroupRelativeSettings):
     """Options of `algorithm: {name: dapo, …}`."""
 
     name: Literal["dapo"] = "dapo"
     dynamic_sampling: int = Field(
         default=4, ge=0, description="at most this many further rollouts in a step, to replace zero-variance groups"
     )
-    std_normalization: bool = Field(default=True, description="divide advantages by the group's standard deviation")
     overlong_share: float = Field(default=0.2, gt=0, le=1, description="last share of max_new_tokens that is penalized")
     overlong_penalty: float = Field(default=1.0, ge=0, description="penalty at max_new_tokens; 0 for none")
 
@@ -37,7 +36,7 @@ class Settings(PolicyGradientSettings):
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
     """[P, G] shaped rewards minus the group's mean, divided by its standard deviation unless turned off."""
     rewards = shaped_rewards(outcomes, settings) - overlong(outcomes, settings)
-    return group_relative(rewards, outcomes.valid, settings.std_normalization)
+    return group_relative(rewards, outcomes.valid, settings)
 
 
 def overlong(outcomes: Outcomes, settings: Settings) -> Tensor:

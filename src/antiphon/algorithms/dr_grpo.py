@@ -12,10 +12,10 @@ from torch import Tensor
 
 from antiphon.algorithms.grpo import group_relative, loss
 from antiphon.algorithms.inputs import Outcomes
-from antiphon.algorithms.policy_gradient import PolicyGradientSettings, policy_gradient_needs, shaped_rewards
+from antiphon.algorithms.policy_gradient import PolicyGradientSettings, comparing_needs, shaped_rewards
 from antiphon.algorithms.terms import NORMALIZATION, Normalization
 
-needs = policy_gradient_needs
+needs = comparing_needs
 __all__ = ["Settings", "advantages", "loss", "needs"]
 
 
@@ -29,4 +29,4 @@ class Settings(PolicyGradientSettings):
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
     """[P, G] rewards minus the group's mean (section 3.2, eq. 2); 0 in zero-variance groups."""
-    return group_relative(shaped_rewards(outcomes, settings), outcomes.valid, std_normalization=False)
+    return group_relative(shaped_rewards(outcomes, settings), outcomes.valid)

@@ -17,16 +17,25 @@ from antiphon.algorithms.policy_gradient import (
     Loss,
     PolicyGradientSettings,
     clipped_surrogate,
+    comparing_needs,
     only_with_variance,
-    policy_gradient_needs,
     shaped_rewards,
 )
-from antiphon.algorithms.terms import group_mean, group_std
+from antiphon.algorithms.terms import Deviation, group_mean, group_std
 
-needs = policy_gradient_needs
+needs = comparing_needs
 
 
-class Settings(PolicyGradientSettings):
+class GroupRelativeSettings(PolicyGradientSettings):
+    """Options of the algorithms that normalize rewards within a group."""
+
+    std_normalization: bool = Field(default=True, description="divide advantages by the group's standard deviation")
+    std: Deviation = Field(
+        default="sample", description="that deviation: of a sample (n − 1; TRL, verl, NeMo-RL), or of a population (n)"
+    )
+
+
+class Settings(GroupRelativeSettings):
     """Options of `algorithm: {name: grpo, …}`."""
 
     name: Literal["grpo"] = "grpo"
@@ -35,21 +44,20 @@ class Settings(PolicyGradientSettings):
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
     """[P, G] rewards minus the group's mean; exactly 0 in zero-variance groups."""
-    rewards = shaped_rewards(outcomes, settings)
-    return group_relative(rewards, outcomes.valid, settings.std_normalization)
+    return group_relative(shaped_rewards(outcomes, settings), outcomes.valid, settings)
 
 
-def group_relative(rewards: Tensor, valid: Tensor, std_normalization: bool) -> Tensor:
-    """Rewards [P, G] minus their group's mean, divided by its standard deviation with `std_normalization`.
+def group_relative(rewards: Tensor, valid: Tensor, settings: GroupRelativeSettings | None = None) -> Tensor:
+    """Rewards [P, G] minus their group's mean, divided by its standard deviation as `settings` say; not without any.
 
     Exactly 0 in zero-variance groups and where not `valid` [P, G].
     """
     centered = rewards - group_mean(rewards, valid)
-    if std_normalization:
-        centered = centered / (group_std(rewards, valid) + 1e-6)
+    if settings is not None and settings.std_normalization:
+        centered = centered / (group_std(rewards, valid, settings.std) + 1e-6)
     return only_with_variance(centered, rewards, valid)
 
 
-def loss(scores: Scores, settings: Settings) -> Loss:
+def loss(scores: Scores, settings: PolicyGradientSettings) -> Loss:
     """The clipped surrogate of one micro-batch (eq. 3), and its metrics as weighted sums."""
-    return clipped_surrogate(scores, (scores.logprobs - scores.old_logprobs).exp(), settings)
+    return clipped_surrogate(scores, scores.logprobs - scores.old_logprobs, settings)

@@ -16,33 +16,31 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
-from antiphon.algorithms.grpo import group_relative
+from antiphon.algorithms.grpo import GroupRelativeSettings, group_relative
 from antiphon.algorithms.inputs import Outcomes, Scores
 from antiphon.algorithms.policy_gradient import (
     Loss,
-    PolicyGradientSettings,
     clipped_surrogate,
-    policy_gradient_needs,
+    comparing_needs,
     shaped_rewards,
 )
 from antiphon.algorithms.terms import NORMALIZATION, Normalization, sequence_sums
 
-needs = policy_gradient_needs
+needs = comparing_needs
 
 
-class Settings(PolicyGradientSettings):
+class Settings(GroupRelativeSettings):
     """Options of `algorithm: {name: gspo, …}`."""
 
     name: Literal["gspo"] = "gspo"
     clip_low: float = Field(default=3e-4, ge=0, lt=1, description="the ratio's lower bound is 1 − clip_low")
     clip_high: float = Field(default=4e-4, ge=0, description="the ratio's upper bound is 1 + clip_high")
     normalization: Normalization = Field(default="sequence", description=NORMALIZATION)
-    std_normalization: bool = Field(default=True, description="divide advantages by the group's standard deviation")
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
     """[P, G] rewards minus the group's mean, divided by its standard deviation unless turned off (eq. 6)."""
-    return group_relative(shaped_rewards(outcomes, settings), outcomes.valid, settings.std_normalization)
+    return group_relative(shaped_rewards(outcomes, settings), outcomes.valid, settings)
 
 
 def loss(scores: Scores, settings: Settings) -> Loss:
@@ -50,4 +48,4 @@ def loss(scores: Scores, settings: Settings) -> Loss:
     fixed = scores.logprobs.detach()
     length = (scores.weights > 0).sum(-1, keepdim=True).clamp(min=1)
     log_ratio = sequence_sums(fixed - scores.old_logprobs, scores.weights) / length
-    return clipped_surrogate(scores, (log_ratio + scores.logprobs - fixed).exp(), settings)
+    return clipped_surrogate(scores, log_ratio + scores.logprobs - fixed, settings)

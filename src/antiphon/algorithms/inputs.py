@@ -35,6 +35,11 @@ def _most_detailed(values: Sequence[str | None]) -> str | None:
     return max(values, key=(None, "logprobs", "distributions").index)
 
 
+def _per_loss_or_none(values: Sequence[float | None]) -> float | None:
+    """Not shared either: each loss has its own."""
+    return values[0] if len(values) == 1 else None
+
+
 def _per_loss(values: Sequence[str]) -> str:
     """Not shared: the trainer reads each loss's own value. The merged one matters only to a single loss."""
     return values[0] if len(values) == 1 else "all"
@@ -66,6 +71,10 @@ class Needs:
     engine's."""
     dynamic_sampling: int = _merged(0, max)
     """The most further rollouts in a step, to replace zero-variance groups."""
+    least_group: int = _merged(1, max)
+    """The fewest completions of a prompt that it learns from: 2 if it compares them with each other."""
+    least_reward: float | None = _merged(None, _per_loss_or_none)
+    """A completion with a lower reward teaches nothing; None where every reward counts."""
     mean_over: Literal["groups", "rows", "all", "aligned"] = _merged("groups", _per_loss)
     """What the loss is averaged over: groups with a nonzero advantage, completions with one, every completion, or the
     actions that the teacher scores."""
@@ -85,10 +94,13 @@ class Outcomes:
     """[P, G] in tokens."""
     max_new_tokens: int | None
     """The length limit in tokens; None if the whole answer is one action, which has no limit."""
+    mask: Tensor
+    """[P, G, A] 1 on actions that may count in a loss. All 0 for a truncated completion that `rollout.truncated: mask`
+    leaves out: it has a reward, and no loss."""
     greedy_rewards: Tensor | None = None
     """[P] rewards of the greedy completions."""
     reference_kl: Tensor | None = None
-    """[P, G] estimated KL to the reference model, summed over the completion."""
+    """[P, G, A] estimated KL (k1) to the reference model of each action, log p_old − log p_reference; 0 on padding."""
 
 
 @dataclass(frozen=True)

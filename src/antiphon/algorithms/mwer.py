@@ -38,7 +38,7 @@ class Settings(StrictSettings):
 
 def needs(settings: Settings) -> Needs:
     """Samples, or every label of a classifier."""
-    return Needs(source=settings.hypotheses)
+    return Needs(source=settings.hypotheses, least_group=2)
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from antiphon.algorithms.inputs import MIN_LOGPROB, Needs, Outcomes, Scores, asked_for
 from antiphon.algorithms.policy_gradient import Loss
-from antiphon.algorithms.terms import NORMALIZATION, Normalization
+from antiphon.algorithms.terms import NORMALIZATION, Normalization, importance_ratio
 from antiphon.config import Settings as StrictSettings
 
 RECIPE: dict[str, Any] = {"rollout.group_size": 1, "optimizer.schedule": "cosine", "optimizer.warmup_steps": 10}
@@ -70,7 +70,7 @@ def loss(scores: Scores, settings: Settings) -> Loss:
             "valid_topk_mean": (scores.weights * asked_for(scores.compared, "compared")).sum(),
         }
     disagreement = scores.old_logprobs - asked_for(scores.teacher_logprobs, "teacher_logprobs")
-    ratio = (scores.logprobs - scores.old_logprobs).exp()
+    ratio = importance_ratio(scores.logprobs - scores.old_logprobs)
     total = (scores.weights * ratio * disagreement).sum()
     return total, {"divergence": (scores.weights * disagreement).sum()}
 

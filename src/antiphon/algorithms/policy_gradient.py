@@ -20,6 +20,7 @@ from antiphon.algorithms.terms import (
     KLEstimator,
     Normalization,
     has_variance,
+    importance_ratio,
     kl_estimate,
     sequence_sums,
 )
@@ -58,10 +59,17 @@ class PolicyGradientSettings(StrictSettings):
         default="sequence", description="alignment: each token is credited for the edits it is aligned with"
     )
     credit_weight: float = Field(default=0.1, ge=0, description="λ: the weight of one edit in the alignment credit")
+    dual_clip: float | None = Field(
+        default=None, gt=1, description="c: where A < 0 the objective is at least c · A; verl's default is 3"
+    )
 
 
-def policy_gradient_needs(settings: PolicyGradientSettings, greedy: bool = False) -> Needs:
-    """The needs of these options. KL, entropy and teacher terms have a gradient in zero-variance groups too."""
+def policy_gradient_needs(settings: PolicyGradientSettings, greedy: bool = False, compares: bool = False) -> Needs:
+    """The needs of these options. KL, entropy and teacher terms have a gradient in zero-variance groups too.
+
+    `compares` says that rewards are compared within a group, so that a group of one teaches nothing; a teacher's
+    term and alignment credit need no comparison.
+    """
     kl_loss = settings.beta > 0 and settings.kl_in == "loss"
     everywhere = kl_loss or settings.entropy_bonus > 0 or settings.teacher_coefficient > 0
     return Needs(
@@ -73,15 +81,21 @@ def policy_gradient_needs(settings: PolicyGradientSettings, greedy: bool = False
         entropy=settings.entropy_bonus > 0,
         recomputed_old=settings.correction != "none",
         dynamic_sampling=settings.dynamic_sampling,
+        least_group=2 if compares and not settings.teacher_coefficient and settings.credit == "sequence" else 1,
         mean_over="all" if everywhere else "groups",
     )
 
 
 def shaped_rewards(outcomes: Outcomes, settings: PolicyGradientSettings) -> Tensor:
-    """Rewards [P, G]; with `kl_in: reward`, minus β times each completion's KL (2501.03262, eq. 4, summed)."""
+    """Rewards [P, G]; with `kl_in: reward`, minus β times each completion's KL, summed over its actions."""
     if settings.kl_in == "loss" or outcomes.reference_kl is None:
         return outcomes.rewards
-    return outcomes.rewards - settings.beta * outcomes.reference_kl
+    return outcomes.rewards - settings.beta * outcomes.reference_kl.sum(-1)
+
+
+def comparing_needs(settings: PolicyGradientSettings) -> Needs:
+    """`policy_gradient_needs` of an algorithm that compares rewards within a group."""
+    return policy_gradient_needs(settings, compares=True)
 
 
 def only_with_variance(advantages: Tensor, rewards: Tensor, valid: Tensor) -> Tensor:
@@ -94,15 +108,26 @@ def token_advantages(scores: Scores, settings: PolicyGradientSettings) -> Tensor
     if scores.teacher_logprobs is None or settings.teacher_coefficient == 0:
         return scores.advantages
     log_ratio = scores.teacher_logprobs - scores.old_logprobs
-    return scores.advantages + settings.teacher_coefficient * log_ratio * (scores.weights > 0)
+    return scores.advantages + settings.teacher_coefficient * torch.where(scores.weights > 0, log_ratio, 0.0)
 
 
-def clipped_surrogate(scores: Scores, ratio: Tensor, settings: PolicyGradientSettings) -> Loss:
-    """PPO's clipped surrogate (1707.06347, eq. 7), J = min(ρA, clip(ρ, 1−ε_low, 1+ε_high) A), for `ratio` ρ [N, A]."""
-    advantages = token_advantages(scores, settings)
+def clipped_surrogate(scores: Scores, log_ratio: Tensor, settings: PolicyGradientSettings) -> Loss:
+    """PPO's clipped surrogate (1707.06347, eq. 7), J = min(ρA, clip(ρ, 1−ε_low, 1+ε_high) A), for ρ = exp(`log_ratio`)
+    [N, A], bounded (`importance_ratio`).
+
+    With `dual_clip` c, J = max(J, cA) where A < 0 (Ye et al. 2020, 1912.09729, eq. 5): a completion that has become
+    far more probable although it is bad has a bounded loss, and no gradient.
+    """
+    advantages, ratio = token_advantages(scores, settings), importance_ratio(log_ratio)
     low, high = 1 - settings.clip_low, 1 + settings.clip_high
     objective = torch.minimum(ratio * advantages, ratio.clamp(low, high) * advantages)
-    return total_loss(scores, objective, settings, clip_shares(scores, ratio, advantages, settings))
+    metrics = clip_shares(scores, ratio, advantages, settings)
+    if settings.dual_clip is not None:
+        floor = settings.dual_clip * advantages
+        beyond = (advantages < 0) & (objective < floor)
+        objective = torch.where(beyond, floor, objective)
+        metrics["clip_dual_share"] = (scores.weights * beyond).sum()
+    return total_loss(scores, objective, settings, metrics)
 
 
 @torch.no_grad()
@@ -148,7 +173,7 @@ def engine_correction(scores: Scores, settings: PolicyGradientSettings) -> Tenso
     log_ratio = scores.old_logprobs - scores.engine_logprobs
     if settings.correction_level == "sequence":
         log_ratio = sequence_sums(log_ratio, scores.weights).expand_as(log_ratio)
-    ratio, cap = log_ratio.exp(), settings.correction_cap
+    ratio, cap = importance_ratio(log_ratio), settings.correction_cap
     if settings.correction == "truncate":
         return ratio.clamp(max=cap)
-    return ratio * ((ratio >= 1 / cap) & (ratio <= cap))
+    return torch.where((ratio >= 1 / cap) & (ratio <= cap), ratio, 0.0)

@@ -1,7 +1,8 @@
 """RAFT: supervised fine-tuning on the model's best samples (Dong et al. 2023, 2304.06767, algorithm 1).
 
 Each prompt keeps its `best` candidates by reward, if they reach `threshold`; of all that remain, the `top_share` with
-the highest rewards are kept. One step is one cycle: roll out, select, train.
+the highest rewards are kept. With `top_share_first` the share is taken of the `best` candidates, and then the threshold
+is applied. One step is one cycle: roll out, select, train.
 """
 
 from __future__ import annotations
@@ -45,29 +46,38 @@ class Settings(StrictSettings):
     top_share: float = Field(
         default=1.0, gt=0, le=1, description="share of all remaining candidates to keep, by reward"
     )
+    top_share_first: bool = Field(
+        default=False, description="take that share before the threshold is applied, as halo-forge does"
+    )
 
 
 def needs(settings: Settings) -> Needs:
     """Samples and rewards; only the selected completions count in the loss."""
-    return Needs(mean_over="rows")
+    return Needs(mean_over="rows", least_reward=settings.threshold)
 
 
 def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
     """[P, G]: 1 for selected candidates, 0 for the others. Ties go to the earlier sample; duplicates are left out."""
-    candidates = outcomes.valid & outcomes.first
+    candidates = outcomes.valid & outcomes.first & outcomes.mask.any(-1)
     rewards = outcomes.rewards.masked_fill(~candidates, -torch.inf)
     rank = rewards.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
     kept = candidates & (rank < settings.best)
-    if settings.threshold is not None:
-        kept &= rewards >= settings.threshold
+    good = rewards >= (-torch.inf if settings.threshold is None else settings.threshold)
+    if settings.top_share_first:
+        return (_top(rewards, kept, settings.top_share) & good).float()
+    return _top(rewards, kept & good, settings.top_share).float()
+
+
+def _top(rewards: Tensor, kept: Tensor, share: float) -> Tensor:
+    """Of what is `kept` [P, G], the `share` with the highest rewards, and at least one."""
     count = int(kept.sum())
-    if settings.top_share < 1 and count:
-        most = max(round(settings.top_share * count), 1)
-        order = rewards.masked_fill(~kept, -torch.inf).flatten().argsort(descending=True, stable=True)
-        top = torch.zeros(kept.numel(), dtype=torch.bool, device=kept.device)
-        top[order[:most]] = True
-        kept &= top.view_as(kept)
-    return kept.float()
+    if share == 1 or not count:
+        return kept
+    most = max(round(share * count), 1)
+    order = rewards.masked_fill(~kept, -torch.inf).flatten().argsort(descending=True, stable=True)
+    top = torch.zeros(kept.numel(), dtype=torch.bool, device=kept.device)
+    top[order[:most]] = True
+    return kept & top.view_as(kept)
 
 
 def loss(scores: Scores, settings: Settings) -> Loss:

@@ -13,13 +13,13 @@ from antiphon.algorithms.grpo import loss
 from antiphon.algorithms.inputs import Outcomes
 from antiphon.algorithms.policy_gradient import (
     PolicyGradientSettings,
+    comparing_needs,
     only_with_variance,
-    policy_gradient_needs,
     shaped_rewards,
 )
 from antiphon.algorithms.terms import group_mean
 
-needs = policy_gradient_needs
+needs = comparing_needs
 __all__ = ["Settings", "advantages", "loss", "needs"]
 
 

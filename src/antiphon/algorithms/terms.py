@@ -17,6 +17,14 @@ NORMALIZATION = (
 )
 """What the options of `Normalization` are, as settings describe them."""
 KLEstimator = Literal["k1", "k2", "k3"]
+Deviation = Literal["sample", "population"]
+"""Whether a variance divides by one less than the number of values, or by the number."""
+
+MAX_LOG_RATIO = 20.0
+"""Bound of a log-ratio before it is exponentiated, as in verl and NeMo-RL: exp(20) is 4.9e8, and fp32 holds its square.
+A whole transcript as one action, as in CTC, can differ from its old log-probability by hundreds of nats."""
+MAX_K3 = 10.0
+"""Bound of the k3 estimator per action, as in verl and NeMo-RL; it has no gradient beyond."""
 
 
 def token_weights(
@@ -48,7 +56,7 @@ def counts(mask: Tensor) -> tuple[float, float]:
 def kl_estimate(logprobs: Tensor, reference: Tensor, estimator: KLEstimator) -> Tensor:
     """Per-token estimate [N, A] of KL(policy ‖ reference) from tokens sampled by the policy (Schulman 2020).
 
-    With r = log p_reference − log p_policy:  k1 = −r,  k2 = r²/2,  k3 = exp(r) − 1 − r.
+    With r = log p_reference − log p_policy:  k1 = −r,  k2 = r²/2,  k3 = min(exp(r) − 1 − r, MAX_K3).
     As an on-policy loss, k2 has the gradient of the KL; k1's gradient is zero in expectation.
     """
     ratio = reference - logprobs
@@ -56,7 +64,13 @@ def kl_estimate(logprobs: Tensor, reference: Tensor, estimator: KLEstimator) -> 
         return -ratio
     if estimator == "k2":
         return 0.5 * ratio**2
-    return torch.expm1(ratio) - ratio
+    ratio = ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+    return (torch.expm1(ratio) - ratio).clamp(max=MAX_K3)
+
+
+def importance_ratio(log_ratio: Tensor) -> Tensor:
+    """exp(log_ratio) [N, A] within exp(±MAX_LOG_RATIO), and without a gradient beyond."""
+    return log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
 
 
 def has_variance(rewards: Tensor, valid: Tensor, tolerance: float = 1e-8) -> Tensor:
@@ -71,12 +85,13 @@ def group_mean(values: Tensor, valid: Tensor) -> Tensor:
     return (values * valid).sum(-1, keepdim=True) / valid.sum(-1, keepdim=True).clamp(min=1)
 
 
-def group_std(values: Tensor, valid: Tensor) -> Tensor:
-    """[P, 1] population standard deviation of the valid values [P, G] of each group."""
-    centered = values - group_mean(values, valid)
-    return group_mean(centered**2, valid).sqrt()
+def group_std(values: Tensor, valid: Tensor, deviation: Deviation = "sample") -> Tensor:
+    """[P, 1] standard deviation of the valid values [P, G] of each group; 0 for a single value."""
+    squares = ((values - group_mean(values, valid)) ** 2 * valid).sum(-1, keepdim=True)
+    count = valid.sum(-1, keepdim=True) - (1 if deviation == "sample" else 0)
+    return (squares / count.clamp(min=1)).sqrt()
 
 
 def sequence_sums(values: Tensor, weights: Tensor) -> Tensor:
     """[N, 1] sum of `values` [N, A] over the actions with a nonzero weight."""
-    return (values * (weights > 0)).sum(-1, keepdim=True)
+    return torch.where(weights > 0, values, 0.0).sum(-1, keepdim=True)

@@ -42,6 +42,13 @@ class Rollout(Settings):
         default=1.0, description="Sampling temperature; the loss uses it too. 0 is greedy, for distillation."
     )
     max_new_tokens: PositiveInt = Field(default=64, description="Maximum completion length, in tokens.")
+    truncated: Literal["keep", "mask", "penalize"] = Field(
+        default="keep",
+        description="Completions cut at max_new_tokens: keep them, mask them from the loss, or penalize their reward.",
+    )
+    truncation_penalty: NonNegativeFloat = Field(
+        default=1.0, description="With `truncated: penalize`: what such a completion's reward is lowered by."
+    )
     prompts_per_step: PositiveInt | None = Field(
         default=16, description="Distinct prompts per step (P); null for the whole training set."
     )
@@ -88,7 +95,7 @@ class RewardLimits(Settings):
 
     concurrency: PositiveInt = Field(default=64, description="Maximum concurrent calls of an async reward.")
     timeout_s: PositiveFloat | None = Field(
-        default=120.0, description="Timeout of an async call, in seconds; null for none."
+        default=120.0, description="Timeout of a call of your function, in seconds; null for none."
     )
     retries: NonNegativeInt = Field(default=0, description="Retries of a call that raises or times out.")
     on_failure: Literal["error", "drop"] = Field(

@@ -8,17 +8,19 @@ from typing import Any
 
 from antiphon.config.rollout import RewardLimits
 from antiphon.errors import RewardError
-from antiphon.rewards.calling import call, failed, to_reward
+from antiphon.rewards.calling import call, failed, to_reward, worker_for
 from antiphon.rewards.sample import Sample, Scored
 
 
 class BatchReward:
     """`f(prompts, completions, completion_ids, **columns) -> list[float | None]`, sync or async, one call per batch."""
 
-    def __init__(self, name: str, function: Callable[..., Any], limits: RewardLimits) -> None:
-        self.name = name
-        self._function = function
-        self._limits = limits
+    def __init__(
+        self, name: str, function: Callable[..., Any], limits: RewardLimits, highest: float | None = None
+    ) -> None:
+        self.name, self.highest = name, highest
+        self._function, self._limits = function, limits
+        self._worker = worker_for(function, limits)
 
     async def score(self, samples: Sequence[Sample]) -> list[Scored]:
         if not samples:
@@ -33,7 +35,8 @@ class BatchReward:
     async def _call(self, arguments: dict[str, list[Any]], samples: Sequence[Sample]) -> Sequence[Any]:
         """The function's results. Raises `RewardError` if it fails, or does not return one for each sample."""
         span = f"a batch of {len(samples)}, {samples[0].title} to {samples[-1].title}"
-        values = await call(lambda: self._function(**arguments), self._limits, f"reward {self.name!r} failed on {span}")
+        what = f"reward {self.name!r} failed on {span}"
+        values = await call(lambda: self._function(**arguments), self._limits, what, self._worker)
         if hasattr(values, "tolist"):
             values = values.tolist()
         if not isinstance(values, list | tuple) or len(values) != len(samples):
@@ -67,11 +70,18 @@ class BatchReward:
         return {one.name: offered[one.name] for one in named if one.name in offered}
 
 
+def _completion(sample: Sample) -> Any:
+    """As TRL has it: the answer's text, or a list of one message where the row's prompt was a chat; or the audio."""
+    if sample.audio is not None:
+        return sample.audio
+    return [{"role": "assistant", "content": sample.response}] if sample.chat else sample.response
+
+
 def _columns(samples: Sequence[Sample], reward: str) -> dict[str, list[Any]]:
     """All arguments that a batch function may take, by name. Raises `RewardError` for a column with a reserved name."""
     offered: dict[str, list[Any]] = {
-        "prompts": [sample.prompt for sample in samples],
-        "completions": [sample.audio or sample.response for sample in samples],
+        "prompts": [sample.chat or sample.prompt for sample in samples],
+        "completions": [_completion(sample) for sample in samples],
         "completion_ids": [list(sample.completion_ids) for sample in samples],
         "id": [sample.id for sample in samples],
         "text": [sample.label for sample in samples],

@@ -37,12 +37,17 @@ class Settings(StrictSettings):
     )
 
 
+def highest(settings: Settings) -> float:
+    """The reward of an answer that matches, or has every tag once where that earns more."""
+    return max(settings.bonus, 0.0 if settings.pattern else 2 * settings.tag * len(settings.tags))
+
+
 def build(settings: Settings) -> Callable[[Sample], Reward]:
     """The reward with these settings: `bonus` if the answer matches (see `tags.fits`), else 0.
 
     With `tag`, an answer whose blocks do not match gets +tag for each opening or closing tag that occurs once, and −tag
     for each other one. The part "fits" is 1 or 0. With bonus 3 and tag 0.5 it is the format reward of MaxText's audio
-    GRPO for Qwen3-Omni.
+    GRPO for Qwen3-Omni, but for answers that docs/recipes.md lists (`omni`), such as repeated blocks.
     """
 
     def format(sample: Sample) -> Reward:

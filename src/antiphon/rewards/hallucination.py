@@ -24,6 +24,11 @@ class Settings(StrictSettings):
     normalizer: NormalizerName = Field(default="default", description="Text normalization before comparing.")
 
 
+def highest(settings: Settings) -> float:
+    """The reward of an answer without a penalty."""
+    return 0.0
+
+
 def build(settings: Settings) -> Callable[[Sample], Reward]:
     """The reward with these settings, to add to `wer`.
 

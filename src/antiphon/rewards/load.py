@@ -28,6 +28,8 @@ def load_reward(spec: RewardSpec, limits: RewardLimits | None = None) -> RewardF
     `"file.py:function"` or `"package.module:function"`: the user's function, in one of the forms of `as_reward`; or the
     function object itself, alone or as `{"name": function, …}`. `"file.py"` or `"package.module"`: the user's module
     with `Settings` and `build`, like the built-in ones.
+    A module may have `highest(settings)`, the highest value that its reward can give, which helps to find recipes that
+    learn nothing.
     A list of those, or a mapping with a `weight`, gives their weighted sum (see `WeightedSum`). A reward of weight 0 is
     logged but not counted.
 
@@ -75,4 +77,7 @@ def _load(spec: Mapping[str, Any], key: str, limits: RewardLimits) -> RewardFunc
             )
         return as_reward(part, name, limits)
     checked = validate_settings(part.Settings, settings, where="", prefix=key)
-    return as_reward(part.build(checked), name, limits)
+    highest = part.highest(checked) if hasattr(part, "highest") else None
+    if part.__name__.startswith(f"{REWARD.package}."):
+        limits = limits.model_copy(update={"timeout_s": None})  # Ours come to an end, and need no thread.
+    return as_reward(part.build(checked), name, limits, highest)

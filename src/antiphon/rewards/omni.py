@@ -1,4 +1,7 @@
-"""WER of a transcript in an answer tag, after reasoning: the reward of MaxText's audio GRPO for Qwen3-Omni."""
+"""WER of a transcript in an answer tag, after reasoning: after the reward of MaxText's audio GRPO for Qwen3-Omni.
+
+The figures are MaxText's on answers of the form that is asked for; docs/recipes.md lists where the rules differ.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,11 @@ class Settings(StrictSettings):
     exact: NonNegativeFloat = Field(default=3.0, description="Bonus for an answer without errors.")
     normalizer: NormalizerName = Field(default="default", description="Text normalization before comparing.")
     unit: Literal["word", "char"] = Field(default="word", description="Words (WER) or characters (CER).")
+
+
+def highest(settings: Settings) -> float:
+    """The reward of an answer without errors, or without an answer where that earns more."""
+    return max(settings.answer + settings.exact, settings.no_answer)
 
 
 def build(settings: Settings) -> Callable[[Sample], Reward]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import wait
 from functools import cache
 from typing import Any, TypeVar
 
 from antiphon.errors import RewardError
 from antiphon.rewards.sample import Failure, RewardFunction, Sample
+from antiphon.rewards.threads import abandon, overdue
 from antiphon.types import Reward
 
+WATCH_EVERY = 0.25
+"""Seconds between two looks at whether an async function holds up the others."""
 T = TypeVar("T")
 
 
@@ -42,9 +46,24 @@ def score_all(
 
 
 def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The coroutine's result, from the background loop; Ctrl-C cancels it."""
-    future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
+    """The coroutine's result, from the background loop; Ctrl-C cancels it.
+
+    Raises `RewardError` if an async function holds up the loop, and with it all others, beyond its time limit. The
+    loop's thread is left behind, and the next call has a new one.
+    """
+    loop, thread = _loop()
+    future = asyncio.run_coroutine_threadsafe(coroutine, loop)
     try:
+        while not wait([future], timeout=WATCH_EVERY).done:
+            if what := overdue():
+                _loop.cache_clear()
+                loop.call_soon_threadsafe(loop.stop)
+                abandon(thread)
+                raise RewardError(
+                    f"{what}: no answer within reward_limits.timeout_s, and it holds up all other calls; an async "
+                    "function must await what takes long: make it a plain function, which has a thread of its own, "
+                    "or use asyncio.to_thread"
+                )
         return future.result()
     except KeyboardInterrupt:
         future.cancel()
@@ -52,10 +71,11 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 @cache
-def _loop() -> asyncio.AbstractEventLoop:
+def _loop() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
     loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="antiphon-rewards", daemon=True).start()
-    return loop
+    thread = threading.Thread(target=loop.run_forever, name="antiphon-rewards", daemon=True)
+    thread.start()
+    return loop, thread
 
 
 async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -40,6 +40,15 @@ class Sample:
             object.__setattr__(self, "answer", self.response if self.audio is None else self.audio)
 
     @property
+    def chat(self) -> list[dict[str, Any]]:
+        """The row's messages, where its prompt was a chat; else empty. They are in its field `messages` or `prompt`."""
+        for name in ("messages", "prompt"):
+            turns = self.metadata.get(name)
+            if isinstance(turns, list) and turns and all(isinstance(one, Mapping) and "role" in one for one in turns):
+                return [dict(one) for one in turns]
+        return []
+
+    @property
     def words(self) -> str:
         """The `answer` as text. Raises `RewardError` if it is audio."""
         if not isinstance(self.answer, str):
@@ -71,6 +80,11 @@ class RewardFunction(Protocol):
     @property
     def name(self) -> str:
         """The name in the recipe: "wer", "my_rewards.py:bonus"."""
+        ...
+
+    @property
+    def highest(self) -> float | None:
+        """The highest value it can give; None where that is not known."""
         ...
 
     async def score(self, samples: Sequence[Sample]) -> list[Scored]:

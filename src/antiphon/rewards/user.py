@@ -11,9 +11,10 @@ from typing import Any
 from antiphon.config.rollout import RewardLimits
 from antiphon.errors import ConfigError, RewardError
 from antiphon.rewards.batch import BatchReward
-from antiphon.rewards.calling import call, failed, to_reward
+from antiphon.rewards.calling import call, failed, to_reward, worker_for
 from antiphon.rewards.running import together
 from antiphon.rewards.sample import RewardFunction, Sample, Scored
+from antiphon.rewards.threads import Worker
 from antiphon.types import Reward
 
 FORMS = """
@@ -28,8 +29,12 @@ _NO_ARGUMENTS = SimpleNamespace()
 _VERL_ARGUMENTS = frozenset({"data_source", "solution_str", "ground_truth", "extra_info"})
 
 
-def as_reward(function: Callable[..., Any], name: str, limits: RewardLimits) -> RewardFunction:
+def as_reward(
+    function: Callable[..., Any], name: str, limits: RewardLimits, highest: float | None = None
+) -> RewardFunction:
     """`function` as a reward called `name`. The parameters determine the form; each form may be `async`.
+
+    `highest` is the highest value that it can give, if that is known.
 
     Batch form: `f(prompts, completions, completion_ids, **columns) -> list[float | None]`, as TRL's GRPOTrainer calls
     it. A function may take only the arguments it needs. `columns` are lists with one value per sample: each further
@@ -55,17 +60,21 @@ def as_reward(function: Callable[..., Any], name: str, limits: RewardLimits) -> 
     required = [one.name for one in positional if one.default is one.empty]
     by_name = {one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.default is one.empty}
     if _BATCH_ARGUMENTS & names or (takes_any and not positional and "solution_str" not in names):
-        return BatchReward(name, function, limits)
+        return BatchReward(name, function, limits, highest)
+    of_sample: Callable[[Sample], Any]
     if "solution_str" in names and {*required, *by_name} <= _VERL_ARGUMENTS:
         wanted = _VERL_ARGUMENTS if takes_any else names & _VERL_ARGUMENTS
-        return SampleReward(name, lambda sample: function(**_verl_arguments(sample, wanted)), limits)
-    if not by_name and len(required) == 2 and required[1] == "sample":
-        return SampleReward(name, lambda sample: function(_NO_ARGUMENTS, sample), limits)
-    if not by_name and (len(required) == 1 or (len(positional) == 1 and not required)):
-        return SampleReward(name, function, limits)
-    raise ConfigError(
-        f"the reward {name!r} has the parameters {signature}, which match none of the accepted forms; use one of{FORMS}"
-    )
+        of_sample = lambda sample: function(**_verl_arguments(sample, wanted))  # noqa: E731
+    elif not by_name and len(required) == 2 and required[1] == "sample":
+        of_sample = lambda sample: function(_NO_ARGUMENTS, sample)  # noqa: E731
+    elif not by_name and (len(required) == 1 or (len(positional) == 1 and not required)):
+        of_sample = function
+    else:
+        raise ConfigError(
+            f"the reward {name!r} has the parameters {signature}, which match none of the accepted forms; "
+            f"use one of{FORMS}"
+        )
+    return SampleReward(name, of_sample, limits, highest, worker_for(function, limits))
 
 
 def _verl_arguments(sample: Sample, wanted: Set[str]) -> dict[str, Any]:
@@ -87,12 +96,22 @@ def _verl_arguments(sample: Sample, wanted: Set[str]) -> dict[str, Any]:
 
 
 class SampleReward:
-    """A function of one `Sample`, sync or async. Up to `limits.concurrency` async calls run concurrently."""
+    """A function of one `Sample`, sync or async. Up to `limits.concurrency` async calls run concurrently.
 
-    def __init__(self, name: str, function: Callable[[Sample], Any], limits: RewardLimits) -> None:
-        self.name = name
-        self._function = function
-        self._limits = limits
+    Synchronous calls run one after the other.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        function: Callable[[Sample], Any],
+        limits: RewardLimits,
+        highest: float | None = None,
+        worker: Worker | None = None,
+    ) -> None:
+        """`worker` is the thread to call a synchronous `function` in; None to call it in the event loop's."""
+        self.name, self.highest = name, highest
+        self._function, self._limits, self._worker = function, limits, worker
 
     async def score(self, samples: Sequence[Sample]) -> list[Scored]:
         slots = asyncio.Semaphore(self._limits.concurrency)
@@ -107,10 +126,10 @@ class SampleReward:
 
     async def _reward(self, sample: Sample) -> Reward:
         what = f"reward {self.name!r} failed on sample {sample.title}"
-        value = await call(lambda: self._function(sample), self._limits, what)
+        value = await call(lambda: self._function(sample), self._limits, what, self._worker)
         if value is None:
             raise RewardError(
                 f"reward {self.name!r} returned None for sample {sample.title}; return a number "
-                "(only the batch form may return None)"
+                "(only the batch form may return None, where the reward does not apply)"
             )
         return to_reward(value, self.name, sample)

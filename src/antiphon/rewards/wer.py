@@ -38,6 +38,11 @@ class Settings(StrictSettings):
         return self
 
 
+def highest(settings: Settings) -> float:
+    """The reward of an answer without errors."""
+    return 1.0 if settings.form == "accuracy" else 0.0
+
+
 def build(settings: Settings) -> Callable[[Sample], Reward]:
     """The reward with these settings.
 

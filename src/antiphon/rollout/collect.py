@@ -37,6 +37,8 @@ class Collector:
     sampling: Sampling
     seed: int
     needs: Needs
+    truncation_penalty: float = 0.0
+    """What the reward of a completion that was cut at the length limit is lowered by."""
     log: Callable[[str], None] = lambda line: None
     """Receives a message for each completion that is dropped because its reward failed."""
     world: World = field(default_factory=World)
@@ -112,9 +114,16 @@ class Collector:
         samples = [sample for group in [*groups, *greedy] for sample in group_samples(group)]
         rewards = iter(score_all(reward, samples, self.log))
         for group in [*groups, *greedy]:
-            group.rewards = [next(rewards) for _ in group.completions]
+            group.rewards = [self._penalized(next(rewards), one) for one in group.completions]
         for group, one in zip(groups, greedy, strict=False):
             group.greedy_reward = one.rewards[0]
+
+    def _penalized(self, reward: Reward | None, completion: Completion) -> Reward | None:
+        """The reward, minus the penalty where the completion was cut; the part `truncation` says what that was."""
+        if reward is None or not self.truncation_penalty:
+            return reward
+        penalty = self.truncation_penalty if completion.finish_reason == "length" else 0.0
+        return Reward(reward.value - penalty, {**reward.parts, "truncation": -penalty})
 
 
 def _has_variance(group: Group) -> bool:

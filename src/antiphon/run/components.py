@@ -33,6 +33,7 @@ from antiphon.rollout.collect import Collector
 from antiphon.rollout.engine import Source, load_engine
 from antiphon.rollout.pseudo_labels import PseudoLabel, make_pseudo_labels, relabel
 from antiphon.rollout.references import References
+from antiphon.run.can_learn import check_groups, check_rewards
 from antiphon.run.observers import Observers
 from antiphon.runs.folder import RunFolder
 from antiphon.tasks.load import find_task, prompter
@@ -88,6 +89,7 @@ class Components:
                 f"{names} as configured learns from no teacher, so 'teacher' would do nothing; leave it out, or use "
                 "opd, or set 'algorithm.teacher_coefficient' where the algorithm has one"
             )
+        check_groups(self.objectives, config.rollout)
         rewards, self.eval_reward = self._load_rewards(reward or config.reward or find_task(config.task).reward)
         self._load_data()
         observers.phase("loading the model")
@@ -100,6 +102,7 @@ class Components:
         self.prompt = prompter(config, self.policy.rate)
         per_step = config.rollout.prompts_per_step
         self.stream = PromptStream(self.examples, per_step, config.seed, self.prompt, self.world)
+        penalty = config.rollout.truncation_penalty if config.rollout.truncated == "penalize" else 0.0
         self.collector = Collector(
             stream=self.stream,
             policy=self.policy,
@@ -111,6 +114,7 @@ class Components:
             sampling=_sampling(config.rollout),
             seed=config.seed,
             needs=self.needs,
+            truncation_penalty=penalty,
             world=self.world,
         )
 
@@ -125,6 +129,7 @@ class Components:
                 "or a function of yours as reward=file.py:function"
             )
         training = load_reward(spec, config.reward_limits)
+        check_rewards(self.objectives, training)
         if not config.data.eval or not config.eval.samples_per_prompt:
             return training, None
         return training, load_reward(spec, config.reward_limits.model_copy(update={"on_failure": "drop"}))

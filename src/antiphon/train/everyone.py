@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from antiphon.algorithms.inputs import Outcomes
 from antiphon.distributed.world import World
@@ -22,12 +23,19 @@ class Everyone:
         self._places = [group.place for group in groups] if world.size > 1 else list(range(len(groups)))
 
     def rows(self, mine: Tensor) -> Tensor:
-        """[P, ...] rows of all ranks, from each rank's `mine` [P', ...], which may have no rows."""
+        """[P, ...] rows of all ranks, from each rank's `mine` [P', ...], which may have no rows.
+
+        The last dimension of actions [P', G, A] is padded with 0 to the longest of all ranks.
+        """
         if self._world.size == 1:
             return mine
         ranks = [one for one in self._world.gather((self._places, mine.cpu())) if one[0]]
         order = torch.tensor([place for places, _ in ranks for place in places]).argsort()
-        return torch.cat([rows for _, rows in ranks])[order].to(mine.device)
+        found = [rows for _, rows in ranks]
+        if mine.dim() == 3:
+            width = max(rows.shape[-1] for rows in found)
+            found = [pad(rows, (0, width - rows.shape[-1])) for rows in found]
+        return torch.cat(found)[order].to(mine.device)
 
     def outcomes(self, mine: Outcomes) -> Outcomes:
         """The outcomes of all ranks' groups."""

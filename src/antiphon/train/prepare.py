@@ -16,7 +16,7 @@ from antiphon.distributed.world import World
 from antiphon.models.policy import Policy
 from antiphon.train.batch import Batch, Prepared, make_batch, padded
 from antiphon.train.everyone import Everyone
-from antiphon.train.objectives import Objective, combined_needs
+from antiphon.train.objectives import Objective, combined_needs, joint_advantages
 from antiphon.train.score import rollout_logprobs
 from antiphon.train.teachers.teacher import Teachers
 from antiphon.types import Group
@@ -50,6 +50,7 @@ class Preparer:
     @torch.no_grad()
     def __call__(self, groups: Sequence[Group]) -> tuple[Prepared, dict[str, float]]:
         batch, train = make_batch(groups, self.policy.device), self.config.train
+        mask = self._mask(groups, batch)
         if self.needs.recomputed_old and train.epochs * train.minibatches > 1:
             batch = replace(batch, old_logprobs=self._logprobs(self.policy, batch))
         others: dict[str, Tensor] = {}
@@ -63,24 +64,34 @@ class Preparer:
             if judgment.logprobs is not None:
                 others["teacher_logprobs"] = judgment.logprobs
         everyone = Everyone(self.world, groups)
-        outcomes = everyone.outcomes(self._outcomes(groups, batch, others))
+        outcomes = everyone.outcomes(self._outcomes(groups, batch, mask, others))
         if self.needs.rewards:
             metrics["zero_variance_share"] = 1 - float(has_variance(outcomes.rewards, outcomes.valid).float().mean())
         credit = self._credit(groups, batch)
         valid = everyone.own(outcomes.valid)
-        given = [everyone.own(one.advantages(outcomes)) * valid for one in self.objectives]
+        given = [_of_actions(everyone.own(one.advantages(outcomes)), batch.mask, valid) for one in self.objectives]
         losses = [
-            _of_loss(one, of_loss, valid, batch, aligned, credit)
+            _of_loss(one, of_loss, valid, mask, aligned, credit)
             for one, of_loss in zip(self.objectives, given, strict=True)
         ]
         advantages, counted = (torch.stack(one, -1) for one in zip(*losses, strict=True))
+        if self.needs.rewards:
+            taught = joint_advantages(self.objectives, advantages).any(-1).view(valid.shape)
+            metrics["advantage_share"] = float(everyone.rows(taught).float().mean())
         return Prepared(**vars(batch), others=others, advantages=advantages, counted=counted), metrics
 
     def _logprobs(self, policy: Policy, batch: Batch) -> Tensor:
         temperature = self.config.rollout.temperature or 1.0
         return rollout_logprobs(policy, batch, temperature, self.config.train.max_tokens_per_batch)
 
-    def _outcomes(self, groups: Sequence[Group], batch: Batch, others: Mapping[str, Tensor]) -> Outcomes:
+    def _mask(self, groups: Sequence[Group], batch: Batch) -> Tensor:
+        """[N, A] the batch's mask, without truncated completions where the recipe leaves them out."""
+        if self.config.rollout.truncated != "mask":
+            return batch.mask
+        whole = [one.finish_reason == "stop" for group in groups for one in group.completions]
+        return batch.mask * torch.tensor(whole, device=batch.mask.device)[:, None]
+
+    def _outcomes(self, groups: Sequence[Group], batch: Batch, mask: Tensor, others: Mapping[str, Tensor]) -> Outcomes:
         shape, device = (len(groups), batch.group_size), batch.tokens.device
         rewards = [reward for group in groups for reward in (group.rewards or [None] * batch.group_size)]
         values = torch.tensor([0.0 if reward is None else reward.value for reward in rewards], device=device)
@@ -93,13 +104,14 @@ class Preparer:
             values_of = [group.greedy_reward.value if group.greedy_reward else 0.0 for group in groups]
             greedy, valid = torch.tensor(values_of, device=device), valid & answered[:, None]
         if "reference_logprobs" in others:
-            divergence = (batch.old_logprobs - others["reference_logprobs"]).sum(-1).view(shape)
+            divergence = (batch.old_logprobs - others["reference_logprobs"]).view(*shape, -1)
         return Outcomes(
             rewards=values.view(shape),
             valid=valid,
             first=batch.first.view(shape),
             lengths=batch.token_mask.sum(-1).view(shape),
             max_new_tokens=self.config.rollout.max_new_tokens if self.policy.stepwise else None,
+            mask=mask.view(*shape, -1),
             greedy_rewards=greedy,
             reference_kl=divergence,
         )
@@ -113,22 +125,29 @@ class Preparer:
         return total
 
 
+def _of_actions(given: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
+    """[N, A] an algorithm's advantages, which are [P, G], one of each completion, or [P, G, A]."""
+    if given.dim() == 2:
+        given = given[..., None].expand(*given.shape, mask.shape[-1])
+    return given[..., : mask.shape[-1]].reshape(mask.shape) * valid.reshape(-1, 1)
+
+
 def _of_loss(
-    objective: Objective, given: Tensor, valid: Tensor, batch: Batch, aligned: Tensor, credit: Tensor
+    objective: Objective, given: Tensor, valid: Tensor, mask: Tensor, aligned: Tensor, credit: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """One loss's per-action advantages [N, A], from `given` [P, G], and the mask [N, A] of its mean."""
-    advantages = given.reshape(-1, 1).expand_as(batch.mask)
+    """One loss's advantages [N, A] of the actions in `mask` [N, A], from `given` [N, A], and the mask of its mean."""
+    advantages = given
     if objective.needs.alignment_credit:
         advantages = advantages + objective.settings.credit_weight * credit * valid.reshape(-1, 1)
-    advantages = advantages * batch.mask
-    of_group = (advantages != 0).any(-1).view(given.shape).any(-1, keepdim=True)
+    advantages = advantages * mask
+    of_row = (advantages != 0).any(-1).view(valid.shape)
     kept = {
         "all": valid,
         "aligned": valid,
-        "groups": of_group & valid,
-        "rows": given != 0,
+        "groups": of_row.any(-1, keepdim=True) & valid,
+        "rows": of_row,
     }[objective.needs.mean_over]
-    counted = batch.mask * kept.reshape(-1, 1)
+    counted = mask * kept.reshape(-1, 1)
     return advantages, counted * aligned if objective.needs.mean_over == "aligned" else counted
 
 
