@@ -66,9 +66,9 @@ def test_a_name_that_is_none_is_refused(spec):
 def test_rows_are_examples_whose_recordings_we_decode(tmp_path):
     source = german(tmp_path, rows("eins", "zwei drei", key="sentence", speaker=7, accent="north"))
     examples = load_hub(source)
-    assert [(one.id, one.text, one.speaker, dict(one.columns)) for one in examples] == [
-        ("0", "eins", "7", {"accent": "north"}),
-        ("1", "zwei drei", "7", {"accent": "north"}),
+    assert [(one.text, one.speaker, dict(one.columns)) for one in examples] == [
+        ("eins", "7", {"accent": "north"}),
+        ("zwei drei", "7", {"accent": "north"}),
     ]
     clip = examples[1].clip
     assert clip is not None
@@ -77,14 +77,17 @@ def test_rows_are_examples_whose_recordings_we_decode(tmp_path):
     assert clip.name == f"{source}#1"
     first = load_hub(source, limit=1)
     assert [one.text for one in first] == ["eins"]
+    assert first[0].id == examples[0].id != examples[1].id
     assert first[0].clip == examples[0].clip, "streamed or not, it is the same recording"
 
 
 def test_ids_of_the_set_are_kept_where_they_tell_rows_apart(tmp_path):
     table = [{**row, "id": id} for row, id in zip(rows("a", "b"), ("x", "y"), strict=True)]
     assert [one.id for one in load_hub(german(tmp_path / "1", table))] == ["x", "y"]
-    same = [{**row, "id": "x"} for row in table]
-    assert [one.id for one in load_hub(german(tmp_path / "2", same))] == ["0", "1"]
+    same = german(tmp_path / "2", [{**row, "id": "x"} for row in table])
+    first, second = (one.id for one in load_hub(same))
+    assert first == "x" != second
+    assert [one.id for one in load_hub(same, limit=1)] == ["x"], "a limit changes no id"
 
 
 def test_recordings_may_lie_beside_the_table(tmp_path):
@@ -127,7 +130,7 @@ def test_the_set_passes_the_same_checks_as_a_file(tmp_path):
     source = german(tmp_path, rows("a", "b", "c", "d", "e"))
     config = load_config(flags={"data.max_seconds": 0.6, "data.on_bad_audio": "skip"})
     kept, skipped = load_set(str(source), config)
-    assert [one.id for one in kept] == ["0", "1", "2"]
+    assert [one.text for one in kept] == ["a", "b", "c"]
     assert "is 0.65 s, longer than data.max_seconds=0.6" in str(skipped[0])
 
 
@@ -143,9 +146,19 @@ def test_a_damaged_recording_is_named(tmp_path):
 
 def test_rows_without_text_are_refused_unless_they_may_be(tmp_path):
     source = german(tmp_path, rows("a", None))
-    with pytest.raises(DataError, match=r"1 of 2 row\(s\) cannot be used:\n  row 1 \(example 1\): \"text\" is null"):
+    with pytest.raises(DataError, match=r"1 of 2 row\(s\) cannot be used:\n  row 1: \"text\" is null"):
         load_hub(source)
     assert [one.text for one in load_hub(source, text_required=False)] == ["a", ""]
+
+
+def test_recordings_in_a_column_of_paths(tmp_path):
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "a b.flac").write_bytes(flac(np.zeros(8000)))
+    (tmp_path / "test.csv").write_text("path,sentence,client_id\nclips/a b.flac,eins,x\n")
+    (one,) = load_hub(HubSet(str(tmp_path)), columns={"audio": "path"})
+    assert (one.text, one.speaker, len(one.clip.load(16000))) == ("eins", "x", 8000)
+    (other,) = load_hub(HubSet(str(tmp_path)), columns={"audio": "path", "text": "client_id"}, limit=1)
+    assert (other.text, len(other.clip.load(16000))) == ("x", 8000)
 
 
 def test_what_is_not_there_is_said(tmp_path):
@@ -237,6 +250,6 @@ def test_a_set_is_checked_and_counted_as_a_file_is(tmp_path):
     spec = str(german(tmp_path, table))
     report = check(spec)
     assert (report.rows, report.good, report.rates, report.languages) == (3, 1, {16000: 1}, {"de": 1})
-    assert [(row.line, row.id) for row in report.bad] == [("row 1", "1"), ("row 2", "2")]
+    assert [row.line for row in report.bad] == ["row 1", "row 2"]
     found = stats(spec, ReadOptions(text_required=False, limit=2))
     assert (found.utterances, found.words, found.empty_texts, found.bad) == (2, 1, 1, [])

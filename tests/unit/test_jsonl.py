@@ -53,7 +53,7 @@ def test_a_full_row(tmp_path: Path):
 
 def test_a_row_with_audio_and_text_alone(tmp_path: Path):
     (example,) = examples_of(write(tmp_path, row()))
-    assert example.id == hashlib.sha256(b"a.wav\n0.0\nNone").hexdigest()[:16]
+    assert example.id == hashlib.sha256(f"{tmp_path.name}/data\na.wav\n0.0\nNone".encode()).hexdigest()[:16]
     assert example.task == "asr"
     assert (example.language, example.speaker, example.columns) == (None, None, {})
     assert example.clip == FileClip(tmp_path / "a.wav", None, None)
@@ -70,12 +70,12 @@ def test_minus_one_is_the_whole_file_and_the_same_example(tmp_path: Path):
     assert segment.id != plain.id
 
 
-def test_the_hashed_id_does_not_depend_on_where_the_dataset_lies(tmp_path: Path):
-    for name in ("here", "there"):
-        (tmp_path / name).mkdir()
-    (here,) = examples_of(write(tmp_path / "here", row()))
-    (there,) = examples_of(write(tmp_path / "there", row()))
+def test_the_hashed_id_has_the_sets_name_wherever_it_lies(tmp_path: Path):
+    for name in ("here/de", "there/de", "there/en"):
+        (tmp_path / name).mkdir(parents=True)
+    here, there, other = (examples_of(write(tmp_path / name, row()))[0] for name in ("here/de", "there/de", "there/en"))
     assert here.id == there.id
+    assert there.id != other.id
 
 
 def test_columns_rename(tmp_path: Path):
@@ -137,8 +137,8 @@ def test_a_utf16_file(tmp_path: Path):
 
 
 def test_missing_audio_key(tmp_path: Path):
-    assert reason(tmp_path, {"wav": "a.wav", "text": "x"}) == (
-        'the row has no "audio", only "wav", "text"; add it, or say which key holds it: data.columns={audio: KEY}'
+    assert reason(tmp_path, {"sound": "a.wav", "text": "x"}) == (
+        'the row has no "audio", only "sound", "text"; add it, or say which key holds it: data.columns={audio: KEY}'
     )
 
 
@@ -154,7 +154,7 @@ def test_missing_text_key(tmp_path: Path):
         ({"text": None}, '"text" is null; it must be a string ("" for a clip without speech)'),
         ({"text": ["x"]}, '"text" is a list; it must be a string ("" for a clip without speech)'),
         ({"text": "\ud83d"}, '"text" has half a surrogate pair at character 1; correct it'),
-        ({"audio": {"path": "a.wav"}}, '"audio" is an object; it must be a string'),
+        ({"audio": {"name": "a.wav"}}, '"audio" is an object; it must be a string'),
         ({"audio": ""}, '"audio" is not a path; give the path of an audio file'),
         ({"id": ""}, '"id" is an empty string; it must be a non-empty string or a whole number'),
         ({"speaker": True}, '"speaker" is true or false; it must be a non-empty string or a whole number'),

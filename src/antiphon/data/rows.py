@@ -10,8 +10,8 @@ from typing import Any
 from antiphon.errors import DataError
 from antiphon.types import Example
 
-FIELDS = ("audio", "text", "id", "task", "begin_time", "end_time", "language", "speaker")
-"""The fields that we know; all other columns go to `Example.columns`."""
+FIELDS = ("audio", "text", "id", "task", "begin_time", "end_time", "duration", "language", "speaker")
+"""The fields that we know; all other columns go to `Example.columns`, and `duration` too."""
 OWN_KEYS = {name: name for name in FIELDS}
 """`Row.keys` for rows that use our field names, regardless of `data.columns`."""
 
@@ -42,10 +42,12 @@ class Row:
     line: Line
     values: Mapping[str, Any]
     """Values by the set's own keys. `audio` is a path, data URI, `Embedded` or `Clip`, alone or in a list of one."""
-    folder: Path = Path()
-    """Relative paths in the row are relative to this folder."""
+    folder: Path | str = Path()
+    """Relative paths in the row are relative to this folder, or to this URL."""
     keys: Mapping[str, str] | None = None
-    """Map of `FIELDS` to keys; None for our field names as changed by `data.columns`."""
+    """Map of `FIELDS` to keys; None for those that `fields.fields_of` finds."""
+    name: str | None = None
+    """What tells a row without an id from others of its set, such as "row 7"; by default its recording and segment."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,10 @@ class Rows:
     """Row number of each example, from 0, counting bad rows too."""
     bad: list[BadRow] = field(default_factory=list)
     """In row order."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Which column served which field; where rows differ, all of them: "text or sentence"."""
+    format: str = ""
+    """The reader that read it."""
 
     def all_bad(self, further: Sequence[BadRow] = ()) -> list[BadRow]:
         """`bad` plus `further` rows that turned out to be bad later, in row order."""

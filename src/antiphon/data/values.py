@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from antiphon.errors import DataError
+from antiphon.errors import DataError, did_you_mean
 from antiphon.types import Seconds
 
 Values = Mapping[str, Any]
@@ -58,6 +58,13 @@ def encodable(value: str, key: str) -> str:
     except UnicodeEncodeError as error:
         raise DataError(f'"{key}" has half a surrogate pair at character {error.start + 1}; correct it') from error
     return value
+
+
+def unknown(what: str, value: object, known: Collection[str]) -> str:
+    """A message about a name that is none of `known`, with the nearest of them."""
+    shown = str(value).encode("utf-8", "backslashreplace").decode()
+    hint = did_you_mean(shown, known, "", show='"{}"'.format)
+    return " ".join(filter(None, (f'unknown {what} "{shown}";', hint, f"(known: {', '.join(sorted(known))})")))
 
 
 def kind(value: object) -> str:

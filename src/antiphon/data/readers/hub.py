@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from antiphon.audio.embedded import Embedded
+from antiphon.data.fields import fields_of
 from antiphon.data.rows import ReadOptions, Row
 from antiphon.errors import AudioError, ConfigError, DataError, MissingExtraError
 
 PREFIX = "hf:"
-TEXT_COLUMNS = ("text", "sentence", "normalized_text", "transcript", "transcription")
-"""Usual names of the transcript column; the first one that a set has is used."""
 NAMES = ("id", "language", "speaker")
 
 Record = Mapping[str, Any]
@@ -78,8 +77,8 @@ def read(spec: str, options: ReadOptions) -> Iterator[Row]:
     """Read the rows of a set; recordings stay encoded until needed.
 
     A whole set is downloaded to the cache of `datasets`; with `options.limit`, the first rows are streamed.
-    `options.columns` maps our `audio`, `text`, `id`, `language` or `speaker` to the set's columns; without it,
-    `TEXT_COLUMNS` are tried for the text. If ids are not unique, row numbers replace them.
+    `options.columns` maps our `audio`, `text`, `id`, `language` or `speaker` to the set's columns; without it, they are
+    found by their usual names. An id that an earlier row has is none.
 
     Raises `DataError` if the set cannot be loaded or has no text, `MissingExtraError` without `datasets`.
     """
@@ -89,34 +88,32 @@ def read(spec: str, options: ReadOptions) -> Iterator[Row]:
 def rows(source: HubSet, options: ReadOptions) -> Iterator[Row]:
     """Like `read`, for a parsed spec."""
     table = _open(source, options.columns.get("audio"), options.limit)
-    text = _text_column(source, table.features, options.columns, options.text_required)
-    keys = {name: name for name in NAMES} | dict(options.columns) | {"audio": table.audio, "text": text or "text"}
-    records = [_in_words(record, table.features) for record in table.rows]
-    for number, (id, record) in enumerate(zip(_ids(records, keys["id"]), records, strict=True)):
+    keys = _keys(source, table, options)
+    seen: set[str] = set()
+    for number, raw in enumerate(table.rows):
+        record = _in_words(raw, table.features)
         name, said = f"{source}#{number}", record.get(keys["text"])
-        ours = {keys[field]: _name(record.get(keys[field])) for field in NAMES}
+        ours = {keys[field]: _name(record.get(keys[field])) for field in NAMES if field in keys}
+        if "id" in keys and ours[keys["id"]] in seen:
+            ours[keys["id"]] = None
         ours |= {
-            keys["id"]: id,
             keys["text"]: None if said is None else str(said),
-            keys["audio"]: Embedded(name, partial(_content, table, number, name)),
+            keys["audio"]: Embedded(name, partial(_content, table, number, name, source.repo)),
         }
-        yield Row(f"row {number}", record | ours, keys=keys)
+        if "id" in keys and (id := _name(record.get(keys["id"]))):
+            seen.add(id)
+        yield Row(f"row {number}", record | ours, keys=keys, name=f"row {number}")
 
 
-def _text_column(source: HubSet, features: Mapping[str, Any], columns: Mapping[str, str], required: bool) -> str | None:
-    text = columns.get("text") or next((name for name in TEXT_COLUMNS if name in features), None)
-    absent = [name for name in (text, *columns.values()) if name is not None and name not in features]
-    if absent or (text is None and required):
+def _keys(source: HubSet, table: _Table, options: ReadOptions) -> dict[str, str]:
+    """Which columns serve our fields. Times are left out: in many sets they are those of a longer recording."""
+    found = fields_of([name for name in table.features if name != table.audio], options.columns)
+    absent = [name for name in options.columns.values() if name not in table.features]
+    if absent or ("text" not in found and options.text_required):
         what = f"column {absent[0]!r}" if absent else "text (--columns text=COLUMN)"
-        raise DataError(f"{source} has no {what}; its columns are {', '.join(features)}")
-    return text
-
-
-def _ids(rows: Sequence[Record], key: str) -> list[str]:
-    """The rows' own ids if they are unique, else row numbers."""
-    own = [_name(row.get(key)) for row in rows]
-    known = [id for id in own if id is not None]
-    return known if len(set(known)) == len(rows) else [str(number) for number in range(len(rows))]
+        raise DataError(f"{source} has no {what}; its columns are {', '.join(table.features)}")
+    kept = {field: found[field] for field in (*NAMES, *options.columns) if field in found}
+    return {"text": "text"} | kept | {"audio": table.audio} | ({"text": found["text"]} if "text" in found else {})
 
 
 def _open(source: HubSet, audio: str | None, limit: int | None) -> _Table:
@@ -195,14 +192,21 @@ def _name(value: Any) -> str | None:
     return None if value is None or value == "" else str(value)
 
 
-def _content(table: _Table, number: int, name: str) -> bytes:
+def _content(table: _Table, number: int, name: str, repo: str) -> bytes:
     """A recording's bytes, from the table, a local file or the hub."""
     import fsspec
 
-    cell = table.recordings[number][table.audio]
-    if cell is None or (cell["bytes"] is None and cell["path"] is None):
+    cell: Any = table.recordings[number][table.audio]
+    if isinstance(cell, bytes):
+        return cell
+    if isinstance(cell, str):
+        beside = Path(repo) / cell
+        cell = {"bytes": None, "path": str(beside if beside.is_file() else cell)}
+    if cell is not None and not isinstance(cell, Mapping):
+        raise AudioError(f"{name}: {table.audio!r} is a {type(cell).__name__}; name a column of recordings or paths")
+    if cell is None or (cell.get("bytes") is None and cell.get("path") is None):
         raise AudioError(f"{name}: the row has no recording; remove it, or leave it out with data.on_bad_audio: skip")
-    if cell["bytes"] is not None:
+    if cell.get("bytes") is not None:
         return cell["bytes"]
     try:
         with fsspec.open(cell["path"], "rb") as file:

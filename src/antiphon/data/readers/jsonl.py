@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from antiphon.data.fields import fields_of
+from antiphon.data.files import folder_of, lines, root_of
 from antiphon.data.rows import BadRow, ReadOptions, Row
 from antiphon.data.values import kind
 from antiphon.errors import DataError
@@ -17,27 +19,18 @@ def claims(spec: str) -> bool:
 
 
 def read(spec: str, options: ReadOptions) -> Iterator[Row | BadRow]:
-    """Read a JSONL file. Paths are relative to its folder; blank lines are skipped."""
-    path = Path(spec)
-    for line, raw in _lines(path):
+    """Read a JSONL file. Relative paths are relative to its folder, or to the working folder if they are there."""
+    folder: Path | str | None = None
+    for line, raw in lines(spec):
         try:
-            yield Row(line, _parse(raw), path.parent)
+            values = _parse(raw)
         except DataError as error:
             yield BadRow(line, None, str(error))
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yields each non-blank line's number, from 1, and bytes, without a UTF-8 byte order mark."""
-    try:
-        with path.open("rb") as file:
-            for number, raw in enumerate(file, start=1):
-                if number == 1 and raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-                    raise DataError(f"{path}: the file is UTF-16; save it as UTF-8")
-                content = (raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw).strip()
-                if content:
-                    yield number, content
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); correct the path of the dataset") from error
+            continue
+        if folder is None:
+            audio = values.get(fields_of(values, options.columns).get("audio", "audio"))
+            folder = root_of(audio[0] if isinstance(audio, list) and audio else audio, folder_of(spec), Path())
+        yield Row(line, values, folder)
 
 
 def _parse(raw: bytes) -> dict[str, Any]:

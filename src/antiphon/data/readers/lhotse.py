@@ -62,7 +62,7 @@ def _kind(path: Path) -> str | None:
         return None
     try:
         first = next((json.loads(line) for _, line in _lines(path)), None)
-    except (DataError, ValueError):
+    except (DataError, ValueError, RecursionError):
         return None
     if not isinstance(first, dict):
         return None

@@ -1,0 +1,151 @@
+"""What a row asks of the model in its own words: `prompt`, `messages`, `context` and hot words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from antiphon.errors import DataError
+from antiphon.types import Example, Prompt
+
+CONVERSATIONS = ("messages", "conversations", "prompt")
+"""Columns that may hold a list of messages; the first one that does is read."""
+HOT_WORDS = ("hotwords", "hot_words", "hotword", "keywords")
+MARK = "<audio>"
+"""Where a written prompt has the clip."""
+_ROLES = {"human": "user", "gpt": "assistant", "model": "assistant"}
+_FUN_ASR = re.compile(r"<\|startofspeech\|>!?(.*?)<\|endofspeech\|>", re.DOTALL)
+_SEPARATORS = re.compile(r"[,;|\n、，；]")
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A question, the system prompt before it, and the answer after it."""
+
+    system: str = ""
+    question: str = ""
+    answer: str | None = None
+    recordings: tuple[Any, ...] = ()
+    """Those that the question names, a path, URL or data URI each."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a row asks. Empty where it says nothing."""
+
+    instruction: str = ""
+    context: str = ""
+    hot_words: tuple[str, ...] = ()
+
+    @property
+    def said_before(self) -> str:
+        """The context and the hot words, a line each."""
+        return "\n".join(filter(None, (self.context, ", ".join(self.hot_words))))
+
+
+def request_of(columns: Mapping[str, Any]) -> Request:
+    """The request in a row's columns. Raises `DataError` if they hold what is none, or several turns."""
+    talk = conversation_of(columns) or Conversation()
+    prompt, context = columns.get("prompt"), columns.get("context")
+    for name, value in (("prompt", prompt), ("context", context)):
+        if not isinstance(value, str | list | None):
+            raise DataError(f'"{name}" is a {type(value).__name__}; it must be a string')
+    if isinstance(context, list):
+        raise DataError('"context" is a list; it must be a string: the system prompt')
+    written = _without_mark(prompt) if isinstance(prompt, str) else talk.question
+    return Request(written, (context or "").strip() or talk.system, hot_words_of(columns))
+
+
+def conversation_of(columns: Mapping[str, Any]) -> Conversation | None:
+    """The conversation in a row's columns, None if it has none. Raises `DataError` if it has further turns."""
+    name = next((one for one in CONVERSATIONS if isinstance(columns.get(one), list)), None)
+    if name is None:
+        return None
+    said: dict[str, str] = {}
+    recordings: list[Any] = []
+    for message in columns[name]:
+        role, text, heard = _message(message, name)
+        order = ("system", "user", "assistant")
+        if role not in order or any(order.index(one) >= order.index(role) for one in said):
+            raise DataError(
+                f'"{name}" holds more than one question and its answer; a row has at most one message of the system, '
+                "one of the user and one of the assistant, in this order: split the conversation"
+            )
+        said[role] = text
+        recordings += heard
+    if "user" not in said:
+        raise DataError(f'"{name}" has no message of the user; add what is asked')
+    return Conversation(said.get("system", ""), said["user"], said.get("assistant"), tuple(recordings))
+
+
+def hot_words_of(columns: Mapping[str, Any]) -> tuple[str, ...]:
+    """A row's hot words, from a list of strings, or from one string with commas, semicolons or lines between them.
+
+    Raises `DataError` for anything else.
+    """
+    name = next((one for one in HOT_WORDS if columns.get(one) is not None), None)
+    if name is None:
+        return ()
+    words = columns[name]
+    if isinstance(words, str):
+        words = _SEPARATORS.split(words)
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        raise DataError(f'"{name}" is {words!r}; give a list of strings, or one string with commas')
+    return tuple(stripped for word in words if (stripped := word.strip()))
+
+
+def asked(prompt: Prompt, example: Example) -> Prompt:
+    """`prompt` with what the example's own row asks in place of what the recipe does.
+
+    Hot words come after the context. A prompt with an instruction of its own is no plain request to transcribe.
+    """
+    own = request_of(example.columns)
+    if own.instruction and own.instruction != prompt.instruction:
+        prompt = replace(prompt, instruction=own.instruction, transcribe=False)
+    context = replace(own, context=own.context or prompt.context).said_before
+    return prompt if context == prompt.context else replace(prompt, context=context)
+
+
+def _message(message: Any, name: str) -> tuple[str, str, list[Any]]:
+    """The role, text and recordings of a message."""
+    if not isinstance(message, Mapping):
+        raise DataError(f'"{name}" holds {message!r:.60}, not messages; write {{"role": "user", "content": "…"}}')
+    role = message.get("role", message.get("from"))
+    content = message.get("content", message.get("value"))
+    if isinstance(content, str):
+        heard = _FUN_ASR.findall(content)
+        return _ROLES.get(str(role), str(role)), _without_mark(_FUN_ASR.sub("", content)), heard
+    if not isinstance(content, Sequence):
+        raise DataError(f'"{name}" has a message without content; give it a text')
+    texts, heard = [], []
+    for part in content:
+        if not isinstance(part, Mapping):
+            raise DataError(f'"{name}" has a content part {part!r:.60}; write {{"type": "text", "text": "…"}}')
+        if isinstance(part.get("text"), str):
+            texts.append(part["text"])
+        elif (recording := _recording(part)) is not None:
+            heard.append(recording)
+        elif part.get("type") != "audio":
+            raise DataError(f'"{name}" has a content part of type {part.get("type")!r}; give texts and one clip')
+    return _ROLES.get(str(role), str(role)), _without_mark("\n".join(texts)), heard
+
+
+def _recording(part: Mapping[str, Any]) -> Any:
+    """The recording in a content part, None if it has none."""
+    for key in ("audio", "audio_url", "path", "url", "input_audio"):
+        value = part.get(key)
+        if isinstance(value, Mapping):
+            if "data" in value:
+                return f"data:audio/{value.get('format', 'wav')};base64,{value['data']}"
+            value = value.get("url", value.get("path"))
+        if value is not None:
+            return value
+    return None
+
+
+def _without_mark(text: str) -> str:
+    if text.count(MARK) > 1:
+        raise DataError(f"the prompt has {text.count(MARK)} clips ({MARK}); a row has one")
+    return text.replace(MARK, "").strip()
