@@ -17,7 +17,6 @@ PACKAGE = Path(antiphon.__file__).parent
 TEXT = (Path(__file__).parents[2] / "pyproject.toml").read_text()
 PROJECT = tomllib.loads(TEXT)["project"]
 EXTRAS = {
-    "audio/recording.py": ("serve",),
     "audio/synth.py": ("synth",),
     "dashboard": ("dashboard",),
     "data/example_proto.py": ("arrayrecord",),

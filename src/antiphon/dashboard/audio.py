@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from cachetools import LRUCache
 
-from antiphon.audio.decode import probe, read_audio
+from antiphon.audio.decode import Channel, probe, read_audio
 from antiphon.audio.encode import wav
 from antiphon.dashboard.read.cache import Cached, stamp
 from antiphon.errors import AudioError
@@ -35,11 +35,12 @@ class Named:
     path: Path
     begin: Seconds | None = None
     end: Seconds | None = None
+    channel: Channel = "mix"
 
 
 def locate(run: Path, base: Path, named: str | None) -> Named:
     """The clip of a row: a copy below `base` ("audio/…"), or the path of its source, with or without a segment
-    ("a.wav#t=1.5,3").
+    ("a.wav#t=1.5,3&channel=1").
 
     Raises `AudioError` if there is none, or it is not on this machine.
     """
@@ -54,11 +55,11 @@ def locate(run: Path, base: Path, named: str | None) -> Named:
         return Named(copy)
     if named.startswith("builtin:"):
         raise AudioError(f"{named} was synthesized and not copied, as the run already had train.audio_copies clips")
-    path, begin, end = _segment(named)
-    source = _working_folder(run) / path
+    clip = _parsed(named)
+    source = _working_folder(run) / clip.path
     if not source.is_file():
-        raise AudioError(f"{path} is not on this machine, and the run has no copy of it (train.audio_copies)")
-    return Named(source, begin, end)
+        raise AudioError(f"{clip.path} is not on this machine, and the run has no copy of it (train.audio_copies)")
+    return replace(clip, path=source)
 
 
 def playable(clip: Named) -> Path:
@@ -66,7 +67,7 @@ def playable(clip: Named) -> Path:
 
     Raises `AudioError` if it is not audio.
     """
-    if clip.begin is None and clip.end is None and probe(clip.path).format in _PLAYED:
+    if clip == Named(clip.path) and probe(clip.path).format in _PLAYED:
         return clip.path
     return _copies.of_clip(clip)
 
@@ -92,16 +93,18 @@ def _read_waveform(path: Path) -> dict[str, Any]:
     return {"seconds": len(loud) / info.rate, "peaks": scaled}
 
 
-def _segment(named: str) -> tuple[str, Seconds | None, Seconds | None]:
-    """Parse a `FileClip.name`."""
-    path, mark, times = named.rpartition("#t=")
-    if not mark:
-        return named, None, None
-    begin, _, end = times.partition(",")
+def _parsed(named: str) -> Named:
+    """Parse a `FileClip.name`: a path, and what it hears of it."""
+    path, mark, fragment = named.rpartition("#")
+    heard = dict(part.split("=", 1) for part in fragment.split("&") if "=" in part)
+    if not mark or not heard or heard.keys() - {"t", "channel"}:
+        return Named(Path(named))
+    begin, _, end = heard.get("t", "").partition(",")
     try:
-        return path, float(begin), float(end) if end else None
+        channel = int(heard["channel"]) if "channel" in heard else "mix"
+        return Named(Path(path), float(begin) if begin else None, float(end) if end else None, channel)
     except ValueError:
-        return named, None, None
+        return Named(Path(named))
 
 
 def _working_folder(run: Path) -> Path:
@@ -134,7 +137,7 @@ class _Copies:
         with self._lock:
             if key not in self._files:
                 rate = probe(clip.path).rate
-                waveform = read_audio(clip.path, rate, clip.begin, clip.end)
+                waveform = read_audio(clip.path, rate, clip.begin, clip.end, channel=clip.channel)
                 self._folder = self._folder or tempfile.TemporaryDirectory(prefix="antiphon-clips-")
                 place = Path(self._folder.name) / f"{key}.wav"
                 place.write_bytes(wav(waveform, rate, "int16"))

@@ -17,7 +17,8 @@ from typing import BinaryIO
 import numpy as np
 from fastapi import HTTPException
 
-from antiphon.audio.recording import TooLongError, read_recording
+from antiphon.audio.decode import read_recording
+from antiphon.audio.faults import TooLongError
 from antiphon.errors import AudioError
 from antiphon.serve.budget import Budget
 from antiphon.serve.limits import Limits
