@@ -71,7 +71,7 @@ def test_presets_are_the_test_files_of_a_folder(results):
     assert summary["model"] == "builtin:student"
     noisy = summary["sets"]["test_noisy"]
     assert (noisy["n"], noisy["concurrency"], noisy["precision"], noisy["ci_unit"]) == (24, 8, "float32", "utterance")
-    assert noisy["normalizer"].startswith("default 2 (")
+    assert noisy["normalizer"].startswith("default 3 (")
     rows = pq.read_table(results["student"] / "test_noisy.parquet").to_pylist()
     assert [row["wer_errors"] for row in rows] == sorted((row["wer_errors"] for row in rows), reverse=True)
 

@@ -82,10 +82,10 @@ def test_a_contraction_is_several_words_of_one_stretch():
 
 
 def test_words_that_the_normalizer_joins_are_one():
-    # "it 's" is "it is" and "1,000" is "1000": c = (−1/3, −1/3, −1/3, 0, 0), mean −1/5.
+    # "it 's" is "it is"; "1,000" is "one thousand", of which "1" wrote the wrong word: c = (−1, 0, 0, 0, 0), mean −1/5.
     assert credit(("it", " 's", " cold", None), "it's cold") == [0, 0, 0, 0]
     values = credit(("1", ",", "000", " men", None), "2000 men")
-    assert values == pytest.approx([-2 / 15, -2 / 15, -2 / 15, 1 / 5, 1 / 5])
+    assert values == pytest.approx([-4 / 5, 1 / 5, 1 / 5, 1 / 5, 1 / 5])
 
 
 def test_a_digit_is_the_word_it_stands_for():

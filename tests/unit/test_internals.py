@@ -22,8 +22,9 @@ DOCUMENTED = {"transformers.audio_utils", "transformers.utils"}
 OWN_TABLES = {
     "builtin/architecture.py": {"transformers.models.qwen2.tokenization_qwen2"},
     "cli/models.py": {"transformers.models.auto"},
+    "text/whisper_rules.py": {"transformers.models.whisper"},
 }
-"""What is made of a table of transformers', and below or above the door's layer."""
+"""What is made of a table or a rule of transformers', and below or above the door's layer."""
 GUARDED = ("transformers", "peft", "torch", "safetensors", "tokenizers")
 
 

@@ -84,7 +84,8 @@ def test_counts_agree_with_jiwer_on_random_texts(seed: int) -> None:
         hypothesis = " ".join(draw.choices(vocabulary, k=draw.randint(0, 12)))
         errors = word_errors(reference, hypothesis)
         theirs = jiwer.process_words(reference, hypothesis)
-        assert errors == Errors(theirs.substitutions, theirs.deletions, theirs.insertions, theirs.hits)
+        assert errors.edits == theirs.substitutions + theirs.deletions + theirs.insertions
+        assert errors.hits >= theirs.hits
         assert errors.rate == pytest.approx(theirs.wer)
         assert char_errors(reference, hypothesis).rate == pytest.approx(jiwer.cer(reference, hypothesis))
         kinds = [op.kind for op in align(reference.split(), hypothesis.split())]
@@ -94,6 +95,54 @@ def test_counts_agree_with_jiwer_on_random_texts(seed: int) -> None:
         references.append(reference)
         hypotheses.append(hypothesis)
     assert total.rate == pytest.approx(jiwer.wer(references, hypotheses))
+
+
+def sclite(reference: list[str], hypothesis: list[str]) -> list[tuple[str, int | None, int | None]]:
+    """NIST's alignment as it is defined: costs of 4, 3 and 3, and ties as its dynamic program breaks them."""
+    cost: dict[tuple[int, int], float] = {(0, 0): 0}
+    step: dict[tuple[int, int], str] = {}
+    for i in range(len(reference) + 1):
+        for j in range(len(hypothesis) + 1):
+            if i or j:
+                wrong = i and j and reference[i - 1] != hypothesis[j - 1]
+                pair = cost[i - 1, j - 1] + 4 * wrong if i and j else float("inf")
+                deletion = cost[i - 1, j] + 3 if i else float("inf")
+                insertion = cost[i, j - 1] + 3 if j else float("inf")
+                cost[i, j] = min(pair, deletion, insertion)
+                first = "substitution" if wrong else "hit"
+                step[i, j] = first if pair == cost[i, j] else "deletion" if deletion < insertion else "insertion"
+    ops, i, j = [], len(reference), len(hypothesis)
+    while i or j:
+        kind = step[i, j]
+        i, j = i - (kind != "insertion"), j - (kind != "deletion")
+        ops.append((kind, None if kind == "insertion" else i, None if kind == "deletion" else j))
+    return ops[::-1]
+
+
+def test_ties_are_broken_as_sclite_breaks_them() -> None:
+    draw = random.Random(0)
+    compared = 0
+    for _ in range(600):
+        words = "abcdef"[: draw.randint(1, 6)]
+        reference = draw.choices(words, k=draw.randint(0, 12))
+        hypothesis = [draw.choice(words) if draw.random() < 0.3 else one for one in reference if draw.random() < 0.85]
+        hypothesis = hypothesis if draw.random() < 0.5 else draw.choices(words, k=draw.randint(0, 12))
+        ours, theirs = align(reference, hypothesis), sclite(reference, hypothesis)
+        errors = count_errors(reference, hypothesis)
+        counted = (errors.substitutions, errors.deletions, errors.insertions, errors.hits)
+        kinds = [op.kind for op in ours]
+        assert counted == tuple(map(kinds.count, ("substitution", "deletion", "insertion", "hit")))
+        if sum(kind != "hit" for kind, _, _ in theirs) == errors.edits:
+            assert [(op.kind, op.ref, op.hyp) for op in ours] == theirs
+            compared += 1
+    assert compared > 590
+
+
+def test_the_fewest_edits_count_where_sclites_costs_prefer_more() -> None:
+    reference, hypothesis = list("abcdexyz"), list("xyzabcde")
+    assert [op.kind for op in align(reference, hypothesis)].count("hit") == 5
+    assert count_errors(reference, hypothesis).edits == 6
+    assert count_errors(list("ababa"), list("babab")) == Errors(deletions=1, insertions=1, hits=4)
 
 
 def test_counting_units_of_any_kind() -> None:

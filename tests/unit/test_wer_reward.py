@@ -67,8 +67,8 @@ def test_parts_show_the_uncapped_rate_and_the_edits() -> None:
 
 
 def test_normalizer_is_a_setting() -> None:
-    assert reward_of("one two", "12").value == -1.0
-    assert reward_of("one two", "12", normalizer="whisper").value == 0.0
+    assert reward_of("one two", "uh one two").value == -0.5
+    assert reward_of("one two", "uh one two", normalizer="whisper").value == 0.0
     assert reward_of("One two", "one two", normalizer="none").value == -0.5
 
 

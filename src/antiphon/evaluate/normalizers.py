@@ -36,10 +36,12 @@ def load_normalizer(spec: str = "default") -> Normalizer:
         normalizer(None, spec)
         return Normalizer(versioned(spec), lambda language: normalizer(language, spec))
     function = NORMALIZER.load(spec)
-    return Normalizer(f"{spec} ({_digest(function)})", lambda language: _checked(function, spec, language))
+    return Normalizer(
+        f"{spec} ({_digest(function)})", lambda language: Normalize(spec, _checked(function, spec, language))
+    )
 
 
-def _checked(function: Callable[..., str], spec: str, language: str | None) -> Normalize:
+def _checked(function: Callable[..., str], spec: str, language: str | None) -> Callable[[str], str]:
     takes_language = len(inspect.signature(function).parameters) > 1
 
     def clean(text: str) -> str:

@@ -25,8 +25,8 @@ class Compared(Strict):
 @router.post("/diff")
 def diff(texts: Compared) -> dict[str, Any]:
     """Word alignment with hits, substitutions, deletions and insertions, and error rates."""
-    clean = normalizer(texts.language)
-    said, heard = units(clean(texts.reference)), units(clean(texts.hypothesis))
+    reference, hypothesis = normalizer(texts.language).pair(texts.reference, texts.hypothesis)
+    said, heard = units(reference), units(hypothesis)
     words = count_errors(said, heard)
     characters = char_errors(texts.reference, texts.hypothesis, texts.language)
     return {

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from antiphon.tasks.task import Answered, Clean, Row, Task, words_of
-from antiphon.text.alignment import characters, count_errors
+from antiphon.text.alignment import characters, count_errors, edit_count
 
 
 def count_words(task: Task, answered: Answered, clean: Clean) -> Row:
@@ -15,17 +15,16 @@ def count_words(task: Task, answered: Answered, clean: Clean) -> Row:
     Edits and lengths are counts after normalization. `ref_words` counts the units of `antiphon.text.alignment.units`:
     characters in scripts without spaces. `sub`, `del` and `ins` are word errors and add up to `wer_errors`.
     """
-    cleaned = clean(answered.language)
-    ref, pred = cleaned(answered.example.text), cleaned(words_of(answered.content))
+    ref, pred = clean(answered.language).pair(answered.example.text, words_of(answered.content))
     words = count_errors(task.words(ref), task.words(pred))
-    chars = count_errors(characters(ref), characters(pred))
+    ref_chars = characters(ref)
     return {
         "ref_clean": ref,
         "pred_clean": pred,
         "wer_errors": words.edits,
-        "cer_errors": chars.edits,
+        "cer_errors": edit_count(ref_chars, characters(pred)),
         "ref_words": words.ref_len,
-        "ref_chars": chars.ref_len,
+        "ref_chars": len(ref_chars),
         "sub": words.substitutions,
         "del": words.deletions,
         "ins": words.insertions,

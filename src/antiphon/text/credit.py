@@ -27,13 +27,13 @@ def edit_credit(
     """
     if not spans:
         return []
-    clean = normalizer(language)
-    hypothesis, end = clean(text), len(spans) - 1
+    compared, hypothesis = normalizer(language).pair(reference, text)
+    end = len(spans) - 1
     writers = [_writers(source, spans) or [end] for source in _sources(text, hypothesis)]
     blame = dict.fromkeys([place for tokens in writers for place in tokens], 0.0)
     if stopped or not blame:
         blame.setdefault(end, 0.0)
-    for place, cost in _edits(align(units(clean(reference)), units(hypothesis)), writers, max(blame)):
+    for place, cost in _edits(align(units(compared), units(hypothesis)), writers, max(blame)):
         blame[place] -= cost
     mean = sum(blame.values()) / len(blame)
     return [blame.get(place, mean) - mean for place in range(len(spans))]
@@ -63,17 +63,30 @@ def _writers(source: Span, spans: Sequence[Span | None]) -> list[int]:
 
 
 def _sources(text: str, cleaned: str) -> list[Span]:
-    """The span of original characters for each unit of the normalized text; (0, 0) if there is none."""
+    """The span of original characters for each unit of the normalized text; (0, 0) if there is none.
+
+    A word that is wholly new stands for the character that it was put beside: those of "forty seven" for "47".
+    """
     folded = text.casefold()
     origin: list[int | None] = [None] * len(cleaned)
+    new: dict[int, int] = {}
     for block in Levenshtein.opcodes(folded if len(folded) == len(text) else text, cleaned):
         if block.tag in ("equal", "replace"):
             for offset in range(block.dest_end - block.dest_start):
                 origin[block.dest_start + offset] = block.src_start + offset
+        elif block.tag == "insert" and (beside := _beside(text, block.src_start)) is not None:
+            new.update(dict.fromkeys(range(block.dest_start, block.dest_end), beside))
     sources, start = [], 0
     for unit in units(cleaned):
         start = cleaned.index(unit, start)
         places = [place for place in origin[start : start + len(unit)] if place is not None]
+        places = places or [new[place] for place in range(start, start + len(unit)) if place in new]
         sources.append((min(places), max(places) + 1) if places else (0, 0))
         start += len(unit)
     return sources
+
+
+def _beside(text: str, place: int) -> int | None:
+    """The character before a place between characters, or after it where that is a space; None beside none."""
+    near = [one for one in (place - 1, place) if 0 <= one < len(text) and not text[one].isspace()]
+    return near[0] if near else None
