@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from antiphon.errors import ModelError
 from antiphon.models.ctc import frame_uniforms
 from antiphon.models.draw import inverse_cdf_sample
+from antiphon.models.limits import Limits
 from antiphon.models.policy import Chat, Sampling
 from antiphon.types import Audio, Completion, FinishReason, Prompt
 
@@ -50,6 +51,13 @@ class FramePolicy:
     @property
     def rate(self) -> int:
         return 16000
+
+    @property
+    def limits(self) -> Limits:
+        return Limits()
+
+    def taken(self, prompt: Prompt) -> int:
+        return 0
 
     def size(self, prompt: Prompt) -> int:
         return 1

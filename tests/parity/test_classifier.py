@@ -91,7 +91,7 @@ def test_a_clip_longer_than_the_window_is_refused_and_not_cut(build, seconds):
     policy = Classifier(model, extractor)
     longest, longer = noise_prompts([seconds - 1 / 16000, seconds])
     assert policy.encode([longest]).isfinite().all()
-    with pytest.raises(ModelError, match=r"'p1' is \d\.\d\d s long, but this model takes at most \d\.\d\d s"):
+    with pytest.raises(ModelError, match=r"'p1' has \d\.\d+ s of audio, but this model takes at most \d(\.\d+)? s"):
         policy.encode([longer])
 
 

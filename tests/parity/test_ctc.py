@@ -121,7 +121,7 @@ def test_unusable_prompts_are_named(policy):
     with pytest.raises(ModelError, match=r"'a' has a context"):
         policy.encode([Prompt("a", waveform, 16000, context="names: Ada")])
     for samples in (100, 399):
-        with pytest.raises(ModelError, match=r"'a' is 0\.0\d\d s long, too short"):
+        with pytest.raises(ModelError, match=r"'a' has 0\.0\d\d s of audio, too little"):
             policy.encode([Prompt("a", waveform[:samples], 16000)])
 
 

@@ -46,7 +46,7 @@ def test_prompts_that_it_cannot_read_are_named():
     policy = TextLM(tiny("llama"), bytes_tokenizer(None))
     with pytest.raises(ModelError, match="'a' has audio, which a text model cannot process"):
         policy.encode([Prompt("a", torch.zeros(160).numpy(), 16000)])
-    with pytest.raises(ModelError, match="'b' takes 600 tokens and this model has 512 positions"):
+    with pytest.raises(ModelError, match="'b' takes 600 tokens, but this model has 512 positions"):
         policy.encode([Prompt("b", None, 0, instruction="x" * 600)])
     with pytest.raises(ModelError, match="'c' is empty"):
         policy.encode([Prompt("c", None, 0)])

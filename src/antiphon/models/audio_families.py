@@ -48,6 +48,8 @@ class Family:
     """(text, its language, prompt) -> the completion with the model's framing: the inverse of `render`."""
     max_seconds: Callable[[Any], Seconds] = lambda processor: math.inf
     """(processor) -> what the processor would cut, silently, is longer than this."""
+    told_language: bool = True
+    """Whether a prompt may name the language."""
     bucket: Callable[[Any, Tensor], Any] = lambda model, features: None
     """(model, a clip's features) -> a key: clips of one key alone share a batch, as others would hear its padding."""
 
@@ -215,7 +217,9 @@ FAMILIES: dict[str, Family] = {
         render=_flamingo_answer,
         max_seconds=_whole_windows,
     ),
-    "glmasr": Family("GlmAsrForConditionalGeneration", _glm_asr, _MASKED, max_seconds=_whole_windows),
+    "glmasr": Family(
+        "GlmAsrForConditionalGeneration", _glm_asr, _MASKED, max_seconds=_whole_windows, told_language=False
+    ),
     "granite_speech": Family("GraniteSpeechForConditionalGeneration", _granite, bucket=_frames),
     "qwen2_audio": Family(
         "Qwen2AudioForConditionalGeneration",

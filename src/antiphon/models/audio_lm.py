@@ -7,6 +7,7 @@ batch up to rounding. `audio_families` defines what differs between models.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from antiphon.models.audio_families import FAMILIES, extractor
 from antiphon.models.decoder_only import DecoderOnly
 from antiphon.models.feature_cache import FeatureCache
 from antiphon.models.internals import has_adapter
+from antiphon.models.limits import Limits, positions_of
 from antiphon.models.policy import Chat
 from antiphon.models.prefix import Prefix, pad_left
 from antiphon.models.prompt_cache import PromptCache
@@ -62,6 +64,15 @@ class AudioPrefixLM(DecoderOnly):
     def rate(self) -> int:
         return extractor(self.processor).sampling_rate
 
+    @property
+    def limits(self) -> Limits:
+        seconds = self.family.max_seconds(self.processor)
+        return Limits(
+            most_samples=None if math.isinf(seconds) else int(seconds * self.rate),
+            positions=positions_of(self.model.config),
+            languages=None if self.family.told_language else frozenset(),
+        )
+
     def prepare(self, prompt: Prompt) -> dict[str, Tensor]:
         """One prompt's token ids [L] and audio [windows, ..., time], on the CPU, without padding.
 
@@ -70,38 +81,23 @@ class AudioPrefixLM(DecoderOnly):
 
         Raises `ModelError` for a prompt without audio, or with audio too short or too long for the model.
         """
-        prepared = self._prepared.get(prompt) or self._prepared.put(prompt, self._processed(prompt))
-        self._require_room(prompt, prepared["input_ids"])
-        return prepared
+        return self._prepared.get(prompt) or self._prepared.put(prompt, self._processed(prompt))
 
     def _processed(self, prompt: Prompt) -> dict[str, Tensor]:
-        if prompt.waveform is None:
-            raise ModelError(f"prompt {prompt.id!r} has no audio, which this model needs")
-        limit = self.family.max_seconds(self.processor)
-        if prompt.seconds > limit:
-            raise ModelError(
-                f"prompt {prompt.id!r} has {prompt.seconds:.1f} s of audio, but this model takes at most "
-                f"{limit:g} s; split the clip"
-            )
+        self.limits.require_clip(prompt)
         try:
             inputs = self.family.inputs(self.processor, prompt)
         except (ValueError, RuntimeError) as error:
             raise ModelError(
                 f"prompt {prompt.id!r} ({prompt.seconds:.2f} s of audio): the model's processor rejects it: {error}"
             ) from error
-        return {"input_ids": inputs["input_ids"][0], **{name: inputs[name] for name in self.family.audio}}
-
-    def _require_room(self, prompt: Prompt, ids: Tensor) -> None:
-        limit = self.model.config.get_text_config().max_position_embeddings
-        if len(ids) >= limit:
-            raise ModelError(
-                f"prompt {prompt.id!r} takes {len(ids)} tokens ({prompt.seconds:.0f} s of audio), but this model "
-                f"has {limit} positions; split the clip"
-            )
+        ids = inputs["input_ids"][0]
+        self.limits.require_prompt(prompt, len(ids))
         if not (ids == self.audio_token).any():
             raise ModelError(
                 f"prompt {prompt.id!r} has {prompt.seconds:.3f} s of audio, too little for one audio token"
             )
+        return {"input_ids": ids, **{name: inputs[name] for name in self.family.audio}}
 
     def size(self, prompt: Prompt) -> int:
         return len(self.prepare(prompt)["input_ids"])

@@ -17,6 +17,7 @@ from transformers import Cache, DynamicCache
 from antiphon.errors import ModelError
 from antiphon.models.decoding import Decoding, Row
 from antiphon.models.fold import Fold
+from antiphon.models.limits import Limits
 from antiphon.models.logits import Predictions
 from antiphon.models.policy import Chat, Sampling
 from antiphon.models.prefix import Prefix, repeat
@@ -75,6 +76,14 @@ class Autoregressive:
         """Length of the prompt in tokens (see `Policy.size`)."""
         raise NotImplementedError
 
+    @property
+    def limits(self) -> Limits:
+        """What it can take (see `Policy.limits`)."""
+        raise NotImplementedError
+
+    def taken(self, prompt: Prompt) -> int:
+        return self.size(prompt)
+
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         """The token ids [L] that the model reads of the prompt (see `TokenPolicy.prompt_ids`)."""
         raise NotImplementedError
@@ -97,6 +106,7 @@ class Autoregressive:
 
     def predictions(self, prefix: Prefix, tokens: Tensor, mask: Tensor, temperature: float = 1.0) -> Predictions:
         """The distributions of the M tokens of `tokens` [N, T] on the `mask` [N, T], row by row; gradients flow."""
+        self._require_room(prefix, mask)
         taken = mask.bool()
         group = len(tokens) // len(prefix.mask)
         hidden = prefix.hidden.repeat_interleave(group, 0)[:, None]
@@ -119,6 +129,16 @@ class Autoregressive:
         values = self.predictions(prefix, tokens, mask, temperature).tokens(tokens[taken])
         return values.new_zeros(mask.shape).masked_scatter(taken, values)
 
+    def _require_room(self, prefix: Prefix, mask: Tensor) -> None:
+        positions = self.limits.positions
+        if positions is None or prefix.mask.shape[1] + mask.shape[1] <= positions:
+            return
+        lengths = prefix.lengths.repeat_interleave(len(mask) // len(prefix.mask))
+        own = mask.bool().sum(-1)
+        longest = int((lengths + own).argmax())
+        if int(lengths[longest] + own[longest]) > positions:
+            raise ModelError(self.limits.too_many(int(own[longest]), int(lengths[longest])))
+
     def top_logprobs(
         self, prefix: Prefix, tokens: Tensor, mask: Tensor, k: int, temperature: float = 1.0
     ) -> tuple[Tensor, Tensor]:
@@ -134,6 +154,12 @@ class Autoregressive:
     def target(self, prompt: Prompt, text: str, language: str | None) -> list[int]:
         ids = self._tokenized(self._framed(prompt, text, language))
         self._require_sayable(prompt, text, ids)
+        room = self.limits.room(0)
+        if room is not None and len(ids) >= room:
+            raise ModelError(
+                f"prompt {prompt.id!r}: the text {text[:60]!r} takes {len(ids) + 1} tokens, but this model has {room} "
+                "positions; split the clip and its text, or drop it"
+            )
         return [*ids, self._own_stop()]
 
     def _require_sayable(self, prompt: Prompt, text: str, ids: list[int]) -> None:
@@ -176,9 +202,9 @@ class Autoregressive:
     def sample(
         self, prefix: Prefix, n: int, sampling: Sampling, uniforms: np.ndarray | None = None
     ) -> list[list[Completion]]:
+        own = [self.limits.within(sampling, taken) for taken in prefix.lengths.tolist()]
         rows = [
-            [Row(sampling, None if uniforms is None else uniforms[p * n + i]) for i in range(n)]
-            for p in range(len(prefix.mask))
+            [Row(one, None if uniforms is None else uniforms[p * n + i]) for i in range(n)] for p, one in enumerate(own)
         ]
         decoding = Decoding(self)
         decoding.admit(prefix, rows)

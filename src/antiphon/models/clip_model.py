@@ -6,6 +6,7 @@ a batch only if the model masks every layer that mixes frames; otherwise a batch
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from antiphon.errors import ModelError
 from antiphon.models.internals import frames_after_convolutions
+from antiphon.models.limits import Limits
 from antiphon.models.policy import Chat
 from antiphon.models.prompt_cache import PromptCache
 from antiphon.types import Completion, Prompt, Seconds, Text
@@ -79,6 +81,16 @@ class ClipModel:
     def rate(self) -> int:
         return self.feature_extractor.sampling_rate
 
+    @property
+    def limits(self) -> Limits:
+        window = self.clip_input.limit(self.feature_extractor) if self.clip_input.limit else None
+        return Limits(window, math.ceil(SHORTEST * self.rate), languages=frozenset())
+
+    def taken(self, prompt: Prompt) -> int:
+        """0: an answer takes no position after the clip."""
+        self.size(prompt)
+        return 0
+
     def prepare(self, prompt: Prompt) -> dict[str, Tensor]:
         """One clip's features, with their mask if the extractor makes one, on the CPU, without padding.
 
@@ -88,23 +100,16 @@ class ClipModel:
         prepared = self._prepared.get(prompt)
         if prepared is not None:
             return prepared
-        if prompt.waveform is None:
-            raise ModelError(f"prompt {prompt.id!r} has no audio, which this model needs")
         if prompt.context:
             raise ModelError(f"prompt {prompt.id!r} has a context, for which this model has no place; leave it out")
-        if prompt.seconds < SHORTEST:
-            raise _too_short(prompt)
-        limit = self.clip_input.limit(self.feature_extractor) if self.clip_input.limit else None
-        if limit is not None and len(prompt.waveform) > limit:
-            raise ModelError(
-                f"prompt {prompt.id!r} is {prompt.seconds:.2f} s long, but this model takes at most "
-                f"{limit / prompt.rate:.2f} s; split the clip, or leave such clips out with data.max_seconds"
-            )
+        self.limits.require_clip(prompt)
         inputs = self.feature_extractor([prompt.waveform], sampling_rate=prompt.rate)
         names = [name for name in (self.clip_input.name, _MASK) if name in inputs]
         features = {name: torch.as_tensor(np.asarray(inputs[name][0])) for name in names}
         if not features[self.clip_input.name].isfinite().all() or self._frames(features) < 1:
-            raise _too_short(prompt)
+            raise ModelError(
+                f"prompt {prompt.id!r} has {prompt.seconds:.3f} s of audio, too little for this model; drop it"
+            )
         return self._prepared.put(prompt, features)
 
     def size(self, prompt: Prompt) -> int:
@@ -166,10 +171,3 @@ def require_numbers(logprobs: Tensor) -> None:
             "the model's probabilities are not numbers (NaN): training has diverged, or the checkpoint is damaged; "
             "lower optimizer.lr, or take an earlier checkpoint"
         )
-
-
-def _too_short(prompt: Prompt) -> ModelError:
-    return ModelError(
-        f"prompt {prompt.id!r} is {prompt.seconds:.3f} s long, too short for this model; "
-        "leave such clips out with data.min_seconds"
-    )

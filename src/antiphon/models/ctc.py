@@ -25,9 +25,10 @@ from antiphon.models.ctc_beam import Labels, prefix_beam_search
 from antiphon.models.draw import filtered, inverse_cdf_sample
 from antiphon.models.feature_cache import FeatureCache
 from antiphon.models.internals import frames_after_subsampling
+from antiphon.models.limits import frames_needed
 from antiphon.models.policy import Sampling
 from antiphon.models.submodules import parts
-from antiphon.types import Completion, Prompt
+from antiphon.types import Completion, Prompt, Seconds
 
 FAMILIES: dict[str, ClipInput] = {
     "wav2vec2": WAVEFORM,
@@ -119,6 +120,8 @@ class CTC(ClipModel):
                 f"prompt {prompt.id!r}: the text {text[:60]!r} has characters that this model has no label for; "
                 "spell it in the model's alphabet"
             )
+        if prompt.waveform is not None and (needed := frames_needed(ids)) > (frames := self.size(prompt)):
+            raise ModelError(f"prompt {prompt.id!r}: {too_few_frames(text, needed, frames, prompt.seconds)}")
         return ids
 
     @torch.no_grad()
@@ -177,6 +180,14 @@ class CTC(ClipModel):
 
     def _text(self, labels: Labels) -> str:
         return self.tokenizer.decode(list(labels), group_tokens=False, skip_special_tokens=True)
+
+
+def too_few_frames(text: str, needed: int, frames: int, seconds: Seconds) -> str:
+    """What is wrong with a text of so many labels for a clip of so many frames."""
+    return (
+        f"the text {text[:60]!r} needs {needed} frames, a label each and a blank between equal ones, but this "
+        f"model makes {frames} of {seconds:.6g} s of audio; correct the text, or drop the clip"
+    )
 
 
 def labeling_logprobs(

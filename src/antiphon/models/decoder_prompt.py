@@ -1,8 +1,8 @@
 """Decoder prompts of encoder-decoders: the tokens that the model's own `generate` would use.
 
 - Whisper: `<|startoftranscript|><|LANGUAGE|><|transcribe|><|notimestamps|>`, after `<|startofprev|>` and the context
-  if there is one. The language is the prompt's, else the generation config's, else the one that the model detects.
-  English-only models have neither language nor task token.
+  if there is one: its last tokens, at most half the positions less one. The language is the prompt's, else the
+  generation config's, else the one that the model detects. English-only models have neither language nor task token.
 - Moonshine: its start token. Each model has one language, so a prompt's language is ignored.
 - Cohere-ASR: its processor's prompt, with punctuation. It cannot detect the language, so the prompt must give it.
 
@@ -12,7 +12,7 @@ into `prompts` to language tokens. `ModelError` names a prompt that the model do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from antiphon.errors import ModelError
@@ -38,7 +38,7 @@ def token_id(processor: Any, token: str) -> int:
 
 def whisper(model: Any, processor: Any, prompts: Sequence[Prompt], detect: Detect) -> list[list[int]]:
     settings = model.generation_config
-    before = [[*_whisper_context(processor, prompt), start_id(model)] for prompt in prompts]
+    before = [[*_whisper_context(model, processor, prompt), start_id(model)] for prompt in prompts]
     after = token_id(processor, "<|notimestamps|>")
     if not _multilingual(settings):
         for prompt in prompts:
@@ -74,20 +74,32 @@ def _whisper_language(settings: Any, prompt: Prompt) -> int | None:
         return None
     found = settings.lang_to_id.get(f"<|{_language_code(language)}|>")
     if found is None:
-        known = ", ".join(sorted(token.strip("<|>") for token in settings.lang_to_id))
-        raise ModelError(
-            f"prompt {prompt.id!r} is in {language!r}, which this model does not support; it supports {known}"
-        )
+        raise _unknown_language(prompt, language, (token.strip("<|>") for token in settings.lang_to_id))
     return found
 
 
-def _whisper_context(processor: Any, prompt: Prompt) -> list[int]:
+def _unknown_language(prompt: Prompt, language: str, known: Iterable[str]) -> ModelError:
+    return ModelError(
+        f"prompt {prompt.id!r} is in {language!r}, which this model does not support; it supports "
+        + ", ".join(sorted(known))
+    )
+
+
+def whisper_languages(model: Any, processor: Any) -> frozenset[str]:
+    """Codes of the languages that a Whisper can be told; an English-only one only English."""
+    known = getattr(model.generation_config, "lang_to_id", None)
+    return frozenset(token.strip("<|>") for token in known) if known else frozenset({"en"})
+
+
+def _whisper_context(model: Any, processor: Any, prompt: Prompt) -> list[int]:
+    """`<|startofprev|>` and the context's last tokens; of a long one the first are left out, as by `generate`."""
     if not prompt.context:
         return []
     try:
-        return processor.get_prompt_ids(prompt.context).tolist()
+        opening, *ids = processor.get_prompt_ids(prompt.context).tolist()
     except ValueError as error:
         raise ModelError(f"prompt {prompt.id!r} has a context that Whisper cannot take: {error}") from error
+    return [opening, *ids[-(model.config.max_target_positions // 2 - 1) :]]
 
 
 def moonshine(model: Any, processor: Any, prompts: Sequence[Prompt], detect: Detect) -> list[list[int]]:
@@ -106,12 +118,23 @@ def cohere_asr(model: Any, processor: Any, prompts: Sequence[Prompt], detect: De
                 f"prompt {prompt.id!r} has no language, but this model needs one; "
                 "set language=given, or language=CODE for every clip"
             )
-        try:
-            tokens = processor.get_decoder_prompt_ids(language=_language_code(prompt.language))
-        except ValueError as error:
-            raise ModelError(f"prompt {prompt.id!r}: {error}") from error
+        tokens = _cohere_prompt(processor, _language_code(prompt.language))
+        if tokens is None:
+            raise _unknown_language(prompt, prompt.language, cohere_languages(model, processor))
         rows.append(tokens if tokens[0] == start else [start, *tokens])
     return rows
+
+
+def cohere_languages(model: Any, processor: Any) -> frozenset[str]:
+    """Codes of the languages that its processor has a prompt for."""
+    return frozenset(code for code in TO_LANGUAGE_CODE.values() if _cohere_prompt(processor, code))
+
+
+def _cohere_prompt(processor: Any, code: str) -> list[int] | None:
+    try:
+        return processor.get_decoder_prompt_ids(language=code)
+    except ValueError:
+        return None
 
 
 def _refuse_context(prompt: Prompt) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from antiphon.errors import ModelError
 from antiphon.models.draw import filtered, inverse_cdf_sample
 from antiphon.models.fold import Fold
+from antiphon.models.limits import Limits
 from antiphon.models.logits import log_softmax
 from antiphon.models.policy import Sampling
 from antiphon.models.prefix import Prefix, join
@@ -40,6 +41,9 @@ class DecodesTokens(Protocol):
     groups_attention: bool | None
     """Whether attention reads a prompt's keys once for all its rows; None until the first step determines it."""
 
+    @property
+    def limits(self) -> Limits: ...
+    def taken(self, prompt: Prompt) -> int: ...
     def size(self, prompt: Prompt) -> int: ...
     def encode(self, prompts: Sequence[Prompt]) -> Prefix: ...
     def attach(self, cache: SharedCache, prefix: Prefix, groups: Fold) -> Any: ...

@@ -25,12 +25,11 @@ from antiphon.models.feature_cache import FeatureCache, Features
 from antiphon.models.fold import Fold
 from antiphon.models.group_cache import GroupCache, share_clips
 from antiphon.models.internals import frames_after_convolutions, frames_after_subsampling
-from antiphon.models.logits import Predictions
-from antiphon.models.policy import Sampling
+from antiphon.models.limits import Limits, positions_of
 from antiphon.models.prefix import Prefix, pad_left
 from antiphon.models.prompt_cache import PromptCache
 from antiphon.models.shared_cache import share_prompts
-from antiphon.types import Completion, Prompt
+from antiphon.types import Prompt
 
 MOONSHINE_SHORTEST = 895
 """Minimum number of samples for which Moonshine's convolutions have an output."""
@@ -48,30 +47,37 @@ class Family:
     """(model, the encoder's inputs) -> number of its output frames."""
     pads: bool
     """Whether padding leaves the encoder's outputs unchanged; if not, only clips of one length share a batch."""
+    languages: Callable[[Any, Any], frozenset[str] | None]
+    """(model, processor) -> the codes of the languages that a prompt may name; None if it does not matter."""
+    window: Callable[[Any], int | None] = lambda extractor: None
+    """(feature extractor) -> samples of the longest clip; None for no limit."""
+    shortest: int = 1
+    """Samples of the shortest clip."""
 
 
 def _whisper_features(extractor: Any, prompt: Prompt, waveform: np.ndarray) -> dict[str, Tensor]:
     """A window of fixed length: the clip, padded with silence."""
-    if len(waveform) > extractor.n_samples:
-        raise _too_long(prompt, extractor.n_samples / extractor.sampling_rate)
     inputs = extractor(waveform, sampling_rate=prompt.rate, return_tensors="pt")
     return {"input_features": inputs["input_features"][0]}
 
 
 def _moonshine_features(extractor: Any, prompt: Prompt, waveform: np.ndarray) -> dict[str, Tensor]:
-    if len(waveform) < MOONSHINE_SHORTEST:
-        raise _too_short(prompt)
     inputs = extractor(waveform, sampling_rate=prompt.rate, return_attention_mask=True, return_tensors="pt")
     return {name: inputs[name][0] for name in ("input_values", "attention_mask")}
 
 
 def _cohere_features(extractor: Any, prompt: Prompt, waveform: np.ndarray) -> dict[str, Tensor]:
     inputs = extractor(waveform, sampling_rate=prompt.rate, return_tensors="pt")
-    if len(inputs["input_features"]) > 1:  # The extractor cuts a long clip into several.
-        raise _too_long(prompt, extractor.max_audio_clip_s)
     if not inputs["input_features"].isfinite().all():
-        raise _too_short(prompt)
+        raise ModelError(
+            f"prompt {prompt.id!r} has {prompt.seconds:.3f} s of audio, too little for this model; drop it"
+        )
     return {name: inputs[name][0] for name in ("input_features", "attention_mask")}
+
+
+def _cohere_window(extractor: Any) -> int:
+    """The extractor cuts a longer clip into several."""
+    return round(extractor.max_audio_clip_s * extractor.sampling_rate)
 
 
 def _whisper_frames(model: Any, features: dict[str, Tensor]) -> int:
@@ -86,22 +92,31 @@ def _cohere_frames(model: Any, features: dict[str, Tensor]) -> Tensor:
     return frames_after_subsampling(model.model.encoder, features["attention_mask"].sum())
 
 
-def _too_long(prompt: Prompt, limit: float) -> ModelError:
-    return ModelError(
-        f"prompt {prompt.id!r} has {prompt.seconds:.1f} s of audio, but this model takes at most {limit:g} s; "
-        f"split or drop the clip"
-    )
-
-
-def _too_short(prompt: Prompt) -> ModelError:
-    return ModelError(f"prompt {prompt.id!r} has {prompt.seconds:.3f} s of audio, too little for this model; drop it")
-
-
 FAMILIES: dict[str, Family] = {
-    "whisper": Family(_whisper_features, decoder_prompt.whisper, _whisper_frames, pads=True),
-    # Its group norm runs over the whole clip, padding included.
-    "moonshine": Family(_moonshine_features, decoder_prompt.moonshine, _moonshine_frames, pads=False),
-    "cohere_asr": Family(_cohere_features, decoder_prompt.cohere_asr, _cohere_frames, pads=True),
+    "whisper": Family(
+        _whisper_features,
+        decoder_prompt.whisper,
+        _whisper_frames,
+        pads=True,
+        languages=decoder_prompt.whisper_languages,
+        window=lambda extractor: extractor.n_samples,
+    ),
+    "moonshine": Family(
+        _moonshine_features,
+        decoder_prompt.moonshine,
+        _moonshine_frames,
+        pads=False,  # Its group norm runs over the whole clip, padding included.
+        languages=lambda model, processor: None,
+        shortest=MOONSHINE_SHORTEST,
+    ),
+    "cohere_asr": Family(
+        _cohere_features,
+        decoder_prompt.cohere_asr,
+        _cohere_frames,
+        pads=True,
+        languages=decoder_prompt.cohere_languages,
+        window=_cohere_window,
+    ),
 }
 
 
@@ -127,6 +142,12 @@ class EncoderDecoder(Autoregressive):
         super().__init__(model, head, processor.tokenizer, block_tokens, never, never_first)
         self.family = FAMILIES[model_type]
         self.processor = processor
+        self._limits = Limits(
+            self.family.window(processor.feature_extractor),
+            self.family.shortest,
+            positions_of(model.config),
+            self.family.languages(model, processor),
+        )
         self.encoder, self.decoder = model.get_encoder(), model.get_decoder()
         share_clips(self.decoder)
         share_prompts(self.decoder)
@@ -143,13 +164,22 @@ class EncoderDecoder(Autoregressive):
     def rate(self) -> int:
         return self.processor.feature_extractor.sampling_rate
 
+    @property
+    def limits(self) -> Limits:
+        return self._limits
+
+    def taken(self, prompt: Prompt) -> int:
+        """Tokens of the decoder's prompt: the clip is beside it, and a language to be detected is one of them."""
+        some = [0]
+        return len(self.family.decoder_prompts(self.model, self.processor, [prompt], lambda chosen: some)[0])
+
     def _prepare(self, prompt: Prompt) -> dict[str, Tensor]:
         """One clip's features, on the CPU."""
         prepared = self._prepared.get(prompt)
         if prepared is not None:
             return prepared
-        if prompt.waveform is None:
-            raise ModelError(f"prompt {prompt.id!r} has no audio, which this model needs")
+        self.limits.require_clip(prompt)
+        assert prompt.waveform is not None
         features = self.family.features(self.processor.feature_extractor, prompt, prompt.waveform)
         return self._prepared.put(prompt, features)
 
@@ -221,9 +251,9 @@ class EncoderDecoder(Autoregressive):
                 [prompts[i] for i in new],
                 lambda chosen: self._detect_language(states()[[new[i] for i in chosen]]),
             )
-            openings |= {
-                i: self._openings.put(prompts[i], torch.tensor(ids)) for i, ids in zip(new, found, strict=True)
-            }
+            for i, ids in zip(new, found, strict=True):
+                self.limits.require_prompt(prompts[i], len(ids))
+                openings[i] = self._openings.put(prompts[i], torch.tensor(ids))
         return [openings[i] for i in range(len(prompts))]
 
     @torch.no_grad()
@@ -252,25 +282,6 @@ class EncoderDecoder(Autoregressive):
 
     def extend(self, past: Any, mask: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
         return self._decode(past, mask, tokens, positions, self._unread)
-
-    def predictions(self, prefix: Prefix, tokens: Tensor, mask: Tensor, temperature: float = 1.0) -> Predictions:
-        self._require_room(prefix, tokens.shape[1])
-        return super().predictions(prefix, tokens, mask, temperature)
-
-    def sample(
-        self, prefix: Prefix, n: int, sampling: Sampling, uniforms: np.ndarray | None = None
-    ) -> list[list[Completion]]:
-        self._require_room(prefix, sampling.max_new_tokens)
-        return super().sample(prefix, n, sampling, uniforms)
-
-    def _require_room(self, prefix: Prefix, new_tokens: int) -> None:
-        config, prompt_tokens = self.model.config, prefix.mask.shape[1]
-        limit = getattr(config, "max_target_positions", None) or config.max_position_embeddings
-        if prompt_tokens + new_tokens > limit:
-            raise ModelError(
-                f"{new_tokens} new tokens after a decoder prompt of {prompt_tokens} do not fit this model's "
-                f"{limit} positions; set max_new_tokens to at most {limit - prompt_tokens}"
-            )
 
     def _tokenized(self, text: str) -> list[int]:
         """Whisper opens a transcript with a space, unless that would be a token by itself, as before Chinese: it never

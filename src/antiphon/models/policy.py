@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeGuard, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from torch import Tensor
 from antiphon.errors import ConfigError
 from antiphon.models.logits import Predictions
 from antiphon.types import Answer, Completion, Prompt
+
+if TYPE_CHECKING:
+    from antiphon.models.limits import Limits
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Sampling:
     top_k: int | None = None
     top_p: float | None = None
     min_p: float | None = None
+    shorten: bool = False
+    """Whether a prompt that leaves room for fewer new tokens gets fewer; else it is refused."""
 
     def __post_init__(self) -> None:
         wanted = {
@@ -85,6 +90,18 @@ class Policy(Protocol):
         """Sampling rate of the waveforms it takes, in Hz."""
         ...
 
+    @property
+    def limits(self) -> Limits:
+        """What it can take; `encode`, `sample` and `target` raise `ModelError` for more."""
+        ...
+
+    def taken(self, prompt: Prompt) -> int:
+        """How many of `limits.positions` the prompt takes, without running the model; 0 where there are none.
+
+        Raises `ModelError` for a prompt that the model does not support, such as one in an unknown language.
+        """
+        ...
+
     def size(self, prompt: Prompt) -> int:
         """Number of positions of the prompt in its prefix, computed by the processor without running the model.
 
@@ -114,7 +131,8 @@ class Policy(Protocol):
     def target(self, prompt: Prompt, text: str, language: str | None) -> list[int]:
         """The token ids of `text` in `language` as this model's completion, including framing and stop token.
 
-        Raises `ModelError` if it needs a blocked token, or the model has no such label.
+        Raises `ModelError` if it needs a blocked token, the model has no such label, or it is too long for the model's
+        positions or, where the prompt has its waveform, for the clip's frames.
         """
         ...
 

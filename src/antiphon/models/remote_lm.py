@@ -19,6 +19,7 @@ from antiphon.audio.encode import wav
 from antiphon.errors import ModelError
 from antiphon.models.audio_families import instruction_of
 from antiphon.models.autoregressive import Autoregressive
+from antiphon.models.limits import Limits, positions_of
 from antiphon.models.policy import Chat
 from antiphon.models.prefix import Prefix, join
 from antiphon.models.prompt_cache import PromptCache
@@ -49,13 +50,17 @@ class RemoteAudioLM(Autoregressive):
     def rate(self) -> Hertz:
         return self.processor.feature_extractor.sampling_rate
 
+    @property
+    def limits(self) -> Limits:
+        return Limits(positions=positions_of(self.model.config))
+
     def prepare(self, prompt: Prompt) -> dict[str, Tensor]:
         """Model inputs of one prompt, on the CPU. Raises `ModelError` if the processor returns no `audios`."""
         prepared = self._prepared.get(prompt)
         if prepared is not None:
             return prepared
-        if prompt.waveform is None:
-            raise ModelError(f"prompt {prompt.id!r} has no audio, which this model needs")
+        self.limits.require_clip(prompt)
+        assert prompt.waveform is not None
         system = [{"role": "system", "content": [{"type": "text", "text": prompt.context}]}] if prompt.context else []
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "clip.wav"
@@ -69,6 +74,7 @@ class RemoteAudioLM(Autoregressive):
                 f"{type(self.processor).__name__}.apply_chat_template does not return `input_ids` and `audios`; "
                 "antiphon trains remote code of this form only"
             )
+        self.limits.require_prompt(prompt, inputs["input_ids"].shape[-1])
         return self._prepared.put(prompt, dict(inputs))
 
     def size(self, prompt: Prompt) -> int:

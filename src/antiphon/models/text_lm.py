@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from antiphon.errors import ModelError
 from antiphon.models.decoder_only import DecoderOnly
 from antiphon.models.internals import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, keeps_other_state
+from antiphon.models.limits import Limits, positions_of
 from antiphon.models.policy import Chat
 from antiphon.models.prefix import Prefix, pad_left
 from antiphon.models.prompt_cache import PromptCache
@@ -40,6 +41,10 @@ class TextLM(DecoderOnly):
         """0: it takes no audio."""
         return 0
 
+    @property
+    def limits(self) -> Limits:
+        return Limits(positions=positions_of(self.model.config))
+
     def prepare(self, prompt: Prompt) -> Tensor:
         """The prompt's token ids [L], through the tokenizer's chat template where it has one.
 
@@ -52,9 +57,7 @@ class TextLM(DecoderOnly):
         if prompt.waveform is not None:
             raise ModelError(f"prompt {prompt.id!r} has audio, which a text model cannot process")
         ids = self._tokenize(prompt)
-        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        if limit is not None and len(ids) >= limit:
-            raise ModelError(f"prompt {prompt.id!r} takes {len(ids)} tokens and this model has {limit} positions")
+        self.limits.require_prompt(prompt, len(ids))
         if len(ids) == 0:
             raise ModelError(f"prompt {prompt.id!r} is empty, and this model has no token that opens a text")
         return self._prepared.put(prompt, ids)

@@ -13,6 +13,7 @@ from pydantic import Field, PositiveInt
 
 from antiphon.config import Settings as StrictSettings
 from antiphon.config.rollout import Rollout
+from antiphon.errors import ModelError
 from antiphon.models.decoding import DecodesTokens, Decoding, Row
 from antiphon.models.policy import Policy, Sampling, uniforms_for
 from antiphon.models.prefix import Prefix, join
@@ -73,7 +74,7 @@ class InProcessEngine:
     ) -> list[Completion]:
         """See `Engine.greedy`; with `concurrency`, that many prompts at a time, whatever their length."""
         engine = self if concurrency is None else InProcessEngine(self.policy, None, concurrency)
-        sampling = Sampling(temperature=0.0, max_new_tokens=max_new_tokens)
+        sampling = Sampling(temperature=0.0, max_new_tokens=max_new_tokens, shorten=True)
         return [group[0] for group in engine._complete(prompts, 1, sampling, None)]
 
     @torch.no_grad()
@@ -104,7 +105,9 @@ class InProcessEngine:
 
         @cache
         def size(i: int) -> int:
-            return policy.size(prompts[i])
+            length = policy.size(prompts[i])
+            _hold_to_limits(policy, prompts[i], groups[i])
+            return length
 
         def positions(i: int) -> int:
             return size(i) + sum(row.sampling.max_new_tokens for row in groups[i] if row.active)
@@ -132,6 +135,17 @@ class InProcessEngine:
             tokens -= positions(waiting[0])
             chosen.append(waiting.popleft())
         return chosen
+
+
+def _hold_to_limits(policy: DecodesTokens, prompt: Prompt, rows: Sequence[Row]) -> None:
+    """Give the rows of a prompt no more tokens than its positions leave. Raises `ModelError` that names the prompt."""
+    taken = policy.taken(prompt)
+    policy.limits.require_prompt(prompt, taken)
+    for row in rows:
+        try:
+            row.sampling = policy.limits.within(row.sampling, taken)
+        except ModelError as error:
+            raise ModelError(f"prompt {prompt.id!r}: {error}") from error
 
 
 def _encode(
