@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from antiphon.models.decoding import DecodesTokens, Decoding, Row
+from antiphon.errors import ModelError
+from antiphon.models.decoding import DecodesTokens, Decoding
 from antiphon.models.policy import Policy
 from antiphon.serve.job import Job
 from antiphon.serve.question import begin, expect
@@ -29,22 +29,24 @@ class TokenByToken:
         self.jobs: list[Job] = []
         self._decoding = Decoding(policy)
 
-    def shorten(self, rows: Sequence[Row], taken: int) -> None:
-        """Limit answers to the model's positions, of which `taken` are used."""
-        room = max(_positions(self.policy.model.config) - taken, 1)
-        for row in rows:
-            row.sampling = replace(row.sampling, max_new_tokens=min(row.sampling.max_new_tokens, room))
+    def hold(self, job: Job, policy: Any) -> None:
+        """Hold the answers to the positions that the question leaves, with `policy` to prepare it.
+
+        Raises `ModelError` if it leaves none, or fewer than were asked for.
+        """
+        taken = job.question.taken(policy)
+        for row in job.rows:
+            row.sampling = self.policy.limits.within(row.sampling, taken)
 
     @torch.no_grad()
     def admit(self, jobs: Sequence[Job]) -> None:
         """Start `jobs`."""
         prefix = begin(self.policy, [job.question for job in jobs])
-        for job, length in zip(jobs, prefix.lengths.tolist(), strict=True):
+        for job in jobs:
             if job.ids:
                 job.prompt_ids = job.question.ids(self.policy)
             if job.top is not None:
                 job.expected = expect(self.policy, job.question, job.top)
-            self.shorten(job.rows, length)
         self._decoding.admit(prefix, [job.rows for job in jobs])
         self.jobs += jobs
 
@@ -84,8 +86,12 @@ class AtOnce:
         self.policy = policy
         self.jobs: list[Job] = []
 
-    def shorten(self, rows: Sequence[Row], taken: int) -> None:
-        """No limit: the clip determines the answer's length."""
+    def hold(self, job: Job, policy: Policy) -> None:
+        """Nothing: the clip determines the answer's length. Raises `ModelError` if it was asked for another."""
+        if not all(row.sampling.shorten for row in job.rows):
+            raise ModelError(
+                "this model answers a clip as a whole, so max_new_tokens cannot limit the answer; leave it out"
+            )
 
     def admit(self, jobs: Sequence[Job]) -> None:
         self.jobs += jobs
@@ -118,10 +124,3 @@ class AtOnce:
         """Give up all jobs, and return them."""
         lost, self.jobs = self.jobs, []
         return lost
-
-
-def _positions(config: Any) -> int:
-    """The number of positions of the decoder."""
-    if getattr(config, "is_encoder_decoder", False):
-        return getattr(config, "max_target_positions", None) or config.max_position_embeddings
-    return getattr(config.get_text_config(), "max_position_embeddings", None) or 1 << 30

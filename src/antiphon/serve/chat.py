@@ -19,6 +19,8 @@ from antiphon.serve.service import Service
 from antiphon.serve.stops import cut
 from antiphon.text.thoughts import Parts, settled, split
 
+LONGEST = 1024
+"""Tokens of an answer, where the request sets no limit; fewer if the model has less room."""
 LEAST = -9999.0
 """Replaces a log-probability of minus infinity, which JSON cannot represent."""
 
@@ -34,7 +36,8 @@ class Chat:
     @asynccontextmanager
     async def begun(cls, service: Service, request: ChatRequest) -> AsyncIterator[Chat]:
         """Raises `HTTPException` if the model does not support the request."""
-        sampling = Sampling(request.temperature, request.longest, request.top_k, request.top_p, request.min_p)
+        filters = (request.top_k, request.top_p, request.min_p)
+        sampling = Sampling(request.temperature, request.longest or LONGEST, *filters, shorten=request.longest is None)
         async with question_of(service, request) as (question, thinks):
             job = service.ask(
                 question,

@@ -28,6 +28,10 @@ class Question:
         """Its length in positions. Raises `ModelError` if the model does not support it."""
         return len(self.token_ids) + (0 if self.prompt is None else policy.size(self.prompt))
 
+    def taken(self, policy: Policy) -> int:
+        """How many of the model's positions it takes (see `Policy.taken`)."""
+        return len(self.token_ids) + (0 if self.prompt is None else policy.taken(self.prompt))
+
     def ids(self, policy: Any) -> list[int]:
         """All token ids, including the clip's placeholders."""
         before = [] if self.prompt is None else policy.prompt_ids(self.prompt)

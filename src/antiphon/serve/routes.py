@@ -23,7 +23,7 @@ from antiphon.serve.transcription import Transcription, TranscriptionOptions
 router = APIRouter(route_class=ParsedRoute)
 _log = logging.getLogger("antiphon.serve")
 PATHS = {"/v1/audio/transcriptions", "/asr", "/v1/chat/completions"}
-MaxNewTokens = Annotated[int, Form(ge=1, le=4096, description="Maximum tokens per segment.")]
+MaxNewTokens = Annotated[int | None, Form(ge=1, le=4096, description="Maximum tokens per segment; default: 256.")]
 
 
 async def _nothing_unknown(request: Request) -> None:
@@ -50,13 +50,15 @@ async def transcriptions(
     response_format: Annotated[Literal["json", "text", "verbose_json", "srt", "vtt"], Form()] = "json",
     temperature: Annotated[float, Form(ge=0, le=2)] = 0.0,
     stream: Annotated[bool, Form(description="Stream events; response_format must be json or verbose_json.")] = False,
-    max_new_tokens: MaxNewTokens = 256,
+    max_new_tokens: MaxNewTokens = None,
     granularities: Annotated[Sequence[Literal["segment"]], Form(alias="timestamp_granularities[]")] = (),
     chunking_strategy: Annotated[Literal["auto"], Form()] = "auto",
 ) -> Response | dict[str, Any]:
     """Transcribe a recording. With `stream`, sends the events `transcript.text.delta` and `transcript.text.done`."""
     service = services.named(model)
     options = TranscriptionOptions(language or None, prompt, temperature, max_new_tokens)
+    if options.language and service.policy.limits.languages == frozenset():
+        raise HTTPException(400, f"{service.name} cannot be told a language; leave out language")
     if granularities and response_format != "verbose_json":
         raise HTTPException(400, "timestamp_granularities needs response_format=verbose_json")
     if stream:
@@ -81,7 +83,7 @@ async def transcriptions(
 
 @router.post("/asr", dependencies=[Depends(_nothing_unknown)])
 async def asr(
-    request: Request, services: Served, file: Annotated[UploadFile, File()], max_new_tokens: MaxNewTokens = 256
+    request: Request, services: Served, file: Annotated[UploadFile, File()], max_new_tokens: MaxNewTokens = None
 ) -> dict[str, Any]:
     """Transcribe a recording, without options."""
     began, service = time.perf_counter(), services.first

@@ -88,9 +88,9 @@ class ChatRequest(Strict):
         return [self.stop] if isinstance(self.stop, str) else self.stop or []
 
     @property
-    def longest(self) -> int:
-        """Maximum tokens of an answer."""
-        return self.max_completion_tokens or self.max_tokens or 1024
+    def longest(self) -> int | None:
+        """Maximum tokens of an answer, if the request sets it."""
+        return self.max_completion_tokens or self.max_tokens
 
 
 def answers(*types: str) -> dict[int | str, dict[str, Any]]:

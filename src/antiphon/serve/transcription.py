@@ -21,6 +21,8 @@ from antiphon.tasks.task import words_of
 from antiphon.text.tags import may_open_tags
 from antiphon.types import Completion, Prompt, Seconds, Text
 
+LONGEST = 256
+"""Tokens of a segment's transcript, where the client sets no limit."""
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 """Thai, Lao, Burmese, Khmer, Japanese and Chinese, which have no spaces between words."""
 
@@ -32,8 +34,8 @@ class TranscriptionOptions:
     language: str | None = None
     context: str = ""
     temperature: float = 0.0
-    max_new_tokens: int = 256
-    """Maximum per segment."""
+    max_new_tokens: int | None = None
+    """Maximum per segment; by default `LONGEST`, or what the model has room for."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ class Transcription:
         prompt = Prompt(
             "the recording", piece, self.rate, INSTRUCTION, options.context, options.language, transcribe=True
         )
-        sampling = Sampling(options.temperature, options.max_new_tokens)
+        most = options.max_new_tokens
+        sampling = Sampling(options.temperature, most or LONGEST, shorten=most is None)
         return self.service.ask(Question(prompt), sampling, streams=streams)
 
     async def whole(self) -> str:

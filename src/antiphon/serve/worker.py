@@ -88,8 +88,9 @@ class Worker:
         """The preparing thread: passes on supported jobs, in order of arrival."""
         while (job := self._arrivals.get()) is not None:
             try:
-                job.size = 0 if job.cancelled else job.question.size(self._preparing)
-                self._batch.shorten(job.rows, 0)
+                if not job.cancelled:
+                    job.size = job.question.size(self._preparing)
+                    self._batch.hold(job, self._preparing)
                 self._prepared.put(job)
                 continue
             except AntiphonError as error:
