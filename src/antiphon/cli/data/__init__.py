@@ -1,11 +1,15 @@
-"""`antiphon data`: check and describe data sets before training."""
+"""`antiphon data`: check, describe and write data sets before training."""
 
 from __future__ import annotations
 
 import typer
 
-from antiphon.cli.data import check, stats
+from antiphon.cli.data import check, export, stats
 
-app = typer.Typer(help="Check and describe data sets.", no_args_is_help=True)
+app = typer.Typer(help="Check, describe, convert and split data sets.", no_args_is_help=True)
 app.command("check")(check.command)
 app.command("stats")(stats.command)
+app.command("prepare")(export.prepare)
+app.command("convert")(export.convert)
+app.command("split")(export.split)
+app.command("synth")(export.synth)
