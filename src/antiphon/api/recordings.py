@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from antiphon.audio.decode import FileClip
 from antiphon.audio.embedded import SCHEME, Embedded, decode_uri, encode_uri
 from antiphon.audio.encode import wav
+from antiphon.audio.waveform import from_array
 from antiphon.errors import AudioError
 from antiphon.types import Clip, Hertz
 
@@ -33,10 +32,10 @@ _FORMATS = [  # First bytes, file extension and media type.
 
 
 def encoded(recording: Any) -> bytes:
-    """The bytes of an audio file. A waveform, [samples] or [samples, channels], becomes a 32-bit float WAV file.
+    """The bytes of an audio file. A waveform becomes a mono 32-bit float WAV file, see `waveform.from_array`.
 
-    `recording` is a path, a data URI, encoded bytes, a pair (waveform, rate), a mapping of `datasets` ("array" and
-    "sampling_rate", or "bytes" and "path"), a `Clip`, or a list of one of these.
+    `recording` is a path, a data URI, encoded bytes, a pair of a waveform and its rate in either order, a mapping of
+    `datasets` ("array" and "sampling_rate", or "bytes" and "path"), a `Clip`, or a list of one of these.
 
     Raises `AudioError` for anything else, or a file that cannot be read.
     """
@@ -51,9 +50,11 @@ def encoded(recording: Any) -> bytes:
     if isinstance(recording, Mapping):
         return _encoded_cell(recording)
     if isinstance(recording, tuple) and len(recording) == 2:
-        return wav(np.asarray(recording[0]), int(recording[1]))
+        return wav(*from_array(recording))
     if isinstance(recording, Clip):
         return _encoded_clip(recording)
+    if hasattr(recording, "get_all_samples"):  # What an audio column of `datasets` gives since version 4.
+        return wav(*from_array(recording))
     raise AudioError(f"{reprlib.repr(recording)} is not a recording; {FORMS}")
 
 
@@ -74,8 +75,8 @@ def _encoded_cell(cell: Mapping[str, Any]) -> bytes:
         return bytes(cell["bytes"])
     if cell.get("path") is not None and cell.get("array") is None:
         return _read(Path(cell["path"]))
-    if cell.get("array") is not None and cell.get("sampling_rate"):
-        return wav(np.asarray(cell["array"]), int(cell["sampling_rate"]))
+    if cell.get("array") is not None:
+        return wav(*from_array(cell))
     raise AudioError(f"a mapping with the keys {', '.join(map(repr, cell))} is not a recording; {FORMS}")
 
 

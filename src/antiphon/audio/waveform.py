@@ -26,7 +26,8 @@ def from_array(value: Any, rate: Hertz | None = None) -> tuple[np.ndarray, Hertz
     are kept. Of two axes, the shorter one is the channels, which are averaged.
 
     Args:
-        value: An array or a tensor; a pair of it and its rate, in either order; or a mapping of `datasets`.
+        value: An array or a tensor; a pair of it and its rate, in either order; or what an audio column of `datasets`
+            gives, a mapping or a decoder of torchcodec.
         rate: The rate of an array that comes without one, in Hertz.
 
     Raises:
@@ -52,7 +53,7 @@ def to_float(samples: np.ndarray) -> np.ndarray:
         return samples.astype(np.float32, copy=False)
     if samples.dtype == np.uint8:
         return (samples.astype(np.float32) - 128) / 128
-    if samples.dtype in (np.int16, np.int32, np.int64) and samples.dtype != np.int64:
+    if samples.dtype in (np.int16, np.int32):
         return (samples / float(1 << (8 * samples.dtype.itemsize - 1))).astype(np.float32)
     raise _refused(f"an array of {samples.dtype}")
 
@@ -63,11 +64,17 @@ def _with_rate(value: Any, rate: Hertz | None) -> tuple[Any, Any]:
         if array is None:
             raise _refused(f"a mapping with the keys {', '.join(map(repr, value))}")
         return array, rate if own is None else own
+    if hasattr(value, "get_all_samples"):
+        samples = value.get_all_samples()
+        return samples.data, samples.sample_rate
     if isinstance(value, tuple) and len(value) == 2:
         one, other = value
-        scalar = np.ndim(one) == 0 if not hasattr(one, "detach") else one.ndim == 0
-        return (other, one) if scalar else (one, other)
+        return (other, one) if _is_number(one) else (one, other)
     return value, rate
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) or (hasattr(value, "detach") and value.ndim == 0)
 
 
 def _array(value: Any) -> np.ndarray:

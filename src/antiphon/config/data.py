@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from antiphon.config.settings import Fraction, Name, Settings, listed
 
@@ -27,6 +35,14 @@ class Data(Settings):
     )
     columns: dict[Name, Name] = Field(
         default={}, description="Map of our field names to the file's column names: {audio: wav, text: txt}."
+    )
+    channel: NonNegativeInt | Literal["mix", "split"] | None = Field(
+        default=None,
+        description="Channel to hear, from 0; mix averages all, split makes a row of each; default: the row's own "
+        "`channel`, else mix.",
+    )
+    end_slack_seconds: NonNegativeFloat = Field(
+        default=0.5, description="A segment may end this long after its file, where it is cut; beyond, it is bad audio."
     )
     on_bad_audio: Literal["error", "skip"] = Field(
         default="error",

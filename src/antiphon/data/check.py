@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from antiphon.audio.decode import AudioInfo, FileClip
-from antiphon.data.rows import BadRow, ReadOptions
+from antiphon.data.rows import BadRow, ReadOptions, place
 from antiphon.data.source import read_set
 from antiphon.data.validate import WORKERS, OnProgress, threaded
 from antiphon.errors import AudioError
@@ -61,6 +61,8 @@ class Report:
     max_seconds: Seconds | None = None
     over_long: int | None = None
     """Clips longer than `max_seconds`; None without a limit."""
+    notes: list[str] = field(default_factory=list)
+    """Of rows that are used all the same: segments that are cut at the end of their file."""
     bad: list[BadRow] = field(default_factory=list)
     """In row order."""
 
@@ -96,6 +98,8 @@ def check(
         good.append(example)
         if found is not None:
             info, length = found
+            if info and isinstance(example.clip, FileClip) and (note := example.clip.note(info)):
+                report.notes.append(f"{place(line)}: {note}")
             infos += [info] if info else []
             seconds.append(length)
     report.bad = rows.all_bad(unreadable)

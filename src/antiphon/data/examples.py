@@ -13,6 +13,7 @@ from typing import Any
 from antiphon.audio.decode import FileClip
 from antiphon.audio.embedded import Embedded
 from antiphon.data import values
+from antiphon.data.channels import channel_of, split
 from antiphon.data.conversations import unfolded
 from antiphon.data.fields import fields_of, require_one
 from antiphon.data.files import own_name, recording
@@ -55,9 +56,10 @@ def to_examples(spec: str, found: Iterable[Row | BadRow], options: ReadOptions, 
             bad.append(replace(made, number=number))
             continue
         first[made.id] = row.line
-        examples.append(made)
-        lines.append(row.line)
-        numbers.append(number)
+        for heard in split(made) if options.channel == "split" else [made]:
+            examples.append(heard)
+            lines.append(row.line)
+            numbers.append(number)
     return rows
 
 
@@ -96,7 +98,7 @@ def _example(row: Row, id: str | None, keys: Keys, options: ReadOptions, fields:
         fields = find_task(task).fields
     task = task or options.task
     heard = "audio" in fields or (_is_stated(row, keys, options) and found.get(keys["audio"]) is not None)
-    clip = _clip(row, found, keys) if heard else None
+    clip = _clip(row, found, keys, options) if heard else None
     asked = "\n".join(_required(found, name, task) for name in fields if name != "audio")
     text = values.text(found, "text", keys, options.text_required)
     language = values.name(found, "language", keys)
@@ -121,19 +123,24 @@ def _is_stated(row: Row, keys: Keys, options: ReadOptions) -> bool:
     return "audio" in keys and (row.keys is not None or keys["audio"] in ("audio", options.columns.get("audio")))
 
 
-def _clip(row: Row, found: Mapping[str, Any], keys: Keys) -> Clip:
+def _clip(row: Row, found: Mapping[str, Any], keys: Keys, options: ReadOptions) -> Clip:
     """The clip of a row: its recording, or the segment of it that the row names."""
     audio = _recording(row, found, keys)
     if not isinstance(audio, Path | Embedded):
         return audio
+    channel = channel_of(found, options.channel)
     begin, end = values.time(found, "begin_time", keys), values.time(found, "end_time", keys)
     if end is None and begin is not None and "duration" in keys:
         duration = values.time(found, "duration", keys)
         end = None if duration is None else begin + duration
     if begin is None and end is None and "duration" in keys and keys.get("audio") == "audio_filepath":
         duration = values.time(found, "duration", keys)
-        return FileClip(audio) if duration is None else StatedClip(audio, duration=duration)
-    return FileClip(audio, begin, end)
+        return (
+            FileClip(audio, channel=channel)
+            if duration is None
+            else StatedClip(audio, None, None, channel, duration=duration)
+        )
+    return FileClip(audio, begin, end, channel, options.end_slack)
 
 
 def _recording(row: Row, found: Mapping[str, Any], keys: Keys) -> Path | Embedded | Clip:
@@ -177,7 +184,8 @@ def _name_of(clip: Clip, folder: Path | str) -> str:
     if isinstance(clip.path, Path) and isinstance(folder, Path):
         name, below = os.path.normpath(name), os.path.join(os.path.normpath(folder), "")  # noqa: PTH118
         name = name.removeprefix(below) if name.startswith(below) else os.path.relpath(name, folder)
-    return f"{name}\n{clip.begin or 0.0}\n{clip.end}"
+    heard = f"\n{clip.channel}" if isinstance(clip.channel, int) else ""
+    return f"{name}\n{clip.begin or 0.0}\n{clip.end}{heard}"
 
 
 def _hash(own: str, name: str) -> str:

@@ -33,6 +33,10 @@ class ReadOptions:
     """Whether a row must have a text; False for audio that is still to be transcribed."""
     format: str | None = None
     """The reader, a name or `file.py:name`; default: the one that claims the set."""
+    channel: int | str | None = None
+    """The channel of recordings that is heard, from 0; "mix" for the mean of all, "split" for a row for each."""
+    end_slack: float = 0.5
+    """Seconds by which a segment may pass the end of its file, where it is cut."""
 
 
 @dataclass(frozen=True)

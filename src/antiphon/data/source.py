@@ -54,7 +54,13 @@ def load_set(
     """
     data = config.data
     options = ReadOptions(
-        columns=data.columns, task=config.task, limit=limit, text_required=text_required, format=data.format
+        columns=data.columns,
+        task=config.task,
+        limit=limit,
+        text_required=text_required,
+        format=data.format,
+        channel=data.channel,
+        end_slack=data.end_slack_seconds,
     )
     rows = read_set(spec, options).require_good()
     return validate(

@@ -68,4 +68,6 @@ def _print_report(report: Report) -> None:
     if report.over_long is not None:
         table.add_row(f"longer than {report.max_seconds:g} s", str(report.over_long))
     output.tables.print(table)
+    for note in report.notes:
+        output.tables.print(note)
     tables.print_bad(report.bad)
