@@ -46,7 +46,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_set_is_read_by_the_reader_that_claims_it(table: str):
-    assert READER.names() == ["arrayrecord", "builtin", "hub", "jsonl", "lhotse", "open_asr", "parquet", "webdataset"]
+    assert {"builtin", "csv", "hub", "json", "jsonl", "kaldi", "nemo", "open_asr", "wenet"} <= set(READER.names())
     assert reader_of("builtin:digits-clean") is builtin
     assert reader_of("hf:a/b") is hub
     assert reader_of("rows.jsonl") is reader_of("rows.txt") is jsonl

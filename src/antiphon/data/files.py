@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 from urllib.parse import unquote, urlsplit
 
 from antiphon.audio.embedded import SCHEME, Embedded, from_uri
@@ -109,6 +109,8 @@ def opened(spec: str) -> Iterator[BinaryIO]:
             f"{spec}: is a folder of no form that is known; name a file in it, or its form with --format"
         ) from error
     except OSError as error:
+        if "\\" in spec:
+            raise DataError(f"{spec}: is a Windows path; write it with / and from a folder of this machine") from error
         cause = error.strerror or str(error)
         raise DataError(f"{spec}: cannot be read ({cause}); correct the path of the dataset") from error
 
@@ -125,6 +127,15 @@ def lines(spec: str) -> Iterator[tuple[int, bytes]]:
             content = (raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw).strip()
             if content:
                 yield number, content
+
+
+@contextmanager
+def text_of(spec: str) -> Iterator[TextIO]:
+    """A file's text, without a byte order mark; bytes that are not UTF-8 become surrogates. Raises `DataError`."""
+    if head(spec).startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{spec}: the file is UTF-16; save it as UTF-8")
+    with opened(spec) as file:
+        yield io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
 def head(spec: str) -> bytes:
@@ -144,21 +155,19 @@ def _head(spec: str, stamp: object) -> bytes:
         return file.read(HEAD)
 
 
-@contextmanager
-def _raw(spec: str) -> Iterator[BinaryIO]:
+def _raw(spec: str) -> Any:
     if not is_remote(spec):
-        with Path(spec).open("rb") as file:
-            yield file
-        return
+        return Path(spec).open("rb")
     try:
         import fsspec
     except ImportError as error:
         raise MissingExtraError(f"reading {spec}", "fsspec", "hub") from error
     try:
-        with fsspec.open(spec, "rb") as file:
-            yield file  # pyright: ignore[reportReturnType]
-    except (ImportError, ValueError) as error:  # A file system that is not installed, or that there is not.
-        raise DataError(f"{spec}: is remote and cannot be read ({error}); install that, or copy it here") from error
+        return fsspec.open(spec, "rb").open()  # pyright: ignore[reportAttributeAccessIssue]
+    except Exception as error:  # Each file system of fsspec has errors of its own.
+        raise DataError(
+            f"{spec}: the remote file cannot be read ({_cause(error)}); correct that, or copy it here"
+        ) from error
 
 
 def _fetch(url: str) -> bytes:
@@ -167,6 +176,11 @@ def _fetch(url: str) -> bytes:
             return file.read()
     except DataError as error:
         raise AudioError(str(error)) from error
-    except Exception as error:  # Each file system of fsspec has errors of its own.
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise AudioError(f"{url}: cannot be read ({cause}); correct the URL, or copy the file here") from error
+    except Exception as error:
+        raise AudioError(f"{url}: the remote file cannot be read ({_cause(error)}); copy it here") from error
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is none"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from antiphon.config.plugins import Kind, is_path
+from antiphon.data import content
+from antiphon.data.files import is_remote, local, stem
 from antiphon.data.readers import jsonl
 from antiphon.errors import ConfigError, did_you_mean
 
@@ -18,19 +20,22 @@ def reader_of(spec: str, format: str | None = None) -> Any:
     """The reader of `spec`: the one that claims it, unless `format` names another.
 
     A built-in `format` reads every file and folder. A user's reader, `file.py:name` or `package.module:name`, reads the
-    sets that it claims and unclaimed ones. A reader with `BY_CONTENT`, which looks into a file before it claims it,
-    comes before those that go by the name. Otherwise, an unclaimed set is read as JSONL. Raises `ConfigError` for an
-    unknown reader, and for a set that several readers claim.
+    sets that it claims and unclaimed ones. Content comes before names: a reader with `BY_CONTENT`, which looks into a
+    file before it claims it, then a form that the first bytes leave no doubt of, then the readers that claim the name.
+    An unclaimed set is read as JSONL. Raises `ConfigError` for an unknown reader, and for a set that several readers
+    claim.
     """
     chosen: Any = READER.load(format, "data.format") if format else None
     if inspect.isclass(chosen):
         chosen = chosen()
-    forced = format is not None and not is_path(format) and ":" not in spec
+    forced = format is not None and not is_path(format) and (":" not in spec or is_remote(spec))
     if chosen and (forced or chosen.claims(spec)):
         return chosen
     built_in = {name: READER.load(name) for name in READER.names()}
     claiming = [name for name, reader in built_in.items() if reader.claims(spec)]
-    claiming = [name for name in claiming if getattr(built_in[name], "BY_CONTENT", False)] or claiming
+    by_content = [name for name in claiming if getattr(built_in[name], "BY_CONTENT", False)]
+    form = content.form_of(spec)
+    claiming = by_content or ([form] if form in built_in else claiming)
     if len(claiming) > 1:
         raise ConfigError(f"{spec} may be read as {' or as '.join(claiming)}; choose one with data.format")
     if not claiming and not chosen:
@@ -38,16 +43,22 @@ def reader_of(spec: str, format: str | None = None) -> Any:
     return built_in[claiming[0]] if claiming else chosen or jsonl
 
 
+def name_of(reader: Any) -> str:
+    """The name of a reader in reports, which `--format` takes where it is a built-in one."""
+    return reader.__name__.rpartition(".")[2] if inspect.ismodule(reader) else type(reader).__name__
+
+
 def _require_path(spec: str, prefixes: Sequence[str]) -> None:
-    prefix, colon, _ = spec.partition(":")
-    if colon and not Path(spec).exists():
+    prefix, colon, rest = spec.partition(":")
+    if colon and not rest.startswith("\\") and not is_remote(spec) and not Path(spec).exists():
         raise ConfigError(f"no reader claims {spec!r}; {did_you_mean(prefix + colon, prefixes)}")
 
 
 def set_name(spec: str, format: str | None = None) -> str:
     """The set's name in reports: a file's stem, a built-in set's name, a hub set's configuration."""
+    spec = local(spec)
     name_of = getattr(reader_of(spec, format), "set_name", None)
-    return name_of(spec) if name_of else Path(spec).stem
+    return name_of(spec) if name_of else stem(Path(spec))
 
 
 def named_sets(specs: Sequence[str], format: str | None = None) -> dict[str, str]:

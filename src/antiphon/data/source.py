@@ -7,7 +7,8 @@ from pathlib import Path
 
 from antiphon.config import Config
 from antiphon.data.examples import to_examples
-from antiphon.data.forms import reader_of
+from antiphon.data.files import local
+from antiphon.data.forms import name_of, reader_of
 from antiphon.data.rows import BadRow, ReadOptions, Rows
 from antiphon.data.validate import validate
 from antiphon.errors import DataError
@@ -36,8 +37,9 @@ def read_set(spec: str | Path, options: ReadOptions | None = None) -> Rows:
 
     Raises `DataError` if the set itself cannot be read, `ConfigError` for an unknown field, task or reader.
     """
-    options, spec = options or ReadOptions(), str(spec)
-    return to_examples(spec, reader_of(spec, options.format).read(spec, options), options)
+    options, spec = options or ReadOptions(), local(str(spec))
+    reader = reader_of(spec, options.format)
+    return to_examples(spec, reader.read(spec, options), options, name_of(reader))
 
 
 def load_set(

@@ -1,12 +1,13 @@
-"""JSONL files: one JSON object per line, in UTF-8."""
+"""JSONL files: one JSON object per line, in UTF-8, gzipped or not."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from antiphon.data import content
 from antiphon.data.fields import fields_of
 from antiphon.data.files import folder_of, lines, root_of
 from antiphon.data.rows import BadRow, ReadOptions, Row
@@ -15,22 +16,38 @@ from antiphon.errors import DataError
 
 
 def claims(spec: str) -> bool:
-    return Path(spec).suffix in (".jsonl", ".ndjson", ".json")
+    return Path(spec.removesuffix(".gz")).suffix in (".jsonl", ".ndjson", ".json")
 
 
 def read(spec: str, options: ReadOptions) -> Iterator[Row | BadRow]:
-    """Read a JSONL file. Relative paths are relative to its folder, or to the working folder if they are there."""
-    folder: Path | str | None = None
+    """Read a JSONL file. Relative paths are relative to its folder, or to the working folder if they are there.
+
+    Raises `DataError` if the file cannot be read, or is plainly of another form.
+    """
+    content.require(spec, "jsonl")
+    folder = Folder(spec, options)
     for line, raw in lines(spec):
         try:
             values = _parse(raw)
         except DataError as error:
             yield BadRow(line, None, str(error))
-            continue
-        if folder is None:
-            audio = values.get(fields_of(values, options.columns).get("audio", "audio"))
-            folder = root_of(audio[0] if isinstance(audio, list) and audio else audio, folder_of(spec), Path())
-        yield Row(line, values, folder)
+        else:
+            yield Row(line, values, folder.of(values))
+
+
+class Folder:
+    """What relative paths of a file's rows are relative to; the first row decides."""
+
+    def __init__(self, spec: str, options: ReadOptions) -> None:
+        self._spec, self._columns = spec, options.columns
+        self._found: Path | str | None = None
+
+    def of(self, values: Mapping[str, Any]) -> Path | str:
+        if self._found is None:
+            audio = values.get(fields_of(values, self._columns).get("audio", "audio"))
+            first = audio[0] if isinstance(audio, list) and audio else audio
+            self._found = root_of(first, folder_of(self._spec), Path())
+        return self._found
 
 
 def _parse(raw: bytes) -> dict[str, Any]:
