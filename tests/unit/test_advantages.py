@@ -118,6 +118,12 @@ def test_reinforce_pp_counts_tokens_and_not_completions():
     close(made.flatten(1), [[-1 / 4 / root] * 3, [3 / 4 / root, 0, 0]])
 
 
+def test_reinforce_pp_does_not_learn_from_the_rounding_of_a_kl():
+    tiny = [[[1e-6, -2e-6], [4e-6, 0.0]]]
+    assert not returns([[1.0, 1.0]], tiny, [[[1.0, 1.0], [1.0, 1.0]]]).any()
+    assert returns([[1.0, 1.0]], [[[1e-2, -2e-2], [4e-2, 0.0]]], [[[1.0, 1.0], [1.0, 1.0]]]).all()
+
+
 def test_reinforce_pp_with_its_kl_in_the_loss_has_one_advantage_a_completion():
     made = returns([[1.0, 3.0]], [[[1.0, 2.0], [4.0, 0.0]]], [[[1.0, 1.0], [1.0, 1.0]]], kl_in="loss")
     close(made.flatten(1), [[-1.0, -1.0, 1.0, 1.0]])

@@ -52,7 +52,7 @@ class Score:
 
 
 def collector(stream: Stream, **needs: Any) -> Collector:
-    policy: Any = SimpleNamespace(render=lambda completion: Text(completion.text))
+    policy: Any = SimpleNamespace(render=lambda completion, prompt: Text(completion.text))
     parts: Any = {"stream": stream, "policy": policy, "engine": Engine(), "source": Engine(), "reward": Score()}
     parts["task"] = find_task("asr")
     return Collector(**parts, group_size=2, sampling=Sampling(1.0, 8), seed=0, needs=Needs(**needs))
@@ -81,6 +81,24 @@ def test_the_greedy_answer_is_scored_beside_the_samples():
     groups, _, _ = collector(Stream("Ab"), greedy=True).collect(0)
     assert [group.greedy_reward for group in groups] == [Reward(9.0), Reward(0.0)]
     assert [[reward and reward.value for reward in group.rewards] for group in groups] == [[0, 1], [0, 0]]
+
+
+def test_truncated_answers_may_cost():
+    """The second of each two is cut: its reward is lowered, which gives variance to groups that had none."""
+
+    class Cut(Engine):
+        def rollout(self, prompts, group_size, sampling, seed, step):
+            groups = super().rollout(prompts, group_size, sampling, seed, step)
+            return [[first, replace(second, finish_reason="length")] for first, second in groups]
+
+    one: Any = collector(Stream("Ab"))
+    one.source = Cut()
+    one.truncation_penalty = 0.25
+    groups, _, _ = one.collect(0)
+    assert [[reward and reward.value for reward in group.rewards] for group in groups] == [[0, 0.75], [0, -0.25]]
+    assert [reward and reward.parts["truncation"] for reward in groups[0].rewards] == [0, -0.25]
+    one.truncation_penalty = 0.0
+    assert [reward and reward.parts for reward in one.collect(0)[0][0].rewards] == [{}, {}]
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])

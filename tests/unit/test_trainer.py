@@ -1,6 +1,7 @@
 """The trainer on a tiny real recognizer: portions change nothing, nor do zero-variance groups, metrics add up."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -222,6 +223,36 @@ def test_with_a_reference_zero_variance_groups_still_feel_its_pull(initial, samp
     assert history[-1]["kl_reference"] < history[0]["kl_reference"]
     assert all(torch.equal(p, q) for p, q in zip(reference.model.parameters(), frozen, strict=True))
     assert all(parameter.grad is None for parameter in reference.model.parameters())
+
+
+@pytest.mark.parametrize("algorithm", [grpo, raft, dapo])
+def test_truncated_completions_may_be_left_out_of_the_loss(initial, sampled, algorithm):
+    """Their rewards count in the group's mean, and their tokens nowhere; RAFT selects others."""
+    groups = rewarded(sampled, REWARDS)
+    cut = {(0, 0), (1, 2), (3, 0)}  # The best of three groups.
+    for p, group in enumerate(groups):
+        group.completions = [
+            replace(one, finish_reason="length" if (p, i) in cut else "stop") for i, one in enumerate(group.completions)
+        ]
+    made = {}
+    for truncated in ("keep", "mask"):
+        objective = Objective("one", algorithm, algorithm.Settings())
+        learner = Trainer(clone(initial), [objective], config(f"rollout.truncated={truncated}"))
+        made[truncated] = learner.step(groups, 0)
+    masked = made["mask"][0].any(-1).view(4, 3)
+    assert not any(masked[place] for place in cut)
+    if algorithm is raft:
+        assert masked.tolist() == [
+            [False, False, True],
+            [False, True, False],
+            [True, False, False],
+            [False, True, False],
+        ]
+        return
+    rest = torch.tensor([(p, i) not in cut for p in range(4) for i in range(3)])
+    assert torch.equal(made["mask"][0][rest], made["keep"][0][rest])
+    assert made["mask"][1]["learned_share"] == made["keep"][1]["learned_share"] - 3 / 12
+    assert made["mask"][1]["advantage_share"] == pytest.approx(int(masked.sum()) / 12)
 
 
 def test_a_trainer_without_what_its_losses_need_is_refused(initial):

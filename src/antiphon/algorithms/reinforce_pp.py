@@ -50,7 +50,8 @@ def advantages(outcomes: Outcomes, settings: Settings) -> Tensor:
         kl = torch.where(counted, charged, 0.0)
         returns = returns - settings.beta * kl.flip(-1).cumsum(-1).flip(-1)
     given = returns[counted].double()
-    if len(given) == 0 or float(given.max() - given.min()) <= 1e-8:
+    # Before the first update the KL is rounding, from which nothing should be learned.
+    if len(given) == 0 or float(given.max() - given.min()) <= (1e-8 if charged is None else 1e-4):
         return torch.zeros_like(returns)
     normalized = (returns - given.mean()) / given.std(correction=0).clamp(min=1e-4)
     if settings.group_baseline and charged is None:

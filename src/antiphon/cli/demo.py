@@ -91,6 +91,8 @@ def _show(result: TrainResult, before: dict[str, Any], after: dict[str, Any]) ->
         tables.print(f"\n  said    {reference}", highlight=False)
         tables.print(f"  before  {heard_before}", highlight=False)
         tables.print(f"  after   {heard_after}", highlight=False)
+    for problem in result.problems:
+        tables.print(f"\nproblem: {problem}", highlight=False)
     path = result.run.path
     tables.print(f"\n{result.steps} steps in {result.seconds:.0f} s. Plot: {path}/plots/training.png")
     tables.print("\nNext:", highlight=False)

@@ -97,6 +97,7 @@ def _describe(run: RunFolder) -> dict[str, Any]:
         "error": error,
         "reason": status.reason,
         "guard": looks[-1]["worse"] if looks else None,
+        "problems": [one["message"] for one in run.problems()],
     }
 
 
@@ -114,7 +115,8 @@ def _runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("last", justify="right", min_width=6)
     table.add_column("age", justify="right", no_wrap=True, min_width=5)
     for row in rows:
-        cells = (row["run"], row["state"], f"{row['step']}/{row['steps']}", row["model"], row["algorithm"])
+        state = f"{row['state']}, see log" if row["problems"] else row["state"]
+        cells = (row["run"], state, f"{row['step']}/{row['steps']}", row["model"], row["algorithm"])
         show = column_named(row["measure"]).show if row["measure"] else percent
         figures = (row["measure"] or "–", show(row["best"]), show(row["last"]))
         table.add_row(*cells, *figures, _age(row["started"]))

@@ -130,6 +130,8 @@ def show(result: TrainResult) -> None:
         tables.print(table)
     if result.stopped:
         tables.print(f"stopped     {result.stopped.reason}", highlight=False)
+    for problem in result.problems:
+        tables.print(f"problem     {problem}", highlight=False)
     tables.print(f"{result.steps} steps in {result.seconds:.0f} s", highlight=False)
     tables.print(f"run         {result.run.path}", highlight=False, soft_wrap=True)
     tables.print(f"checkpoint  {result.checkpoint}", highlight=False, soft_wrap=True)

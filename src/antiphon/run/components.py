@@ -80,6 +80,8 @@ class Components:
         self.world = world or World()
         self.config, self.observers, self.device = config, observers, resolve_device(config.device)
         self.skipped: list[str] = []
+        """What was left out of the data, for the log."""
+        self.skipped_rows = 0
         self.pseudo_labels = [PseudoLabel(**row) for row in pseudo_labels]
         self.objectives = load_objectives(config.algorithm)
         self.needs = combined_needs(self.objectives)
@@ -151,6 +153,7 @@ class Components:
         if skipped:
             self.observers.noted(f"{spec}: skipped {len(skipped)} of {len(skipped) + len(examples)} rows")
             self.skipped += [f"skipped {spec}: {row}" for row in skipped]
+            self.skipped_rows += len(skipped)
         return examples
 
     def _relabeled(self, labels: Labels) -> list[Example]:

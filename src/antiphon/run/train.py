@@ -20,7 +20,7 @@ from antiphon.run.evaluation import Summary
 from antiphon.run.observers import Observer, Observers
 from antiphon.run.observers.folder import FolderWriter
 from antiphon.run.observers.plots import Plots
-from antiphon.run.observers.variance import ZeroVarianceWarning
+from antiphon.run.observers.problems import Problems
 from antiphon.run.resume import find_resumable
 from antiphon.run.schedule import Schedule
 from antiphon.run.trackers.load import load_trackers
@@ -43,6 +43,8 @@ class TrainResult:
     """Likewise after the last step that was made."""
     stopped: Stop | None = None
     """Why it ended early, or what the guard saw at its end."""
+    problems: list[str] = field(default_factory=list)
+    """What went wrong in it, and what to change: truncated answers, nothing learned, rewards and rows left out."""
 
     @property
     def training_run_id(self) -> str:
@@ -59,6 +61,7 @@ class TrainResult:
             "checkpoint": str(self.checkpoint) if self.checkpoint else None,
             "best_step": self.run.best_step(),
             "stopped": asdict(self.stopped) if self.stopped else None,
+            "problems": self.problems,
             "eval": {"before": self.before, "after": self.after},
         }
 
@@ -111,9 +114,9 @@ def _train(
     )
     if world.is_main:
         everyone.all = [
-            Plots(),  # Drawn before the state says that the run is over.
+            Plots(),  # Plots and problems are there before the state says that the run is over.
+            Problems(everyone.noted, components.skipped_rows),
             FolderWriter(components.pieces),
-            ZeroVarianceWarning(everyone.noted),
             *observers,
             *trackers,
         ]
@@ -151,7 +154,8 @@ def _followed(schedule: Schedule, everyone: Observers) -> tuple[int, Stop | None
 def _result(schedule: Schedule, steps: int, stopped: Stop | None, seconds: float) -> TrainResult:
     latest = schedule.run.checkpoints.latest()
     before, after = (schedule.evaluations.saved(step) for step in (0, steps))
-    return TrainResult(schedule.run, steps, seconds, latest.path if latest else None, before, after, stopped)
+    problems = [one["message"] for one in schedule.run.problems()]
+    return TrainResult(schedule.run, steps, seconds, latest.path if latest else None, before, after, stopped, problems)
 
 
 def _new(

@@ -146,6 +146,18 @@ class RunFolder:
         """The lines of `timings.jsonl`."""
         return lines.read(self.path / "timings.jsonl")
 
+    def write_problems(self, problems: Sequence[Mapping[str, Any]]) -> None:
+        """Atomically replace `problems.json`: what went wrong, each with its `kind` and `message`."""
+        atomic.write_json(self.path / "problems.json", list(problems))
+
+    def problems(self) -> list[dict[str, Any]]:
+        """The content of `problems.json`; empty if it is not there. Raises `RunError` if it is damaged."""
+        path = self.path / "problems.json"
+        try:
+            return json.loads(path.read_bytes()) if path.exists() else []
+        except (OSError, ValueError) as error:
+            raise RunError(f"cannot read {path}: {error}; remove it") from error
+
     def write_transcripts(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Atomically replace `transcripts.jsonl`."""
         atomic.write_text(self.path / "transcripts.jsonl", "".join(f"{lines.encode(row)}\n" for row in rows))

@@ -31,6 +31,7 @@ from antiphon.dashboard.widgets import (
     tone,
 )
 from antiphon.errors import RunError
+from antiphon.runs.folder import RunFolder
 
 
 def register(root: Path) -> None:
@@ -58,10 +59,10 @@ class _Head:
 
     def fill(self) -> None:
         row = read_row(self.path)
-        figures, alarm = _facts(self.path, row), _alarm(self.path)
-        if (row.state, row.damage, figures, alarm) == self.said:
+        figures, alarm, problems = _facts(self.path, row), _alarm(self.path), _problems(self.path)
+        if (row.state, row.damage, figures, alarm, problems) == self.said:
             return
-        self.said = (row.state, row.damage, figures, alarm)
+        self.said = (row.state, row.damage, figures, alarm, problems)
         self.body.clear()
         with self.body:
             with ui.element("div").classes("row"):
@@ -74,6 +75,8 @@ class _Head:
                 notice(note, "bad")
             if alarm:
                 notice(alarm, "warn")
+            for problem in problems:
+                notice(f"In this run {problem}", "warn")
             if row.why:
                 notice(f"{row.state.capitalize()}: {row.why}", tone(row.state))
             facts(figures)
@@ -100,6 +103,14 @@ def _facts(path: Path, row: Row) -> dict[str, str]:
         **_machine(path, row),
     }
     return {name: value for name, value in shown.items() if value is not None}
+
+
+def _problems(path: Path) -> list[str]:
+    """What the run said at its end that went wrong."""
+    try:
+        return [clean(str(one["message"])) for one in RunFolder(path).problems()]
+    except (RunError, TypeError, KeyError):
+        return []
 
 
 def _alarm(path: Path) -> str | None:

@@ -24,7 +24,10 @@ _LEVELS: tuple[tuple[Level, re.Pattern[str]], ...] = (
     ("bad", re.compile(r"\b(failed|traceback|killed)\b|\w(Error|Exception)\b|^error\b", re.IGNORECASE)),
     (
         "warn",
-        re.compile(r"\b(guard|warning|skipped|dropped|interrupted|stopped|zero reward variance)\b", re.IGNORECASE),
+        re.compile(
+            r"\b(guard|warning|skipped|dropped|interrupted|stopped|zero reward variance|was learned|in this run)\b",
+            re.IGNORECASE,
+        ),
     ),
     ("good", re.compile(r"^(finished|resumed)\b", re.IGNORECASE)),
 )
