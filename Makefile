@@ -9,7 +9,7 @@ JOBS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 COMMA := ,
 OLDEST := build/oldest
-EXTRAS := synth,lora,serve,hub,dashboard
+EXTRAS := synth,lora,serve,hub,lhotse,webdataset,arrayrecord,dashboard,track
 LANES := tests/e2e tests/contract tests/parity tests/unit
 
 .DEFAULT_GOAL := help
