@@ -27,6 +27,7 @@ from malformed import Attack, attacks, clip, upload
 from antiphon.client.port import free_port
 from antiphon.distributed.device import prepare_cpu
 from antiphon.models.load import load_policy
+from antiphon.serve.address import Address
 from antiphon.serve.app import create_app
 from antiphon.serve.connection import configured
 from antiphon.serve.limits import Limits
@@ -129,7 +130,7 @@ def serve(port: int) -> None:
     prepare_cpu(1)
     policy = load_policy("builtin:student", torch.device("cpu"), torch.float32)
     app = create_app({"student": policy}, LIMITS)
-    uvicorn.Server(configured(app, "127.0.0.1", port, LIMITS.answer_s, log_level="critical")).run()
+    uvicorn.Server(configured(app, Address(port=port), LIMITS.answer_s, log_level="critical")).run()
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -54,7 +54,7 @@ def clip(form: str) -> bytes:
 
 def request(path: str, body: bytes, content_type: bytes, headers: bytes = b"", announced: object = None) -> bytes:
     length = len(body) if announced is None else announced
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\nContent-Type: ".encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\nContent-Type: ".encode()
     return head + content_type + b"\r\n" + headers + b"\r\n" + body
 
 
@@ -229,7 +229,7 @@ def _lengths(rng: Rng) -> Attack:
 
 
 def _chunked(rng: Rng) -> Attack:
-    head = b"POST /asr HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+    head = b"POST /asr HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
     head += b"Content-Type: multipart/form-data; boundary=b\r\n"
     bodies = [
         b"zz\r\nabc\r\n",
@@ -249,7 +249,7 @@ def _oversized(rng: Rng) -> Attack:
         return Attack(
             "oversized", [(request("/asr", b"", b"text/plain", announced=int(rng.integers(2, 99)) * 10**6), 0.0)]
         )
-    head = b"POST /asr HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+    head = b"POST /asr HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
     head += b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
     start = b'--b\r\nContent-Disposition: form-data; name="file"; filename="c"\r\n\r\n'
     chunks = [(b"%x\r\n%b\r\n" % (len(part), part), 0.0) for part in (start, *[bytes(100_000)] * 12)]
@@ -275,12 +275,12 @@ def _headers(rng: Rng) -> Attack:
     choices = [
         request("/asr", b"", b"text/plain", headers=b"X-Long: " + b"y" * 200_000 + b"\r\n"),
         request("/asr", b"", b"text/plain", headers=many),
-        b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
         request("/asr", b"", b"text/plain", headers=b"X:\x00\xff\r\n"),
         request("/asr", b"", b"text/plain", headers=b"Host: y\r\nno colon\r\n"),
         request("/%00%ff%2e%2e/asr", b"", b"text/plain"),
-        b"GET /health HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-        b"GET http://[::bad HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        b"GET http://[::bad HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ]
     return Attack("headers", [(choices[rng.integers(len(choices))], 0.0)])
 
@@ -292,7 +292,7 @@ def _garbage(rng: Rng) -> Attack:
         b"GET /\r\n\r\n",
         b"POST\r\n\r\n",
         rng.bytes(500) + b"\r\n\r\n",
-        b"DELETE /asr HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"DELETE /asr HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ]
     return Attack("garbage", [(choices[rng.integers(len(choices))], 0.0)])
 

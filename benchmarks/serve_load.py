@@ -148,7 +148,7 @@ def upload(waveform: np.ndarray) -> bytes:
     soundfile.write(file, waveform, RATE, format="WAV")
     part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="clip.wav"\r\n\r\n'
     body = part + file.getvalue() + b"\r\n--b--\r\n"
-    head = f"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+    head = f"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
     return head.encode() + b"Content-Type: multipart/form-data; boundary=b\r\n\r\n" + body
 
 

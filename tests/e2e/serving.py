@@ -16,6 +16,7 @@ from tiny_text import bytes_tokenizer, tiny
 
 from antiphon.client.port import free_port
 from antiphon.models.text_lm import TextLM
+from antiphon.serve.address import Address
 from antiphon.serve.app import create_app
 from antiphon.serve.connection import configured
 from antiphon.serve.limits import Limits
@@ -56,11 +57,14 @@ class Served:
 
 
 @contextmanager
-def served(policy: Any, api_key: str | None = None, **limits: Any) -> Iterator[Served]:
-    """`policy` is one, called tiny, or several by name."""
-    app = create_app(policy if isinstance(policy, dict) else {"tiny": policy}, Limits(**limits), api_key)
+def served(
+    policy: Any, api_key: str | None = None, address: dict[str, Any] | None = None, **limits: Any
+) -> Iterator[Served]:
+    """`policy` is one, called tiny, or several by name; `address` has further fields of an `Address`."""
     port = free_port()
-    server = uvicorn.Server(configured(app, "127.0.0.1", port, answer_s=30, log_level="error"))
+    listens = Address(port=port, api_key=api_key, **(address or {}))
+    app = create_app(policy if isinstance(policy, dict) else {"tiny": policy}, Limits(**limits), listens)
+    server = uvicorn.Server(configured(app, listens, answer_s=30, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     assert until(lambda: server.started)

@@ -115,7 +115,7 @@ def test_a_transcript_is_what_the_model_makes_of_the_clip(recognizer, clips):
     assert transcriptions.create(model="student", file=file).text == text
     assert transcriptions.create(model="student", file=file, response_format="text") == f"{text}\n"
     verbose = transcriptions.create(model="student", file=file, response_format="verbose_json")
-    assert (verbose.text, verbose.language) == (text, "English")
+    assert (verbose.text, verbose.language) == (text, "english")
     assert verbose.duration == pytest.approx(len(waveform) / RATE, abs=1e-3)
     (segment,) = verbose.segments
     assert (segment.start, segment.end, segment.text) == (0.0, pytest.approx(verbose.duration), text)
@@ -239,7 +239,7 @@ def test_what_a_model_cannot_do_is_refused_in_words(recognizer, reader, clips):
         reader.openai.audio.transcriptions.create(model="reader", file=file)
     with pytest.raises(openai.BadRequestError, match="0 input_audio parts"):
         recognizer.openai.chat.completions.create(model="student", messages=[{"role": "user", "content": "Hi"}])
-    with pytest.raises(openai.BadRequestError, match="presence_penalty: Extra inputs are not permitted"):
+    with pytest.raises(openai.BadRequestError, match="presence_penalty: unknown field"):
         reader.openai.chat.completions.create(
             model="reader", messages=[{"role": "user", "content": "Hi"}], presence_penalty=1.0
         )

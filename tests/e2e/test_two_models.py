@@ -39,7 +39,7 @@ def test_both_are_listed_and_watched(server, monkeypatch):
         listed = client.get("/v1/models").json()["data"]
         assert [(one["id"], one["accepts"]) for one in listed] == [("one", ["messages"]), ("two", ["messages"])]
         assert client.get("/v1/models/two").json()["id"] == "two"
-        assert client.get("/health").json()["models"] == {name: {"waiting": 0, "running": 0} for name in ("one", "two")}
+        assert client.get("/health").json()["models"] == {name: {"requests": 0} for name in ("one", "two")}
         masks = [client.get("/token-mask", params=chosen).json() for chosen in ({}, {"model": "two"})]
         assert masks[0]["blocked"] == masks[1]["blocked"]
         assert client.get("/token-mask", params={"model": "three"}).status_code == 404

@@ -24,7 +24,7 @@ Examples:
 
 antiphon serve builtin:student --port 8025
 
-antiphon serve latest --detach --served-model-name my-recognizer
+antiphon serve latest --detach --served-model-name my-recognizer --served-model-name whisper-1
 
 antiphon serve latest --beside builtin:student
 
@@ -45,13 +45,28 @@ def command(
     port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Default: 8025.")] = None,
     host: Annotated[str, typer.Option("--host", help="0.0.0.0 accepts other machines; set a key then.")] = "127.0.0.1",
     served_model_name: Annotated[
-        str | None, typer.Option("--served-model-name", metavar="NAME", help="Model name for clients; default: MODEL.")
+        list[str] | None,
+        typer.Option(
+            "--served-model-name", metavar="NAME", help="Model name for clients; default: MODEL. Repeat for aliases."
+        ),
     ] = None,
     api_key: Annotated[
         str | None, typer.Option("--api-key", envvar=API_KEY, help="Key that clients must send.", show_default=False)
     ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", metavar="NAME", help="Another host name of this server, such as that of a proxy."),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option("--allow-origin", metavar="URL", help="Web pages of this origin may use the server (CORS)."),
+    ] = None,
+    root_path: Annotated[
+        str, typer.Option("--root-path", metavar="PATH", help="Path under which a proxy shows the server.")
+    ] = "",
+    keep_alive: Annotated[float, typer.Option(min=1, help="Seconds that an idle connection is kept.")] = 5.0,
     detach: Annotated[bool, typer.Option("--detach", help="Run in the background, with a log file.")] = False,
-    max_megabytes: Annotated[float, typer.Option(min=0.01, help="Maximum request size, in MB.")] = 25.0,
+    max_megabytes: Annotated[float, typer.Option(min=0.01, help="Maximum size of a recording, in MiB.")] = 25.0,
     max_seconds: Annotated[float, typer.Option(min=0.1, help="Maximum length of a recording, in seconds.")] = 1800.0,
     max_requests: Annotated[int, typer.Option(min=1, help="Maximum concurrent requests; more are rejected.")] = 128,
     chunk_seconds: Annotated[
@@ -72,29 +87,39 @@ def command(
     if model == "stop":
         return _stop(port, as_json)
     port = 8025 if port is None else port
-    name = served_model_name or model
-    models = _by_name([(name, model), *((one, one) for one in beside or [])])
+    name, *aliases = served_model_name or [model]
+    models = _by_name([(name, model), *((one, one) for one in beside or [])], aliases)
     if detach:
-        how = {"--port": port, "--host": host, "--served-model-name": name, "--timeout": timeout, "--threads": threads}
+        how = {"--port": port, "--host": host, "--timeout": timeout, "--threads": threads}
+        where = {"--root-path": root_path or None, "--keep-alive": keep_alive}
+        lists = {
+            "--served-model-name": [name, *aliases],
+            "--beside": beside or [],
+            "--allow-host": allow_host or [],
+            "--allow-origin": allow_origin or [],
+        }
         sizes = {"--max-megabytes": max_megabytes, "--max-seconds": max_seconds, "--max-requests": max_requests}
         loaded = {"--chunk-seconds": chunk_seconds, "--device": device, "--dtype": dtype, "--runs": runs}
-        given = {key: value for key, value in (how | sizes | loaded).items() if value is not None}
-        arguments = [f"{key}={value}" for key, value in given.items()] + [f"--beside={one}" for one in beside or []]
+        given = {key: value for key, value in (how | where | sizes | loaded).items() if value is not None}
+        arguments = [f"{key}={value}" for key, value in given.items()]
+        arguments += [f"{key}={one}" for key, values in lists.items() for one in values]
         arguments += ["--trust-remote-code"] if trust_remote_code else []
         return _detach(model, host, port, arguments, api_key, as_json)
     with _extra_required():
+        from antiphon.serve.address import Address
         from antiphon.serve.limits import Limits
         from antiphon.serve.main import serve
 
         limits = Limits(max_megabytes, max_seconds, max_requests, answer_s=timeout, chunk_s=chunk_seconds)
-        serve(models, host, port, limits, api_key, threads, device, dtype, runs, trust_remote_code)
+        address = Address(host, port, api_key, root_path, allow_host or [], allow_origin or [], keep_alive)
+        serve(models, dict.fromkeys(aliases, name), address, limits, threads, device, dtype, runs, trust_remote_code)
 
 
-def _by_name(models: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Models by name. Raises `ConfigError` if two have the same name."""
+def _by_name(models: Sequence[tuple[str, str]], aliases: Sequence[str]) -> dict[str, str]:
+    """Models by name. Raises `ConfigError` if two names are the same."""
     named = dict(models)
-    if len(named) < len(models):
-        raise ConfigError("two models have the same name; set --served-model-name to tell them apart")
+    if len({*named, *aliases}) < len(models) + len(aliases):
+        raise ConfigError("a model name is given twice; set --served-model-name to tell models apart")
     return named
 
 

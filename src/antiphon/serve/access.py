@@ -1,4 +1,4 @@
-"""Access control before every request: API key, number of requests, body size and upload time."""
+"""Access control before every request: host name, API key, number of requests, body size and upload time."""
 
 from __future__ import annotations
 
@@ -7,23 +7,20 @@ import hmac
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from fastapi import HTTPException
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 
 from antiphon.serve import pages
-from antiphon.serve.errors import FAILED, error_object
+from antiphon.serve.errors import FAILED, RequestError, error_object, short
+from antiphon.serve.front import Message, Receive, Send
+from antiphon.serve.hosts import is_own
 from antiphon.serve.limits import Limits
 from antiphon.serve.metrics import Metrics
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 OPEN = {"/", "/health", "/docs", "/openapi.json"}
 """Paths that do not need a key."""
 
@@ -33,8 +30,9 @@ _log = logging.getLogger("antiphon.serve")
 class AccessControl:
     """ASGI middleware. It counts only requests with a body, which are those that cause work."""
 
-    def __init__(self, app: Any, limits: Limits, metrics: Metrics, api_key: str | None) -> None:
-        self.app, self.limits, self.metrics, self.api_key = app, limits, metrics, api_key
+    def __init__(self, app: Any, limits: Limits, metrics: Metrics, api_key: str | None, names: frozenset[str]) -> None:
+        """`names` are the host names of the server (see `antiphon.serve.hosts`)."""
+        self.app, self.limits, self.metrics, self.api_key, self.names = app, limits, metrics, api_key, names
         self._inside = 0
         self._held = 0
         """Total bytes of the bodies of current requests."""
@@ -44,23 +42,27 @@ class AccessControl:
             return await self.app(scope, receive, send)
         refusal = self._refusal(scope)
         if refusal is not None:
-            self.metrics.count(scope["path"], refusal.status_code, 0.0)
+            self.metrics.count(_path(scope), refusal.status_code, 0.0)
             return await refusal(scope, receive, send)
         await self._let_in(scope, receive, send)
 
     def _refusal(self, scope: Message) -> JSONResponse | None:
         headers = Headers(scope=scope)
-        if self.api_key is not None and not _open(scope["path"]):
-            given = headers.get("authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode(), self.api_key.encode()):
-                return refuse(401, "the API key is missing or wrong; send Authorization: Bearer KEY")
+        host = headers.get("host", "")
+        if not is_own(host, self.names):
+            return refuse(403, f"{short(host)!r} is no name of this server; start it with --allow-host to add one")
+        if self.api_key is not None and not _open(_path(scope)):
+            scheme, _, given = headers.get("authorization", "").partition(" ")
+            if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.api_key.encode()):
+                message = "the API key is missing or wrong; send Authorization: Bearer KEY"
+                return refuse(401, message, {"WWW-Authenticate": "Bearer"})
         if scope["method"] != "POST":
             return None
         if self._inside >= self.limits.requests:
             return refuse(429, *self._full(f"all {self.limits.requests} places are taken"))
         announced = headers.get("content-length", "0")
-        if announced.isdecimal() and int(announced) > self.limits.bytes:
-            return refuse(413, self._too_large(), {"Connection": "close"})
+        if announced.isdecimal() and int(announced) > self.limits.body_bytes:
+            return refuse(413, self.limits.too_large, {"Connection": "close"})
         return None
 
     async def _let_in(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -78,40 +80,38 @@ class AccessControl:
         try:
             await self.app(scope, partial(self._receive, body), sending)
         except Exception:
-            _log.exception("%s %s failed", scope["method"], scope["path"])
+            _log.exception("%s %s %s failed", scope.get("request_id"), scope["method"], scope["path"])
             if status != 499:
                 raise  # Part of the response has been sent; close the connection.
             await refuse(500, FAILED)(scope, receive, sending)
         finally:
             self._inside -= counted
             self._held -= body.size
-            self.metrics.count(scope["path"], status, time.monotonic() - began)
+            self.metrics.count(_path(scope), status, time.monotonic() - began)
 
     async def _receive(self, body: _Body) -> Message:
-        """Receive the next message. Raises `HTTPException` if the body is too large or slow, or memory is full."""
+        """Receive the next message. Raises `RequestError` if the body is too large or slow, or memory is full."""
         if body.whole:
             return await body.receive()
         left = body.began + self.limits.upload_s - time.monotonic()
         try:
             message = await asyncio.wait_for(body.receive(), max(left, 0.001))
         except TimeoutError:
-            raise HTTPException(408, f"the body did not arrive within {self.limits.upload_s:g} s") from None
+            raise RequestError(408, f"the body did not arrive within {self.limits.upload_s:g} s") from None
         came = len(message.get("body", b""))
         body.size, self._held = body.size + came, self._held + came
         body.whole = not message.get("more_body", False)
-        if body.size > self.limits.bytes:
-            raise HTTPException(413, self._too_large())
+        if body.size > self.limits.body_bytes:
+            raise RequestError(413, self.limits.too_large)
         if self._held > self.limits.held_bytes:
-            raise HTTPException(429, *self._full("earlier requests use all the memory for bodies"))
+            message, headers = self._full("earlier requests use all the memory for bodies")
+            raise RequestError(429, message, headers=headers)
         return message
 
     def _full(self, cause: str) -> tuple[str, dict[str, str]]:
         """Message and headers of a 429 response."""
         wait = min(max(math.ceil(self.metrics.mean_seconds), 1), 60)
         return f"{cause}; ask again in {wait} s", {"Retry-After": str(wait)}
-
-    def _too_large(self) -> str:
-        return f"the body is larger than {self.limits.megabytes:g} MB; send a shorter or compressed recording"
 
 
 @dataclass
@@ -129,4 +129,9 @@ def _open(path: str) -> bool:
 
 
 def refuse(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": error_object(status, message)}, status, headers)
+    return JSONResponse(error_object(status, message), status, headers)
+
+
+def _path(scope: Message) -> str:
+    """The path within the application, whatever a proxy has put before it."""
+    return scope["path"].removeprefix(scope.get("root_path", ""))

@@ -8,11 +8,15 @@ from contextlib import asynccontextmanager
 
 import anyio.to_thread
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from antiphon import __version__
 from antiphon.models.policy import Policy
 from antiphon.serve import diff, errors, pages, routes, state
 from antiphon.serve.access import AccessControl
+from antiphon.serve.address import Address
+from antiphon.serve.front import Front
+from antiphon.serve.hosts import own_names
 from antiphon.serve.limits import Limits
 from antiphon.serve.metrics import Metrics
 from antiphon.serve.service import Service, longest_piece
@@ -21,14 +25,23 @@ from antiphon.serve.upload import Uploads
 from antiphon.serve.worker import Worker
 
 
-def create_app(models: Mapping[str, Policy], limits: Limits, api_key: str | None = None) -> FastAPI:
+def create_app(
+    models: Mapping[str, Policy],
+    limits: Limits,
+    address: Address | None = None,
+    aliases: Mapping[str, str] | None = None,
+) -> FastAPI:
     """Create the application that serves `models` by name; requests without a model go to the first.
 
-    Each model has its own worker, which ends with the application, after answering all requests.
+    `aliases` are further names, each with that of its model. Each model has its own worker, which ends with the
+    application, after answering all requests.
     """
+    address = address or Address()
     metrics = Metrics(routes.PATHS)
     uploads = Uploads(limits)
-    services = Services([_service(name, policy, limits, metrics, uploads) for name, policy in models.items()])
+    services = Services(
+        [_service(name, policy, limits, metrics, uploads) for name, policy in models.items()], aliases or {}
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -45,7 +58,17 @@ def create_app(models: Mapping[str, Policy], limits: Limits, api_key: str | None
         responses=errors.DECLARED,
     )
     app.state.services = services
-    app.add_middleware(AccessControl, limits=limits, metrics=metrics, api_key=api_key)
+    names = own_names(address.host, address.allow_hosts)
+    app.add_middleware(AccessControl, limits=limits, metrics=metrics, api_key=address.api_key, names=names)
+    if address.allow_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=address.allow_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "retry-after"],
+        )
+    app.add_middleware(Front, root_path=address.root_path)
     for part in (routes, diff, state, pages):
         app.include_router(part.router)
     for kind in errors.HANDLED:

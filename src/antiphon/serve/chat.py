@@ -35,7 +35,7 @@ class Chat:
     @classmethod
     @asynccontextmanager
     async def begun(cls, service: Service, request: ChatRequest) -> AsyncIterator[Chat]:
-        """Raises `HTTPException` if the model does not support the request."""
+        """Raises `RequestError` if the model does not support the request."""
         filters = (request.top_k, request.top_p, request.min_p)
         sampling = Sampling(request.temperature, request.longest or LONGEST, *filters, shorten=request.longest is None)
         async with question_of(service, request) as (question, thinks):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from antiphon.serve.address import Address
 from antiphon.types import Seconds
 
 LARGEST_HEAD = 1 << 16
@@ -46,13 +48,33 @@ class Connection(H11Protocol):
             self._late = None
 
 
-def configured(app: Any, host: str, port: int, answer_s: Seconds, log_level: str = "info") -> uvicorn.Config:
-    """Uvicorn's configuration, for a server that completes open requests before it stops."""
+FORMAT = {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
+"""Of log lines, with their time."""
+
+
+def configured(app: Any, address: Address, answer_s: Seconds, log_level: str = "info") -> uvicorn.Config:
+    """Uvicorn's configuration, for a server that completes open requests before it stops.
+
+    `antiphon.serve.front` logs requests in place of uvicorn, with their ids.
+    """
+    lines = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": FORMAT},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "loggers": {
+            name: {"handlers": ["stderr"], "level": log_level.upper(), "propagate": False}
+            for name in ("uvicorn", "antiphon.access", "antiphon.serve")
+        },
+    }
     return uvicorn.Config(
         app,
-        host=host,
-        port=port,
+        host=address.host,
+        port=address.port,
+        log_config=lines,
         log_level=log_level,
+        access_log=False,
+        timeout_keep_alive=math.ceil(address.keep_alive_s),
         http=Connection,
         ws="none",
         h11_max_incomplete_event_size=LARGEST_HEAD,

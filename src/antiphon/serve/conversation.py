@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import HTTPException
 from jinja2 import TemplateError
 
+from antiphon.serve.errors import RequestError
 from antiphon.serve.question import Question
 from antiphon.serve.schemas import AudioPart, ChatRequest, Message
 from antiphon.serve.service import Service
@@ -22,7 +22,7 @@ from antiphon.types import Prompt
 async def question_of(service: Service, request: ChatRequest) -> AsyncIterator[tuple[Question, bool]]:
     """The question, with its clip held until the block ends, and whether the prompt opens the model's thoughts.
 
-    Raises `HTTPException` 400 if the model does not support the conversation.
+    Raises `RequestError` 400 if the model does not support the conversation.
     """
     if service.policy.chat == "turns":
         yield _text_only(service, request)
@@ -30,12 +30,16 @@ async def question_of(service: Service, request: ChatRequest) -> AsyncIterator[t
         async with _with_clip(service, request) as question:
             yield question, False
     else:
-        raise HTTPException(400, f"{service.name} does not chat; use /v1/audio/transcriptions")
+        raise RequestError(400, f"{service.name} does not chat; use /v1/audio/transcriptions", "model")
 
 
 def _text_only(service: Service, request: ChatRequest) -> tuple[Question, bool]:
     """Any number of turns, formatted by the tokenizer's chat template; without one, a line each."""
-    messages = [{"role": one.role, "content": _text(one, audio=False)} for one in request.messages]
+    messages = [
+        {"role": one.role, "content": _text(one, audio=False)}
+        | ({"reasoning_content": one.reasoning_content} if one.reasoning_content else {})
+        for one in request.messages
+    ]
     tokenizer = service.tokenizer
     if tokenizer.chat_template is None:
         ids = tokenizer("\n".join(one["content"] for one in messages))["input_ids"]
@@ -49,7 +53,7 @@ def _text_only(service: Service, request: ChatRequest) -> tuple[Question, bool]:
             **request.chat_template_kwargs,
         )
     except (TemplateError, ValueError, TypeError) as error:
-        raise HTTPException(400, f"the model's chat template refuses this conversation: {error}") from error
+        raise RequestError(400, f"the model's chat template refuses this conversation: {error}", "messages") from error
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     return _non_empty(ids), opens(text)
 
@@ -61,12 +65,16 @@ async def _with_clip(service: Service, request: ChatRequest) -> AsyncIterator[Qu
     said = messages.pop() if messages[-1].role == "assistant" else None
     user = messages.pop() if messages else None
     if user is None or user.role != "user" or any(one.role not in ("system", "developer") for one in messages):
-        raise HTTPException(
-            400, "this model has one turn: system messages, one of the user's with a clip, and perhaps an answer to it"
+        raise RequestError(
+            400,
+            "this model has one turn: system messages, one of the user's with a clip, and perhaps an answer to it",
+            "messages",
         )
     clips = [part for part in user.parts if isinstance(part, AudioPart)]
     if len(clips) != 1:
-        raise HTTPException(400, f"the user's message has {len(clips)} input_audio parts; this model takes one")
+        raise RequestError(
+            400, f"the user's message has {len(clips)} input_audio parts; this model takes one", "messages"
+        )
     instruction = _text(user, audio=True)
     context = "\n".join(_text(one, audio=False) for one in messages)
     ids = tuple(_said(service, request, said)) if said else ()
@@ -86,10 +94,11 @@ async def _with_clip(service: Service, request: ChatRequest) -> AsyncIterator[Qu
 def _said(service: Service, request: ChatRequest, said: Message) -> list[int]:
     """The tokens of a given answer, closed unless it is to be continued."""
     if request.add_generation_prompt is not False and not request.continue_final_message:
-        raise HTTPException(
+        raise RequestError(
             400,
             "this model gives one answer, and the last message is one; set continue_final_message to go on with it, "
             "or add_generation_prompt to false to have it scored",
+            "messages",
         )
     ids = service.tokenizer(_text(said, audio=False), add_special_tokens=False)["input_ids"]
     if request.continue_final_message:
@@ -107,11 +116,13 @@ def _opens_answer(request: ChatRequest) -> bool:
 def _text(message: Message, audio: bool) -> str:
     """The concatenated text parts of a message."""
     if not audio and any(isinstance(part, AudioPart) for part in message.parts):
-        raise HTTPException(400, f"a message of role {message.role} has audio, which this model does not support there")
+        raise RequestError(
+            400, f"a message of role {message.role} has audio, which this model does not support there", "messages"
+        )
     return "\n".join(part.text for part in message.parts if not isinstance(part, AudioPart))
 
 
 def _non_empty(ids: list[int]) -> Question:
     if not ids:
-        raise HTTPException(400, "the messages are empty; say something")
+        raise RequestError(400, "the messages are empty; say something", "messages")
     return Question(None, tuple(ids))

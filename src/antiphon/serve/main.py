@@ -12,6 +12,7 @@ import uvicorn
 
 from antiphon.distributed.device import prepare_cpu, resolve_device, resolve_dtype
 from antiphon.models.load import load_policy
+from antiphon.serve.address import Address
 from antiphon.serve.app import create_app
 from antiphon.serve.connection import configured
 from antiphon.serve.limits import Limits
@@ -20,22 +21,21 @@ from antiphon.serve.process import Instance, listed, require_free
 
 def serve(
     models: Mapping[str, str],
-    host: str,
-    port: int,
+    aliases: Mapping[str, str],
+    address: Address,
     limits: Limits,
-    api_key: str | None,
     threads: int | None,
     device: str,
     dtype: str,
     runs: str,
     trust_remote_code: bool,
 ) -> None:
-    """Serve `models`, a mapping of names to specs, until SIGINT or SIGTERM.
+    """Serve `models`, a mapping of names to specs, until SIGINT or SIGTERM; `aliases` are further names of theirs.
 
     Requests being answered are finished, unless it comes once more. Raises `ConfigError` when the port is taken,
     `ModelError` when a model cannot be loaded.
     """
-    require_free(host, port)
+    require_free(address.host, address.port)
     place = resolve_device(device)
     prepare_cpu(threads)
     precision = resolve_dtype(dtype, place)
@@ -43,12 +43,12 @@ def serve(
         name: load_policy(model, place, precision, output=runs, trust_remote_code=trust_remote_code)
         for name, model in models.items()
     }
-    app = create_app(policies, limits, api_key)
+    app = create_app(policies, limits, address, aliases)
     name, *beside = models
     # Uvicorn raises the signal again after shutdown, which would skip the cleanup.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with (
-        listed(Instance(models[name], name, host, port, os.getpid(), time.time(), beside)),
+        listed(Instance(models[name], name, address.host, address.port, os.getpid(), time.time(), beside)),
         suppress(KeyboardInterrupt),
     ):
-        uvicorn.Server(configured(app, host, port, limits.answer_s)).run()
+        uvicorn.Server(configured(app, address, limits.answer_s)).run()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from jinja2 import Environment
 
 from antiphon.serve.describe import operations
+from antiphon.serve.errors import RequestError
 
 router = APIRouter(include_in_schema=False)
 OPEN = "/page/"
@@ -35,7 +36,7 @@ async def try_it() -> Response:
 @router.get(OPEN + "{name}")
 async def part(name: str) -> Response:
     if name not in {one.name for one in _FOLDER.iterdir()}:
-        raise HTTPException(404, f"no page has a part {name!r}")
+        raise RequestError(404, f"no page has a part {name!r}")
     return _sent((_FOLDER / name).read_text(encoding="utf-8"), name)
 
 

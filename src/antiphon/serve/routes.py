@@ -8,17 +8,19 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, File, Form, HTTPException, Request, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 
 from antiphon.serve.body import ParsedRoute
 from antiphon.serve.chat import Chat, sse
-from antiphon.serve.errors import body_of, status_of
+from antiphon.serve.errors import RequestError, body_of, status_of
+from antiphon.serve.forms import checked
+from antiphon.serve.languages import asked
 from antiphon.serve.schemas import ChatRequest, answers
 from antiphon.serve.service import Service
 from antiphon.serve.state import Served
 from antiphon.serve.subtitles import srt, vtt
-from antiphon.serve.transcription import Transcription, TranscriptionOptions
+from antiphon.serve.transcription import Transcription, TranscriptionOptions, options_of
 
 router = APIRouter(route_class=ParsedRoute)
 _log = logging.getLogger("antiphon.serve")
@@ -26,45 +28,49 @@ PATHS = {"/v1/audio/transcriptions", "/asr", "/v1/chat/completions"}
 MaxNewTokens = Annotated[int | None, Form(ge=1, le=4096, description="Maximum tokens per segment; default: 256.")]
 
 
-async def _nothing_unknown(request: Request) -> None:
-    """Raises `HTTPException` 400 for unknown form fields, instead of ignoring them."""
-    known = {field.alias for field in request.scope["route"].dependant.body_params}
-    unknown = sorted(set(await request.form()) - known)
-    if unknown:
-        raise HTTPException(400, f"{', '.join(unknown)}: unknown field; known: {', '.join(sorted(known))}")
+Upload = Annotated[UploadFile, File(description="The recording: WAV, FLAC, MP3, OGG, WebM, MP4/M4A, AAC …")]
 
 
 @router.post(
     "/v1/audio/transcriptions",
     response_model=None,
-    dependencies=[Depends(_nothing_unknown)],
+    dependencies=[Depends(checked)],
     responses=answers("application/json", "text/plain", "text/vtt", "application/x-subrip", "text/event-stream"),
 )
 async def transcriptions(
     request: Request,
     services: Served,
-    file: Annotated[UploadFile, File(description="WAV, FLAC, MP3, OGG, WebM, MP4/M4A, AAC …")],
-    model: Annotated[str | None, Form()] = None,
-    language: Annotated[str | None, Form(description="Language, as the model names it; default: detected.")] = None,
+    file: Upload,
+    model: Annotated[str | None, Form(description="A served model; default: the first.")] = None,
+    language: Annotated[
+        str | None, Form(description="Language: a code such as en or en-US, or a name; auto or none: detected.")
+    ] = None,
     prompt: Annotated[str, Form(description="Context: hotwords, domain, style.")] = "",
-    response_format: Annotated[Literal["json", "text", "verbose_json", "srt", "vtt"], Form()] = "json",
-    temperature: Annotated[float, Form(ge=0, le=2)] = 0.0,
+    response_format: Annotated[
+        Literal["json", "text", "verbose_json", "srt", "vtt"], Form(description="Form of the answer.")
+    ] = "json",
+    temperature: Annotated[float, Form(ge=0, le=2, description="Sampling temperature; 0 is greedy.")] = 0.0,
     stream: Annotated[bool, Form(description="Stream events; response_format must be json or verbose_json.")] = False,
     max_new_tokens: MaxNewTokens = None,
-    granularities: Annotated[Sequence[Literal["segment"]], Form(alias="timestamp_granularities[]")] = (),
-    chunking_strategy: Annotated[Literal["auto"], Form()] = "auto",
+    granularities: Annotated[
+        Sequence[Literal["segment"]],
+        Form(alias="timestamp_granularities[]", description="What verbose_json has times of."),
+    ] = (),
+    chunking_strategy: Annotated[
+        Literal["auto"], Form(description="Long recordings are always split at pauses.")
+    ] = "auto",
 ) -> Response | dict[str, Any]:
     """Transcribe a recording. With `stream`, sends the events `transcript.text.delta` and `transcript.text.done`."""
     service = services.named(model)
-    options = TranscriptionOptions(language or None, prompt, temperature, max_new_tokens)
-    if options.language and service.policy.limits.languages == frozenset():
-        raise HTTPException(400, f"{service.name} cannot be told a language; leave out language")
+    options = options_of(service, asked(language), prompt, temperature, max_new_tokens)
     if granularities and response_format != "verbose_json":
-        raise HTTPException(400, "timestamp_granularities needs response_format=verbose_json")
+        raise RequestError(400, "timestamp_granularities needs response_format=verbose_json", "response_format")
     if stream:
         if response_format not in ("json", "verbose_json"):
-            raise HTTPException(
-                400, f"response_format {response_format} cannot be streamed; leave out response_format or stream"
+            raise RequestError(
+                400,
+                f"response_format {response_format} cannot be streamed; leave out response_format or stream",
+                "response_format",
             )
         return await _streamed(request, service, _transcript(service, file, options, response_format == "verbose_json"))
     done = await service.attend(request, _transcribed(service, file, options))
@@ -81,15 +87,12 @@ async def transcriptions(
             return PlainTextResponse(vtt(done.segments), media_type="text/vtt")
 
 
-@router.post("/asr", dependencies=[Depends(_nothing_unknown)])
-async def asr(
-    request: Request, services: Served, file: Annotated[UploadFile, File()], max_new_tokens: MaxNewTokens = None
-) -> dict[str, Any]:
+@router.post("/asr", dependencies=[Depends(checked)])
+async def asr(request: Request, services: Served, file: Upload, max_new_tokens: MaxNewTokens = None) -> dict[str, Any]:
     """Transcribe a recording, without options."""
     began, service = time.perf_counter(), services.first
-    done = await service.attend(
-        request, _transcribed(service, file, TranscriptionOptions(max_new_tokens=max_new_tokens))
-    )
+    options = options_of(service, max_new_tokens=max_new_tokens)
+    done = await service.attend(request, _transcribed(service, file, options))
     return {"text": done.text, "audio_seconds": done.seconds, "seconds": time.perf_counter() - began}
 
 
@@ -125,7 +128,7 @@ async def _transcript(
                 yield sse({"type": "transcript.text.delta", "delta": text.removeprefix(sent)})
                 sent = text
     whole = transcription.verbose() if verbose else {"text": transcription.text}
-    yield sse({"type": "transcript.text.done", **whole})
+    yield sse({"type": "transcript.text.done", **whole, "usage": transcription.token_usage})
     yield "data: [DONE]\n\n"
 
 
@@ -141,6 +144,7 @@ async def _streamed(request: Request, service: Service, events: AsyncGenerator[s
     first = await service.attend(request, anext(events))
 
     async def all_events() -> AsyncGenerator[str]:
+        service.requests += 1
         try:
             yield first
             while True:
@@ -154,6 +158,7 @@ async def _streamed(request: Request, service: Service, events: AsyncGenerator[s
                 _log.exception("a streamed answer failed")
             yield sse(body_of(error))
         finally:
+            service.requests -= 1
             await events.aclose()
 
     return StreamingResponse(all_events(), media_type="text/event-stream", headers={"Cache-Control": "no-cache"})

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
-from fastapi import HTTPException, Request
+from fastapi import Request
 
 from antiphon.errors import ModelError
 from antiphon.models.decoding import Row
 from antiphon.models.policy import Policy, Sampling
+from antiphon.serve.errors import RequestError
 from antiphon.serve.job import Job
 from antiphon.serve.limits import Limits
 from antiphon.serve.metrics import Metrics
@@ -44,6 +45,8 @@ class Service:
     """Unix time."""
     accepts: list[str]
     """Supported inputs, of "audio", "language", "prompt" and "messages"."""
+    requests: int = 0
+    """Requests being answered."""
     tokenizer: Any = field(init=False)
     """A copy, as only the worker may use the model's own: fast tokenizers are not thread-safe."""
 
@@ -75,10 +78,12 @@ class Service:
     async def waveform(self, file: BinaryIO, name: str) -> AsyncIterator[np.ndarray]:
         """The waveform of an upload at the model's rate, held until the block ends (see `Uploads.waveform`).
 
-        Raises `HTTPException` 413 or 400 for an unusable recording, and for a model without audio.
+        Raises `RequestError` 413 or 400 for an unusable recording, and for a model without audio.
         """
         if self.policy.rate == 0:
-            raise HTTPException(400, f"{self.name} is a text model and takes no audio; use /v1/chat/completions")
+            raise RequestError(
+                400, f"{self.name} is a text model and takes no audio; use /v1/chat/completions", "model"
+            )
         async with self.uploads.waveform(file, name, self.policy.rate) as waveform:
             self.metrics.audio_seconds.inc(len(waveform) / self.policy.rate)
             yield waveform
@@ -89,17 +94,19 @@ class Service:
     async def attend(self, request: Request, work: Coroutine[Any, Any, T]) -> T:
         """Run `work`, cancelling it if the client disconnects or the time is up.
 
-        Raises `HTTPException` 504 on timeout; nobody reads the error after a disconnect.
+        Raises `RequestError` 504 on timeout; nobody reads the error after a disconnect.
         """
         task, gone = asyncio.create_task(work), asyncio.create_task(_gone(request))
+        self.requests += 1
         try:
             await asyncio.wait({task, gone}, timeout=self.limits.answer_s, return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 return task.result()
             if gone.done():
-                raise HTTPException(499, "the client has left")
-            raise HTTPException(504, f"no answer within {self.limits.answer_s:g} s; send less, or ask again later")
+                raise RequestError(499, "the client has left")
+            raise RequestError(504, f"no answer within {self.limits.answer_s:g} s; send less, or ask again later")
         finally:
+            self.requests -= 1
             for one in (task, gone):
                 one.cancel()
             with suppress(BaseException):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from fastapi import HTTPException
 
 from antiphon.models.policy import Policy
+from antiphon.serve.errors import RequestError, short
 from antiphon.serve.service import Service
 from antiphon.tasks.asr import INSTRUCTION
 from antiphon.types import Prompt
@@ -19,24 +19,29 @@ from antiphon.types import Prompt
 class Services:
     """The models of one server."""
 
-    def __init__(self, services: Sequence[Service]) -> None:
-        self._named = {service.name: service for service in services}
+    def __init__(self, services: Sequence[Service], aliases: Mapping[str, str]) -> None:
+        """`aliases` are further names, each with the name of its service."""
+        self._all = list(services)
+        own = {service.name: service for service in services}
+        self.by_name = own | {alias: own[name] for alias, name in aliases.items()}
 
     def __iter__(self) -> Iterator[Service]:
-        return iter(self._named.values())
+        return iter(self._all)
 
     @property
     def first(self) -> Service:
-        return next(iter(self))
+        return self._all[0]
 
     def named(self, name: str | None) -> Service:
-        """The model of a request; the first one by default. Raises `HTTPException` 404 for an unknown model."""
+        """The model of a request; the first one by default. Raises `RequestError` 404 for an unknown model."""
         if name is None:
             return self.first
-        if name not in self._named:
-            names = " or ".join(map(repr, self._named))
-            raise HTTPException(404, f"model {name!r} is not served here; ask for {names}")
-        return self._named[name]
+        if name not in self.by_name:
+            names = " or ".join(map(repr, self.by_name))
+            raise RequestError(
+                404, f"model {short(name)!r} is not served here; ask for {names}", "model", "model_not_found"
+            )
+        return self.by_name[name]
 
 
 def accepted(policy: Policy) -> list[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import PlainTextResponse
 
+from antiphon.serve.errors import RequestError
 from antiphon.serve.schemas import answers
 from antiphon.serve.service import Service
 from antiphon.serve.services import Services
@@ -24,28 +25,27 @@ Served = Annotated[Services, Depends(services_of)]
 @router.get("/v1/models")
 async def models(services: Served) -> dict[str, Any]:
     """List the models in OpenAI's format; the first is the default."""
-    return {"object": "list", "data": [_model(service) for service in services]}
+    return {"object": "list", "data": [_model(name, service) for name, service in services.by_name.items()]}
 
 
 @router.get("/v1/models/{name:path}")
 async def model(name: str, services: Served) -> dict[str, Any]:
     """Describe one model."""
-    return _model(services.named(name))
+    return _model(name, services.named(name))
 
 
-def _model(service: Service) -> dict[str, Any]:
+def _model(name: str, service: Service) -> dict[str, Any]:
     about = {"object": "model", "created": service.created, "owned_by": "antiphon"}
-    return {"id": service.name, **about, "accepts": service.accepts}
+    return {"id": name, **about, "accepts": service.accepts}
 
 
 @router.get("/health")
 async def health(services: Served) -> dict[str, Any]:
-    """Health; 503 if a worker has stopped or makes no progress."""
+    """Health, and the requests being answered; 503 if a worker has stopped or makes no progress."""
     troubles = [f"{one.name}: {one.worker.trouble}" for one in services if one.worker.trouble]
     if troubles:
-        raise HTTPException(503, "; ".join(troubles))
-    work = {one.name: {"waiting": one.worker.waiting, "running": one.worker.running} for one in services}
-    return {"status": "ok", "models": work}
+        raise RequestError(503, "; ".join(troubles))
+    return {"status": "ok", "models": {one.name: {"requests": one.requests} for one in services}}
 
 
 @router.get("/metrics", response_model=None, responses=answers("text/plain"))

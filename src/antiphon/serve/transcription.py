@@ -12,7 +12,9 @@ import numpy as np
 
 from antiphon.audio.voice import split
 from antiphon.models.policy import Sampling
+from antiphon.serve.errors import RequestError
 from antiphon.serve.job import Job
+from antiphon.serve.languages import spoken
 from antiphon.serve.question import Question
 from antiphon.serve.service import Service
 from antiphon.tasks.asr import INSTRUCTION
@@ -36,6 +38,25 @@ class TranscriptionOptions:
     temperature: float = 0.0
     max_new_tokens: int | None = None
     """Maximum per segment; by default `LONGEST`, or what the model has room for."""
+
+
+def options_of(
+    service: Service,
+    language: str | None = None,
+    prompt: str = "",
+    temperature: float = 0.0,
+    max_new_tokens: int | None = None,
+) -> TranscriptionOptions:
+    """The options of a request. Raises `RequestError` 400 for those that the model does not support."""
+    if service.policy.rate and language and "language" not in service.accepts:
+        raise RequestError(400, f"{service.name} cannot be told a language; leave it out", "language")
+    if service.policy.rate and prompt and "prompt" not in service.accepts:
+        raise RequestError(400, f"{service.name} takes no prompt; leave it out", "prompt")
+    if max_new_tokens and not service.policy.stepwise:
+        raise RequestError(
+            400, f"{service.name} does not generate tokens one by one; leave out max_new_tokens", "max_new_tokens"
+        )
+    return TranscriptionOptions(language, prompt, temperature, max_new_tokens)
 
 
 @dataclass(frozen=True)
@@ -124,7 +145,7 @@ class Transcription:
         languages = [segment.language for segment in self.segments if segment.language]
         return {
             "task": "transcribe",
-            "language": self.options.language or next(iter(languages), "unknown"),
+            "language": spoken(self.options.language or next(iter(languages), None)),
             "duration": round(self.seconds, 3),
             "text": self.text,
             "segments": [self._row(i, segment) for i, segment in enumerate(self.segments)],
@@ -134,6 +155,13 @@ class Transcription:
     @property
     def usage(self) -> dict[str, Any]:
         return {"type": "duration", "seconds": round(self.seconds, 3)}
+
+    @property
+    def token_usage(self) -> dict[str, Any]:
+        """What streamed answers tell, in OpenAI's format."""
+        read = sum(job.size for job in self._jobs)
+        written = sum(len(segment.completion.token_ids) for segment in self.segments)
+        return {"type": "tokens", "input_tokens": read, "output_tokens": written, "total_tokens": read + written}
 
     def _row(self, i: int, segment: Segment) -> dict[str, Any]:
         return {

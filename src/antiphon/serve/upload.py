@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import io
 import shutil
 import tempfile
@@ -15,12 +13,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from fastapi import HTTPException
 
 from antiphon.audio.decode import read_recording
+from antiphon.audio.embedded import SCHEME, decode_uri
 from antiphon.audio.faults import TooLongError
 from antiphon.errors import AudioError
 from antiphon.serve.budget import Budget
+from antiphon.serve.errors import RequestError
 from antiphon.serve.limits import Limits
 from antiphon.types import Hertz
 
@@ -41,7 +40,7 @@ class Uploads:
     async def waveform(self, file: BinaryIO, name: str, rate: Hertz) -> AsyncIterator[np.ndarray]:
         """Mono float32 [samples] at `rate`, held until the block ends; `file` is closed after reading.
 
-        Raises `HTTPException` 413 or 400 for an unusable recording.
+        Raises `RequestError` 413 or 400 for an unusable recording.
         """
         async with AsyncExitStack() as held:
             async with self._turns:
@@ -55,16 +54,18 @@ class Uploads:
             with upload:
                 shutil.copyfileobj(upload, file)
             file.flush()
+            if file.tell() > self._limits.bytes:
+                raise RequestError(413, self._limits.too_large, "file")
             try:
                 return read_recording(Path(file.name), rate, self._limits.seconds)
             except AudioError as error:
                 message = str(error).replace(file.name, name or "the upload")
-                raise HTTPException(413 if isinstance(error, TooLongError) else 400, message) from error
+                raise RequestError(413 if isinstance(error, TooLongError) else 400, message, "file") from error
 
 
 def from_base64(data: str) -> BinaryIO:
-    """Decode base64. Raises `HTTPException` 400 if invalid."""
+    """Decode base64 or a data URI. Raises `RequestError` 400 if invalid."""
     try:
-        return io.BytesIO(base64.b64decode(data, validate=True))
-    except (binascii.Error, ValueError) as error:
-        raise HTTPException(400, f"input_audio.data is not base64 ({error})") from error
+        return io.BytesIO(decode_uri(data if data.startswith(SCHEME) else f"{SCHEME}audio/wav;base64,{data}"))
+    except AudioError as error:
+        raise RequestError(400, f"the recording is not base64: {error}", "input_audio.data") from error

@@ -52,7 +52,7 @@ async function health() {
   let said, kind;
   try {
     const { models } = await json("health");
-    const busy = Object.values(models).reduce((sum, { waiting, running }) => sum + waiting + running, 0);
+    const busy = Object.values(models).reduce((sum, { requests }) => sum + requests, 0);
     [said, kind] = [busy ? `ready, ${busy} being answered` : "ready", "good"];
   } catch (error) {
     [said, kind] = [error.status ? `not well: ${error.message}` : "no answer", "bad"];
