@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import re
 import shutil
 import threading
@@ -29,6 +32,10 @@ POINTS = """(title) => {
   return drawn.series.filter((one) => !one.silent).map((one) => one.data.length);
 }"""
 """Points in each line of the chart with a title."""
+CHART = """getElement(Number(document.querySelector(`figure[aria-label="${title}"] .plot`).id.slice(1))).chart"""
+OPTION = f"(title) => {CHART}.getOption()"
+EXTENT = f"(title) => {CHART}.getModel().getComponent('xAxis', 0).axis.scale.getExtent()"
+"""The options of the chart with a title, and the part of its axis that is seen."""
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +69,8 @@ def runs(root, browser, server) -> None:
 def make_runs(root: Path) -> None:
     low = make_run(root, "noisy-low-lr", 0.42, 0.24, "optimizer.lr=5e-6")
     make_run(root, "noisy-high-lr", 0.42, 0.13, "optimizer.lr=2e-5", seed=1)
-    make_run(root, "noisy-dapo", 0.42, 0.15, "algorithm=dapo", "optimizer.lr=2e-5", seed=2)
+    dapo = make_run(root, "noisy-dapo", 0.42, 0.15, "algorithm=dapo", "optimizer.lr=2e-5", seed=2)
+    halved(dapo.path)
     raft = make_run(root, "whisper-raft", 0.31, 0.22, "algorithm=raft", "model=builtin:whisper", seed=3)
     raft.log_guard(60, {"worse": 1})
     raft.update("stopped", 80, reason="no new best in 5 evaluations")
@@ -78,6 +86,15 @@ def make_runs(root: Path) -> None:
     torn = Path(shutil.copytree(low.path, root / "20261101-130000-torn"))
     (torn / "config.yaml").unlink()
     (torn / "metrics.jsonl").write_bytes((low.path / "metrics.jsonl").read_bytes()[:7000] + b"\n")
+
+
+def halved(run: Path) -> None:
+    """A run that logged every second step, and no loss in some of them."""
+    for name in ("metrics.jsonl", "timings.jsonl"):
+        rows = [json.loads(line) for line in (run / name).read_text().splitlines()[1::2]]
+        for row in rows[20:25]:
+            row |= {"loss": None} if "loss" in row else {}
+        (run / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def names(page: Page) -> list[str]:
@@ -119,13 +136,86 @@ def test_runs_are_compared(browser, server):
         page.get_by_role("button", name="Compare 3").click()
         expect(page.locator(".legend > *")).to_have_count(3)
         page.wait_for_function(f"() => ({POINTS})('Reward').length === 6")
-        assert page.evaluate(POINTS, "Reward") == [80] * 6
+        assert sorted(page.evaluate(POINTS, "Reward")) == [40, 40, 80, 80, 80, 80]
+        assert sorted(page.evaluate(POINTS, "Loss")) == [36, 80, 80], "five of 40 are one gap"
         assert page.evaluate(POINTS, "WER on commands-noisy") == [5] * 3
         differing = page.locator("table.settings tr")
         expect(differing.filter(has_text="optimizer.lr")).to_contain_text("5e-06")
         expect(differing.filter(has_text="algorithm.name")).to_contain_text("dapo")
         expect(differing.filter(has_text="train.steps")).to_have_count(0)
         shoot(page, "dashboard-compare")
+        reads_and_zooms(page)
+        hides_a_run(page)
+        downloads(page)
+
+
+def reads_and_zooms(page: Page) -> None:
+    """The tooltip has all runs, each at its nearest point, on every axis; dragging zooms."""
+    figure = page.locator('figure[aria-label="Reward"]')
+    figure.scroll_into_view_if_needed()
+    box = figure.locator(".plot").bounding_box()
+    assert box is not None
+
+    def at(share: float) -> tuple[float, float]:
+        return box["x"] + share * box["width"], box["y"] + box["height"] / 2
+
+    page.mouse.move(*at(0.3))
+    rows = figure.locator(".tip tr").filter(has=page.locator(".dot"))
+    for place in (0.62, 0.64):
+        page.mouse.move(*at(place))
+        expect(rows).to_have_count(3)
+    steps = {int(text) for text in re.findall(r"[Ss]tep (\d+)", figure.locator(".tip").inner_text())}
+    assert max(steps) - min(steps) <= 1
+    page.get_by_role("button", name="Time", exact=True).click()
+    page.wait_for_function(f"() => ({OPTION})('Reward').xAxis[0].max < 4")
+    for place in (0.62, 0.66):
+        page.mouse.move(*at(place))
+        expect(rows).to_have_count(3)
+    expect(figure.locator(".tip > div")).to_have_text(re.compile(r"^\d min( \d+ s)?$"))
+    page.get_by_role("button", name="Step", exact=True).click()
+    page.wait_for_function(f"() => ({OPTION})('Reward').xAxis[0].max === 80")
+
+    page.mouse.move(*at(0.4))
+    page.mouse.down()
+    page.mouse.move(*at(0.6), steps=4)
+    page.mouse.up()
+    expect(figure).to_have_class(re.compile("zoomed"))
+    low, high = page.evaluate(EXTENT, "Reward")
+    assert 20 < low < 35
+    assert 40 < high < 55
+    figure.get_by_role("button", name="Reset zoom").click()
+    assert page.evaluate(EXTENT, "Reward") == [0, 80]
+
+
+def hides_a_run(page: Page) -> None:
+    key = page.get_by_role("group", name="Runs").get_by_role("button").first
+    key.click()
+    expect(key).to_have_attribute("aria-pressed", "false")
+    name = key.inner_text()
+    assert page.evaluate(OPTION, "Reward")["legend"][0]["selected"][name] is False
+    page.get_by_role("checkbox", name="Log scale").click()
+    page.wait_for_function(f"() => ({OPTION})('Gradient norm').yAxis[0].type === 'log'")
+    assert page.evaluate(OPTION, "Reward")["yAxis"][0]["type"] == "value", "it is negative"
+    page.wait_for_function(f"(name) => ({OPTION})('Gradient norm').legend[0].selected[name] === false", arg=name)
+    faded = "() => getElement(Number(document.querySelector('.plot').id.slice(1))).chart.getOption().series"
+    page.get_by_role("group", name="Runs").get_by_role("button").last.hover()
+    opacities = {one["id"][0]: one["lineStyle"]["opacity"] for one in page.evaluate(faded)}
+    assert opacities["2"] == 1
+    assert opacities["1"] < 0.2
+
+
+def downloads(page: Page) -> None:
+    figure = page.locator('figure[aria-label="Loss"]')
+    figure.hover()
+    with page.expect_download() as download:
+        figure.get_by_role("button", name="Download CSV").click()
+    rows = list(csv.DictReader(io.StringIO(download.value.path().read_text())))
+    assert len({row["run"] for row in rows}) == 3
+    assert len(rows) == 80 + 80 + 40
+    with page.expect_download() as download:
+        figure.get_by_role("button", name="Download PNG").click()
+    assert download.value.suggested_filename == "Loss.png"
+    assert download.value.path().read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 def test_curves_change_their_axis_and_their_smoothing(browser, server):

@@ -1,5 +1,7 @@
 """What the dashboard reads of run folders: quickly, once, and whatever state they are in."""
 
+import csv
+import io
 import json
 import os
 import shutil
@@ -14,6 +16,7 @@ import pytest
 from antiphon.config import load_config
 from antiphon.dashboard.charts import sections
 from antiphon.dashboard.draw import options
+from antiphon.dashboard.export import to_csv
 from antiphon.dashboard.pages.runs import PER_PAGE, Wanted, paged
 from antiphon.dashboard.read import runs
 from antiphon.dashboard.read.cache import Cached
@@ -238,18 +241,18 @@ def test_damaged_lines_are_counted_and_the_first_is_named(run):
     )
 
 
-def test_the_axes_are_steps_hours_and_samples(run):
+def test_the_axes_are_steps_seconds_and_samples(run):
     curves = Curves.of(run)
     rewards = [-1.0, -0.5, -0.333333, -0.25]
     assert curves.line(curves.metrics, "reward_mean", "step") == [
         list(at) for at in zip([1, 2, 3, 4], rewards, strict=True)
     ]
-    assert [x for x, _ in curves.line(curves.metrics, "reward_mean", "time")] == [0.5, 1.0, 1.5, 2.0]
+    assert [x for x, _ in curves.line(curves.metrics, "reward_mean", "time")] == [1800, 3600, 5400, 7200]
     assert [x for x, _ in curves.line(curves.metrics, "reward_mean", "samples")] == [32, 64, 96, 128]
-    assert curves.measured("noisy", "wer", "time").x == [0.0, 2.0], "an evaluation before the first step is at 0"
+    assert curves.measured("noisy", "wer", "time").x == [0.0, 7200.0], "an evaluation before the first step is at 0"
     assert curves.measured("noisy", "wer", "step").low == [0.4, 0.2]
     assert curves.line(curves.timings, "audio_speed", "step") == [[step, 0.00555556] for step in (1, 2, 3, 4)]
-    assert (curves.end("step"), curves.end("time"), curves.end("samples")) == (4, 2.0, 128)
+    assert (curves.end("step"), curves.end("time"), curves.end("samples")) == (4, 7200.0, 128)
 
 
 def test_without_the_figures_there_is_no_axis(run):
@@ -259,6 +262,81 @@ def test_without_the_figures_there_is_no_axis(run):
     assert curves.has("samples")
     assert not curves.has("time")
     assert curves.line(curves.metrics, "reward_mean", "time") == []
+
+
+@pytest.mark.parametrize("odd", ["null", "NaN", "1e999"])
+def test_a_figure_that_is_null_is_a_gap(run, odd):
+    lines = "".join(f'{{"step": {step}, "loss": {odd if step in (3, 4) else step}}}\n' for step in range(1, 7))
+    (run / "metrics.jsonl").write_text(lines)
+    curves = Curves.of(run)
+    assert curves.line(curves.metrics, "loss", "step") == [[1, 1], [2, 2], [2, None], [5, 5], [6, 6]]
+    assert curves.line(curves.metrics, "loss", "step", 2)[-2:] == [[5, 3.5], [6, 5.5]], "means are of figures alone"
+
+
+def test_steps_that_say_nothing_of_a_metric_are_no_gap_in_it(run):
+    (run / "metrics.jsonl").write_text('{"step": 1, "loss": 1}\n{"step": 2}\n{"step": 3, "loss": null}\n{"step": 4}\n')
+    curves = Curves.of(run)
+    assert curves.line(curves.metrics, "loss", "step") == [[1, 1]]
+    (run / "metrics.jsonl").write_text('{"step": 1, "loss": 1}\n{"step": 2}\n{"step": 3, "loss": 3}\n')
+    curves = Curves.of(run)
+    assert curves.line(curves.metrics, "loss", "step") == [[1, 1], [3, 3]]
+
+
+def test_gaps_survive_thinning_and_lone_points_are_drawn(run):
+    write_text(
+        run / "metrics.jsonl",
+        "".join(json.dumps({"step": n, "loss": None if 400 <= n < 420 else n % 7}) + "\n" for n in range(1, 2001)),
+    )
+    curves = Curves.of(run)
+    line = curves.line(curves.metrics, "loss", "step", most=200)
+    assert sum(y is None for _, y in line) == 1
+    assert all(x < 400 or x >= 420 for x, y in line if y is not None)
+    lines = ({"step": n, "loss": None if n % 2 else n} for n in range(1, 6))
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (chart,) = (one for charts in sections([Curves.of(run)]).values() for one in charts if one.title == "Loss")
+    drawn = options(chart, [("run", Curves.of(run))], "step", 1)["series"]
+    assert [json.loads(one[":data"]) for one in drawn if one["type"] == "scatter"] == [[[2, 2], [4, 4]]]
+
+
+@pytest.mark.parametrize(("seconds", "end", "unit"), [(10, 40, "s"), (100, 400 / 60, "min"), (3600, 4, "h")])
+def test_time_is_counted_in_a_unit_that_fits(run, seconds, end, unit):
+    lines = (json.dumps({"step": step, "step_seconds": seconds}) + "\n" for step in (1, 2, 3, 4))
+    (run / "timings.jsonl").write_text("".join(lines))
+    (chart,) = (one for charts in sections([Curves.of(run)]).values() for one in charts if one.title == "Reward")
+    drawn = options(chart, [("run", Curves.of(run))], "time", 1)
+    assert drawn["xAxis"]["max"] == pytest.approx(end)
+    assert drawn["xAxis"]["axisLabel"][":formatter"].endswith(f"' {unit}'")
+    assert json.loads(drawn["series"][0][":data"])[-1][0] == pytest.approx(end)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "shown"),
+    [([1, 10, 100], "log", [1, 10, 100]), ([0, 10, 100], "log", [None, 10, 100]), ([-1, 2, 3], "value", [-1, 2, 3])],
+)
+def test_a_logarithmic_axis_is_for_values_that_are_not_negative(run, values, kind, shown):
+    (run / "metrics.jsonl").write_text(
+        "".join(json.dumps({"step": step, "loss": y}) + "\n" for step, y in enumerate(values, 1))
+    )
+    (chart,) = (one for charts in sections([Curves.of(run)]).values() for one in charts if one.title == "Loss")
+    drawn = options(chart, [("run", Curves.of(run))], "step", 1, log=True)
+    assert drawn["yAxis"]["type"] == kind
+    assert [y for _, y in json.loads(drawn["series"][0][":data"])] == shown
+
+
+def test_a_chart_is_written_as_csv_with_all_its_values(run):
+    curves = Curves.of(run)
+    charts = {chart.title: chart for found in sections([curves]).values() for chart in found}
+    written = list(csv.DictReader(io.StringIO(to_csv(charts["Reward"], [("a, b", curves), ("c", curves)]))))
+    assert [(row["run"], row["step"]) for row in written] == [
+        (run, str(n)) for run in ("a, b", "c") for n in range(1, 5)
+    ]
+    assert [float(row["value"]) for row in written[:4]] == [-1 / n for n in range(1, 5)], "no digit is lost"
+    assert (written[3]["seconds"], written[3]["samples"], written[3]["metric"]) == ("7200.0", "128.0", "reward_mean")
+    (first, last) = csv.DictReader(io.StringIO(to_csv(charts["WER on noisy"], [("run", curves)])))
+    assert (first["value"], last["value"], last["low"], last["high"]) == ("0.5", "0.25", "0.2", "0.3")
+    (run / "metrics.jsonl").write_text('{"step": 1, "reward_mean": null}\n{"step": 2}\n{"step": 3, "reward_mean": 2}\n')
+    text = to_csv(charts["Reward"], [("run", Curves.of(run))])
+    assert [(row["step"], row["value"]) for row in csv.DictReader(io.StringIO(text))] == [("1", ""), ("3", "2.0")]
 
 
 def test_smoothing_is_the_mean_of_the_last_values():
@@ -386,8 +464,8 @@ def test_the_list_shows_what_its_address_asks_for(wanted, ids):
 
 
 def test_an_address_tells_what_differs_from_the_plain_list():
-    assert Wanted().url == "/"
-    assert Wanted(q="a b&c", down=False, page=2).url == "/?q=a+b%26c&down=False&page=2"
+    assert Wanted().url == "./"
+    assert Wanted(q="a b&c", down=False, page=2).url == "./?q=a+b%26c&down=False&page=2"
 
 
 def test_the_list_has_pages():
@@ -406,7 +484,8 @@ def draw(run: Path) -> None:
             drawn = [options(chart, [("run", curves)], axis, 5) for chart in charts]
             json.dumps(drawn, ensure_ascii=False, allow_nan=False).encode()
             points = [json.loads(series[":data"]) for one in drawn for series in one["series"]]
-            assert np.isfinite([value for line in points for point in line for value in point]).all()
+            values = [value for line in points for point in line for value in point if value is not None]
+            assert np.isfinite(values).all()
 
 
 def damage(path: Path, content: bytes | None) -> None:

@@ -37,8 +37,8 @@ _SWITCH = f"""() => {{
 
 def prepare(root: Path) -> None:
     """Set the style of all pages, and the folder to show in the bar."""
-    style = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
-    ui.add_head_html(f"<style>{style}</style>", shared=True)
+    style, script = (Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("style.css", "charts.js"))
+    ui.add_head_html(f"<style>{style}</style><script>{script}</script>", shared=True)
     app.state.runs = root
     app.on_page_exception(_broken)
 

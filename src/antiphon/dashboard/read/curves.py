@@ -1,4 +1,4 @@
-"""A run's metrics as curves over steps, hours or samples, smoothed and downsampled for display."""
+"""A run's metrics as curves over steps, time or samples, smoothed and downsampled for display."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from antiphon.dashboard.read.evaluations import Evaluated, list_evaluations
-from antiphon.dashboard.read.tables import Table, number, read_table
+from antiphon.dashboard.read.tables import GAP, Table, number, read_table
 from antiphon.tasks.columns import Column
 
 POINTS = 600
@@ -20,6 +20,8 @@ FILES = ("metrics.jsonl", "timings.jsonl", "gate.jsonl", "guard.jsonl", "evals")
 """The files that curves are read from."""
 
 Axis = Literal["step", "time", "samples"]
+Point = list[float | None]
+"""[x, y]; y is None where the line has a gap."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,11 @@ class Measured:
     """An evaluation set over a run; arrays are [evaluations], rates are fractions."""
 
     x: list[float]
-    y: list[float]
-    low: list[float]
+    y: list[float | None]
+    """None for an evaluation without a rate, and so below."""
+    low: list[float | None]
     """Lower ends of the 95% intervals; the rate itself if there is no interval."""
-    high: list[float]
+    high: list[float | None]
 
 
 @dataclass(frozen=True)
@@ -69,35 +72,42 @@ class Curves:
     def end(self, axis: Axis) -> float:
         """The last step or evaluation; 0 before the first."""
         steps = np.append(self.metrics.steps, [float(one.step) for one in self.evaluations])
-        places = self._place(steps, axis)
+        places = self.place(steps, axis)
         return float(short(places[np.isfinite(places)]).max(initial=0.0))
 
     def alarms(self, axis: Axis) -> list[float]:
         """Steps at which the guard found a group significantly worse."""
-        places = self._place(self.guard.steps[self.guard.column("worse") > 0], axis)
+        places = self.place(self.guard.steps[self.guard.column("worse") > 0], axis)
         return places[np.isfinite(places)].tolist()
 
     def measured(self, set_name: str, measure: str, axis: Axis) -> Measured:
         same = [one for one in self.evaluations if (one.set, one.column.key) == (set_name, measure)]
-        places = self._place(np.array([one.step for one in same], float), axis)
+        places = self.place(np.array([one.step for one in same], float), axis)
         rows = [(x, number(one.value), interval(one)) for x, one in zip(places.tolist(), same, strict=True)]
-        kept = [(x, y, *(ends or (y, y))) for x, y, ends in rows if np.isfinite([x, y]).all()]
-        return Measured(*([row[column] for row in kept] for column in range(4)))
+        placed = [row for row in rows if np.isfinite(row[0])]
+        kept = [(y, *(ends or (y, y))) if np.isfinite(y) else (None, None, None) for _, y, ends in placed]
+        return Measured([x for x, _, _ in placed], *([row[column] for row in kept] for column in range(3)))
 
-    def line(self, table: Table, key: str, axis: Axis, window: int = 1, most: int = POINTS) -> list[list[float]]:
-        """At most `most` points [x, y], without missing values, each the mean of the last `window` values."""
-        x, y = self._place(table.steps, axis), table.column(key)
-        known = np.isfinite(x) & np.isfinite(y)
-        x, y = x[known], trailing_mean(y[known], window)
-        chosen = thin(y, most)
-        return np.stack([short(x[chosen]), short(y[chosen])], axis=1).tolist()
+    def line(self, table: Table, key: str, axis: Axis, window: int = 1, most: int = POINTS) -> list[Point]:
+        """At most `most` points, each the mean of the last `window` values, and one of None for each gap between."""
+        x, y = self.place(table.steps, axis), table.column(key)
+        placed = np.isfinite(x) & ~np.isnan(y)
+        x, y = x[placed], y[placed]
+        there = np.flatnonzero(y != GAP)
+        values = trailing_mean(y[there], window)
+        chosen = thin(values, most)
+        points: list[Point] = np.stack([short(x[there[chosen]]), short(values[chosen])], axis=1).tolist()
+        missing = np.cumsum(y == GAP)[there[chosen]]
+        for place in np.flatnonzero(np.diff(missing))[::-1].tolist():
+            points.insert(place + 1, [points[place][0], None])
+        return points
 
-    def _place(self, steps: np.ndarray, axis: Axis) -> np.ndarray:
-        """The x values of steps: steps, hours of training, or samples."""
+    def place(self, steps: np.ndarray, axis: Axis) -> np.ndarray:
+        """The x values of steps: steps, seconds of training, or samples."""
         if axis == "step":
             return steps
         if axis == "time":
-            table, amounts = self.timings, self.timings.column("step_seconds") / 3600
+            table, amounts = self.timings, self.timings.column("step_seconds")
         else:
             table, amounts = self.metrics, self.metrics.column("samples")
         known = np.isfinite(amounts)

@@ -15,6 +15,7 @@ from cachetools import LRUCache
 from antiphon.dashboard.read.cache import Stamp, stamp
 from antiphon.dashboard.read.reasons import clean
 
+GAP = -np.inf
 KEEP = 64
 """Files whose columns are cached; the least recently used are dropped."""
 
@@ -26,7 +27,7 @@ class Table:
     steps: np.ndarray
     """[n]"""
     columns: dict[str, np.ndarray]
-    """[n] each; NaN if a line lacks the number."""
+    """[n] each; NaN if a line lacks the key, and `GAP` if its value there is null or no finite number."""
     damage: str | None = None
     """Which lines could not be read, or why the file could not."""
 
@@ -67,9 +68,9 @@ class _Growing:
         before = len(self.steps)
         self.steps = np.append(self.steps, [row["step"] for row in rows])
         for key in self.columns.keys() | {key for row in rows for key in row} - {"step"}:
-            numbers = _numbers([row.get(key) for row in rows])
+            numbers = _numbers([row.get(key, _ABSENT) for row in rows])
             old = self.columns.get(key)
-            if old is not None or not np.isnan(numbers).all():
+            if old is not None or np.isfinite(numbers).any():
                 self.columns[key] = np.append(np.full(before, np.nan) if old is None else old, numbers)
 
     def table(self, name: str) -> Table:
@@ -99,16 +100,21 @@ def _decode_one(line: str) -> Any:
 
 
 def _numbers(values: list[Any]) -> np.ndarray:
-    """`number` of each value [n], with a fast path for what training writes."""
+    """Each value [n] as in `Table.columns`, with a fast path for what training writes."""
     if set(map(type, values)) <= {float, NoneType}:
         found = np.array(values, float)
-        return np.where(np.abs(found) < 1e300, found, np.nan)
-    return np.array([number(value) for value in values], float)
+        return np.where(np.abs(found) < 1e300, found, GAP)
+    found = np.array([number(value) for value in values], float)
+    gaps = [type(value) in (int, float, NoneType) for value in values]
+    return np.where(np.isnan(found) & gaps, GAP, found)
 
 
 def number(value: Any) -> float:
     """`value` if it is a finite number, else NaN."""
     return float(value) if type(value) in (int, float) and abs(value) < 1e300 else np.nan
+
+
+_ABSENT = object()
 
 
 class _Tables:
