@@ -115,8 +115,7 @@ def test_a_file_without_rows_gives_an_empty_report(tmp_path: Path):
     assert (report.rows, report.durations, report.bad) == (0, None, [])
 
 
-def test_progress_counts_every_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("antiphon.data.validate._BATCH", 3)
+def test_progress_counts_every_clip(tmp_path: Path):
     seen: list[int] = []
     check(dataset(tmp_path, *good_rows(tmp_path)), on_progress=seen.append)
     assert seen == [1, 2, 3, 4]

@@ -16,6 +16,7 @@ import soxr
 
 from antiphon.audio.decoder import Decoder, open_decoder
 from antiphon.audio.faults import TooLongError
+from antiphon.audio.levels import Levels
 from antiphon.audio.segment import bounds, mono_blocks, open_ended, span
 from antiphon.audio.source import Source
 from antiphon.errors import AudioError
@@ -77,9 +78,12 @@ class FileClip:
         """Mono float32 waveform [samples] at `rate`. Raises `AudioError`, see `read_audio`."""
         return read_audio(self.path, rate, self.begin, self.end, channel=self.channel, end_slack=self.end_slack)
 
-    def scan(self) -> tuple[AudioInfo, Seconds]:
-        """Decode the clip without keeping it; returns the file's header and the clip's length. Raises `AudioError`."""
-        return scan(self.path, self.begin, self.end, channel=self.channel, end_slack=self.end_slack)
+    def scan(self, levels: Levels | None = None) -> tuple[AudioInfo, Seconds]:
+        """Decode the clip without keeping it; returns the file's header and the clip's length. Raises `AudioError`.
+
+        What is heard is added to `levels`.
+        """
+        return scan(self.path, self.begin, self.end, channel=self.channel, end_slack=self.end_slack, levels=levels)
 
     def seconds(self) -> Seconds:
         """The clip's length from the file's header; decodes only where none states it. Raises `AudioError`."""
@@ -108,6 +112,7 @@ def scan(
     *,
     channel: Channel | None = "mix",
     end_slack: Seconds = END_SLACK,
+    levels: Levels | None = None,
 ) -> tuple[AudioInfo, Seconds]:
     """Decode `path`, or a segment of it, without keeping the samples; returns its header and the seconds decoded.
 
@@ -115,7 +120,7 @@ def scan(
     """
     with open_decoder(path) as decoder:
         start, stop = bounds(decoder, begin, end, end_slack)
-        decoded = sum(map(len, mono_blocks(decoder, start, stop, channel)))
+        decoded = sum(map(len, mono_blocks(decoder, start, stop, channel, levels)))
         return _info(decoder), decoded / decoder.rate
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from antiphon.audio.decoder import Decoder
 from antiphon.audio.faults import no_samples
+from antiphon.audio.levels import Levels
 from antiphon.errors import AudioError
 from antiphon.types import Hertz, Seconds
 
@@ -52,8 +53,10 @@ def span(
     return start, stop
 
 
-def mono_blocks(decoder: Decoder, start: int, stop: int | None, channel: int | str | None) -> Iterator[np.ndarray]:
-    """Samples `start` to `stop` as float32 [n], of one channel or the mean of all.
+def mono_blocks(
+    decoder: Decoder, start: int, stop: int | None, channel: int | str | None, levels: Levels | None = None
+) -> Iterator[np.ndarray]:
+    """Samples `start` to `stop` as float32 [n], of one channel or the mean of all; they are added to `levels`.
 
     Raises `AudioError` if there are none, if one is not finite, or if there is no such channel.
     """
@@ -61,7 +64,10 @@ def mono_blocks(decoder: Decoder, start: int, stop: int | None, channel: int | s
     for block in decoder.blocks(start, stop):
         _require_finite(block, position, decoder)
         position += len(block)
-        yield _mono(block, channel, decoder.name)
+        mono = _mono(block, channel, decoder.name)
+        if levels:
+            levels.add(mono[:, None] if isinstance(channel, int) else block, mono)
+        yield mono
     if position == start:
         raise no_samples(decoder.name)
 

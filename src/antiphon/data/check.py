@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from antiphon.audio.decode import AudioInfo, FileClip
-from antiphon.data.rows import BadRow, ReadOptions, place
+from antiphon.audio.decode import FileClip
+from antiphon.data.arrow import pc
+from antiphon.data.indexed import select, strings
+from antiphon.data.rows import BadRow, ReadOptions, Rows, place
+from antiphon.data.scans import OnProgress, scan_all
 from antiphon.data.source import read_set
-from antiphon.data.validate import WORKERS, OnProgress, threaded
-from antiphon.errors import AudioError
+from antiphon.data.warnings import Warned, leaks, warn
 from antiphon.types import Clip, Example, Hertz, Seconds
 
 _RATE: Hertz = 16000
@@ -46,7 +49,8 @@ class Report:
 
     file: str
     rows: int = 0
-    good: int = 0
+    columns: dict[str, str] = field(default_factory=dict)
+    """Which column served which field."""
     hours: float = 0.0
     durations: Distribution | None = None
     """Seconds."""
@@ -63,8 +67,17 @@ class Report:
     """Clips longer than `max_seconds`; None without a limit."""
     notes: list[str] = field(default_factory=list)
     """Of rows that are used all the same: segments that are cut at the end of their file."""
+    against: list[str] = field(default_factory=list)
+    """Sets that must not have the same clips."""
+    warnings: list[Warned] = field(default_factory=list)
+    """In row order."""
+    good: int = 0
     bad: list[BadRow] = field(default_factory=list)
     """In row order."""
+    seconds: Seconds = 0.0
+    """Of audio, of the good rows."""
+    format: str = ""
+    """The reader of the set."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -76,45 +89,60 @@ def check(
     options: ReadOptions | None = None,
     max_seconds: Seconds | None = None,
     *,
+    against: Sequence[str | Path] = (),
     on_progress: OnProgress | None = None,
-    workers: int = WORKERS,
 ) -> Report:
-    """Read a set and fully decode every clip, in `workers` threads.
+    """Read a set and fully decode every clip.
 
-    Rows without a text, if `options` allows them, count as `empty_texts`. Bad rows are in the report. Raises
-    `DataError` if the set itself cannot be read and `ConfigError` for an unknown field in `options.columns`.
+    Rows without a text, if `options` allows them, count as `empty_texts`. Bad rows are in the report, and so are rows
+    with a doubt (`antiphon.data.warnings`), such as a clip that a set of `against` has too. Raises `DataError` if a
+    set itself cannot be read and `ConfigError` for an unknown field in `options.columns`.
     """
     rows = read_set(spec, options)
-    report = Report(rows.spec, rows=len(rows.examples) + len(rows.bad), max_seconds=max_seconds)
-    unreadable: list[BadRow] = []
-    good: list[Example] = []
-    infos: list[AudioInfo] = []
-    seconds: list[Seconds] = []
-    scanned = threaded(_scan, rows.examples, workers, on_progress)
-    for (example, found), line, number in zip(scanned, rows.lines, rows.numbers, strict=True):
-        if isinstance(found, AudioError):
-            unreadable.append(BadRow(line, example.id, str(found), number))
-            continue
-        good.append(example)
-        if found is not None:
-            info, length = found
-            if info and isinstance(example.clip, FileClip) and (note := example.clip.note(info)):
-                report.notes.append(f"{place(line)}: {note}")
-            infos += [info] if info else []
-            seconds.append(length)
-    report.bad = rows.all_bad(unreadable)
-    report.good = len(good)
-    report.hours = sum(seconds) / 3600
-    report.durations = Distribution.of(seconds)
-    report.rates = _counts(info.rate for info in infos)
-    report.channels = _counts(info.channels for info in infos)
-    report.formats = _counts(info.format for info in infos)
-    report.languages = _counts(example.language for example in good)
-    report.speakers = _counts(example.speaker for example in good)
-    report.empty_texts = sum(not example.text.strip() for example in good)
-    if max_seconds is not None:
-        report.over_long = sum(length > max_seconds for length in seconds)
+    scans = scan_all(rows.examples, rows.spec, on_progress=on_progress)
+    faulty = np.asarray(pc.is_valid(scans["fault"]))
+    unreadable = [
+        BadRow(rows.lines[at], rows.examples[at].id, scans["fault"][at].as_py(), rows.numbers[at])
+        for at in np.flatnonzero(faulty).tolist()
+    ]
+    kept = np.flatnonzero(~faulty)
+    report = Report(rows.spec, len(rows.examples) + len(rows.bad), rows.columns, max_seconds=max_seconds)
+    report.bad, report.format = rows.all_bad(unreadable), rows.format
+    noted = np.flatnonzero(np.asarray(pc.is_valid(scans["note"]))).tolist()
+    report.notes = [f"{place(rows.lines[at])}: {scans['note'][at].as_py()}" for at in noted]
+    report.against = [str(one) for one in against]
+    good = Rows(rows.spec, select(rows.examples, kept), [rows.lines[at] for at in kept.tolist()])
+    scans = scans.take(pa.array(kept))
+    _describe(report, good.examples, scans)
+    report.warnings = warn(good.examples, scans, good.lines)
+    for other in against:
+        report.warnings += _leaked(good, scans, str(other), options)
     return report
+
+
+def _describe(report: Report, examples: Sequence[Example], scans: pa.Table) -> None:
+    report.good = len(examples)
+    lengths = scans["seconds"].drop_null().to_pylist()
+    report.seconds = sum(lengths)
+    report.hours = report.seconds / 3600
+    report.durations = Distribution.of(lengths)
+    report.rates, report.channels = _counts(scans["rate"]), _counts(scans["channels"])
+    report.formats = _counts(scans["format"])
+    report.languages = _counts(strings(examples, "language"))
+    report.speakers = _counts(strings(examples, "speaker"))
+    report.empty_texts = pc.sum(pc.equal(pc.utf8_trim_whitespace(strings(examples, "text")), "")).as_py() or 0
+    if report.max_seconds is not None:
+        report.over_long = sum(length > report.max_seconds for length in lengths)
+
+
+def _leaked(rows: Rows, scans: pa.Table, other: str, options: ReadOptions | None) -> list[Warned]:
+    """Rows with the clip of a set that is held out."""
+    held_out = read_set(other, options)
+    found = leaks(rows.examples, scans, held_out.examples, scan_all(held_out.examples, held_out.spec))
+    return [
+        Warned(rows.lines[at], rows.examples[at].id, "leak", f"{other} has the same sound; remove one of the rows")
+        for at in np.flatnonzero(found).tolist()
+    ]
 
 
 def seconds_of(clip: Clip) -> Seconds:
@@ -122,17 +150,6 @@ def seconds_of(clip: Clip) -> Seconds:
     return clip.seconds() if isinstance(clip, FileClip) else len(clip.load(_RATE)) / _RATE
 
 
-def _scan(example: Example) -> tuple[AudioInfo | None, Seconds] | AudioError | None:
-    """A recording's header and the clip's length; None for a row without audio."""
-    clip = example.clip
-    if clip is None:
-        return None
-    try:
-        return clip.scan() if isinstance(clip, FileClip) else (None, seconds_of(clip))
-    except AudioError as error:
-        return error
-
-
-def _counts(values: Iterator[Any]) -> dict[Any, int]:
-    """Count each value, most frequent first, without None."""
-    return dict(Counter(value for value in values if value is not None).most_common())
+def _counts(values: pa.ChunkedArray) -> dict[Any, int]:
+    """Count each value, most frequent first, without null."""
+    return dict(Counter(values.drop_null().to_pylist()).most_common())

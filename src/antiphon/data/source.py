@@ -48,7 +48,7 @@ def load_set(
     limit: int | None = None,
     on_progress: Callable[[int], None] | None = None,
     text_required: bool = True,
-) -> tuple[list[Example], list[BadRow]]:
+) -> tuple[Sequence[Example], list[BadRow]]:
     """Load the examples of a set, decoding every recording once to check it; also returns the rows skipped.
 
     `limit` reads the first rows only. Texts are optional if `text_required` is False. Raises `DataError` listing bad

@@ -11,7 +11,7 @@ from typing import Any
 from antiphon.data.check import Distribution, seconds_of
 from antiphon.data.rows import BadRow, ReadOptions
 from antiphon.data.source import read_set
-from antiphon.data.validate import WORKERS, threaded
+from antiphon.data.workers import cores, threaded
 from antiphon.errors import AudioError
 from antiphon.text.alignment import units
 from antiphon.text.normalize import normalizer
@@ -78,8 +78,8 @@ def stats(spec: str | Path, options: ReadOptions | None = None) -> Stats:
     rows = read_set(spec, options)
     unreadable: list[BadRow] = []
     said: list[_Utterance] = []
-    timed = threaded(_seconds, rows.examples, WORKERS)
-    for (example, seconds), line, number in zip(timed, rows.lines, rows.numbers, strict=True):
+    timed = threaded(_seconds, rows.examples, cores())
+    for example, seconds, line, number in zip(rows.examples, timed, rows.lines, rows.numbers, strict=True):
         if isinstance(seconds, AudioError):
             unreadable.append(BadRow(line, example.id, str(seconds), number))
             continue

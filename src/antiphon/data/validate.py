@@ -2,97 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from antiphon.audio.decode import FileClip
+import numpy as np
+import pyarrow as pa
+
+from antiphon.data.arrow import pc
+from antiphon.data.indexed import select
 from antiphon.data.rows import BadRow, Line, describe_bad
-from antiphon.errors import AudioError, DataError
+from antiphon.data.scans import OnProgress, scan_all
+from antiphon.errors import DataError
 from antiphon.types import Example, Seconds
 
-WORKERS = 2
-_BATCH = 1024
-"""Clips submitted to the threads at a time."""
+OnBadAudio = Literal["error", "skip"]
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-OnProgress = Callable[[int], None]
-"""Called with the number of clips read so far."""
+
+@dataclass(frozen=True)
+class Checked:
+    """Examples whose clips can be used."""
+
+    examples: Sequence[Example]
+    scans: pa.Table
+    """A row for each example (`antiphon.data.scans.SCHEMA`); of synthetic speech, all null."""
+    skipped: list[BadRow]
+
+    def select(self, places: np.ndarray) -> Checked:
+        """Those at `places`, which ascend."""
+        return Checked(select(self.examples, places), self.scans.take(pa.array(places)), self.skipped)
 
 
 def validate(
     examples: Sequence[Example],
     max_seconds: Seconds,
     min_seconds: Seconds = 0.0,
-    on_bad_audio: Literal["error", "skip"] = "error",
+    on_bad_audio: OnBadAudio = "error",
     *,
     lines: Sequence[Line] = (),
     source: str = "the data",
     on_progress: OnProgress | None = None,
-    workers: int = WORKERS,
-) -> tuple[list[Example], list[BadRow]]:
-    """Decode every recording and check its length; returns the examples kept and the rows skipped.
+) -> tuple[Sequence[Example], list[BadRow]]:
+    """Like `checked`; returns the examples kept and the rows skipped."""
+    found = checked(
+        examples, max_seconds, min_seconds, on_bad_audio, lines=lines, source=source, on_progress=on_progress
+    )
+    return found.examples, found.skipped
+
+
+def checked(
+    examples: Sequence[Example],
+    max_seconds: Seconds,
+    min_seconds: Seconds = 0.0,
+    on_bad_audio: OnBadAudio = "error",
+    *,
+    lines: Sequence[Line] = (),
+    source: str = "the data",
+    on_progress: OnProgress | None = None,
+) -> Checked:
+    """Decode every recording and check its length.
 
     Clips are never cut. Examples without a recording (synthetic speech, or no audio) are kept unchecked. For
-    messages, `lines` has each example's position, and `source` names the set.
+    messages, `lines` has each example's position, and `source` names the set; what is found of a large set is kept
+    under that name, so that it is decoded once.
 
     Raises `DataError`, listing the first bad rows, if there are any and `on_bad_audio` is "error", or if no
     example is left.
     """
-    if not any(isinstance(example.clip, FileClip) for example in examples):
-        return list(examples), []
-    kept: list[Example] = []
-    bad: list[BadRow] = []
-    checked = threaded(lambda example: _fault(example, min_seconds, max_seconds), examples, workers, on_progress)
-    for number, (example, fault) in enumerate(checked):
-        if fault is None:
-            kept.append(example)
-        else:
-            bad.append(BadRow(lines[number] if lines else None, example.id, fault, number))
-    if bad and on_bad_audio == "error":
+    scans = scan_all(examples, source, max_seconds, on_progress, synthetic=False)
+    faulty = pc.is_valid(scans["fault"])
+    for odd in (pc.greater(scans["seconds"], max_seconds), pc.less(scans["seconds"], min_seconds)):
+        faulty = pc.or_(faulty, pc.fill_null(odd, False))
+    mask = np.asarray(faulty)
+    if not mask.any():
+        return Checked(examples, scans, [])
+    bad = [
+        _bad_row(examples[place], scan, min_seconds, max_seconds, lines[place] if lines else None, place)
+        for place, scan in zip(np.flatnonzero(mask).tolist(), scans.filter(faulty).to_pylist(), strict=True)
+    ]
+    if on_bad_audio == "error":
         raise DataError(
             describe_bad(bad, source, len(examples))
             + "\nCorrect or remove them, or leave them out with data.on_bad_audio: skip"
         )
-    if bad and not kept:
+    if mask.all():
         raise DataError(describe_bad(bad, source, len(examples)) + "\nNo example is left; correct the data")
-    return kept, bad
+    kept = np.flatnonzero(~mask)
+    return Checked(select(examples, kept), scans.take(pa.array(kept)), bad)
 
 
-def _fault(example: Example, min_seconds: Seconds, max_seconds: Seconds) -> str | None:
-    """Why the clip is unusable, or None. Checks the header first, so that an over-long clip is not decoded."""
-    clip = example.clip
-    if not isinstance(clip, FileClip):
-        return None
-    try:
-        seconds = clip.seconds()
-        if seconds > max_seconds:
-            return (
-                f"{clip.name} is {seconds:.6g} s, longer than data.max_seconds={max_seconds:g}; "
-                "split it, raise the limit or set data.on_bad_audio: skip"
-            )
-        if seconds < min_seconds:
-            return (
-                f"{clip.name} is {seconds:.6g} s, shorter than data.min_seconds={min_seconds:g}; "
-                "remove it, lower the limit or set data.on_bad_audio: skip"
-            )
-        clip.scan()
-    except AudioError as error:
-        return str(error)
-    return None
-
-
-def threaded(
-    function: Callable[[Item], Result], items: Sequence[Item], workers: int, on_progress: OnProgress | None = None
-) -> Iterator[tuple[Item, Result]]:
-    """Yield each item with its result, in order. Threads help, as libsndfile releases the GIL."""
-    done = 0
-    with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(items), _BATCH):
-            batch = items[start : start + _BATCH]
-            for item, result in zip(batch, pool.map(function, batch), strict=True):
-                done += 1
-                if on_progress:
-                    on_progress(done)
-                yield item, result
+def _bad_row(
+    example: Example, scan: dict[str, Any], shortest: Seconds, longest: Seconds, line: Line | None, number: int
+) -> BadRow:
+    """Why the clip of an example is unusable."""
+    if scan["fault"] is not None:
+        return BadRow(line, example.id, scan["fault"], number)
+    assert example.clip is not None
+    too_long = scan["seconds"] > longest
+    remedy = "split it, raise" if too_long else "remove it, lower"
+    than = f"longer than data.max_seconds={longest:g}" if too_long else f"shorter than data.min_seconds={shortest:g}"
+    is_long = f"{example.clip.name} is {scan['seconds']:.6g} s"
+    reason = f"{is_long}, {than}; {remedy} the limit or set data.on_bad_audio: skip"
+    return BadRow(line, example.id, reason, number)

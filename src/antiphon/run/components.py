@@ -147,7 +147,7 @@ class Components:
         if config.labels:
             self.examples = self._relabeled(config.labels)
 
-    def _load_set(self, spec: str, limit: int | None = None, text_required: bool = True) -> list[Example]:
+    def _load_set(self, spec: str, limit: int | None = None, text_required: bool = True) -> Sequence[Example]:
         self.observers.phase(f"checking {spec}")
         examples, skipped = load_set(spec, self.config, limit, self.observers.advance, text_required)
         if skipped:

@@ -1,0 +1,97 @@
+"""What decoding a clip once tells of it, and how a clip is named to another process or in a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from antiphon.audio.decode import FileClip
+from antiphon.audio.levels import Levels
+from antiphon.errors import AudioError
+from antiphon.types import Clip, Hertz, Seconds
+
+_RATE: Hertz = 16000
+"""The sample rate at which speech is synthesized to be measured."""
+
+
+class Scan(NamedTuple):
+    """A clip's header, what its samples are like, and why it cannot be used."""
+
+    seconds: Seconds | None = None
+    """Of the clip; None if its header cannot be read."""
+    decoded: bool = False
+    """Whether it was decoded; clips that are too long are not."""
+    rate: Hertz | None = None
+    """Like `channels` and `format`, those of the recording; None for synthetic speech."""
+    channels: int | None = None
+    format: str | None = None
+    peak: float | None = None
+    """The largest absolute sample of any channel; 1 is full scale."""
+    rms: float | None = None
+    """Root mean square of the mono samples."""
+    clipped: float | None = None
+    """Share of samples at full scale."""
+    cancelled: float | None = None
+    """Share of the channels' power that is gone in their mean; 0 for mono."""
+    digest: str | None = None
+    """Of the mono samples at the recording's rate: equal for the same sound in another lossless form."""
+    note: str | None = None
+    """What to tell of a clip that is used all the same."""
+    fault: str | None = None
+    passing: bool = False
+    """Whether the fault is not of the content: a file that cannot be opened."""
+
+
+def scan(clip: Clip | None, longest: Seconds | None = None) -> Scan | None:
+    """Decode a clip once; None without one. One longer than `longest` is not decoded: only its header is read.
+
+    Never raises for a fault of the clip: that is in the result.
+    """
+    if clip is None:
+        return None
+    try:
+        if not isinstance(clip, FileClip):
+            return _of_samples(clip)
+        if longest is not None and (seconds := clip.seconds()) > longest:
+            return Scan(seconds)
+        levels = Levels()
+        info, seconds = clip.scan(levels)
+        return Scan(seconds, True, info.rate, info.channels, info.format, *levels.figures(), clip.note(info))
+    except AudioError as error:
+        return Scan(fault=str(error), passing=isinstance(error.__cause__, OSError))
+
+
+def _of_samples(clip: Clip) -> Scan:
+    waveform = clip.load(_RATE)
+    levels = Levels()
+    levels.add(waveform[:, None], waveform)
+    return Scan(len(waveform) / _RATE, True, None, None, None, *levels.figures())
+
+
+def reference(clip: Clip | None) -> str | None:
+    """A local recording or its segment as text, of which `clip_of` makes it again; "" for no clip, None for others."""
+    if clip is None:
+        return ""
+    if type(clip) is not FileClip or not isinstance(clip.path, Path):
+        return None
+    values = [str(clip.path), *(getattr(clip, name) for name in _FURTHER)]
+    while values[1:] and values[-1] == _FURTHER[_NAMES[len(values) - 2]]:
+        values.pop()
+    return json.dumps(values, ensure_ascii=False)
+
+
+def clip_of(text: str) -> FileClip:
+    """The clip of a `reference`."""
+    path, *values = json.loads(text)
+    return FileClip(Path(path), **dict(zip(_NAMES, values, strict=False)))
+
+
+def path_of(text: str) -> str:
+    """The path in a `reference`."""
+    return text[2:-2] if text.endswith('"]') and "\\" not in text else json.loads(text)[0]
+
+
+_FURTHER: dict[str, Any] = {one.name: one.default for one in dataclasses.fields(FileClip)[1:]}
+_NAMES = list(_FURTHER)
