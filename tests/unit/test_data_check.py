@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,9 +117,9 @@ def test_a_file_without_rows_gives_an_empty_report(tmp_path: Path):
 
 
 def test_progress_counts_every_clip(tmp_path: Path):
-    seen: list[int] = []
-    check(dataset(tmp_path, *good_rows(tmp_path)), on_progress=seen.append)
-    assert seen == [1, 2, 3, 4]
+    seen: list[tuple[int, int]] = []
+    check(dataset(tmp_path, *good_rows(tmp_path)), on_progress=lambda *told: seen.append(told))
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_statistics_count_words_as_wer_does(tmp_path: Path):
@@ -254,3 +255,79 @@ def test_untranscribed_rows_are_good_where_they_may_be(tmp_path: Path):
     shown = CliRunner().invoke(app, ["check", str(path), "--untranscribed", "--json"])
     assert (shown.exit_code, json.loads(shown.output)["bad"]) == (0, [])
     assert CliRunner().invoke(app, ["check", str(path)]).exit_code == 1
+
+
+def sound(seconds: float = 1.0, seed: int = 0, level: float = 0.1) -> np.ndarray:
+    return level * np.random.default_rng(seed).standard_normal(round(seconds * RATE))
+
+
+DOUBTFUL: dict[str, dict[str, Any]] = {
+    "silence": {"samples": np.zeros(RATE)},
+    "clipping": {"samples": np.clip(sound(level=2.0), -1, 1)},
+    "scale": {"samples": 20_000 * sound(), "subtype": "FLOAT"},
+    "cancellation": {"samples": np.stack([sound(), -sound()], axis=1)},
+    "short": {"samples": sound(0.05), "text": ""},
+    "pace": {"samples": sound(), "text": "far more words than anybody says in one second of a recording"},
+    "language": {"samples": sound(), "text": "доброе утро", "language": "English"},
+}
+
+
+@pytest.mark.parametrize("kind", DOUBTFUL)
+def test_a_doubtful_row_is_good_and_warned_of(tmp_path: Path, kind: str):
+    odd = dict(DOUBTFUL[kind])
+    soundfile.write(tmp_path / "odd.wav", odd.pop("samples"), RATE, subtype=odd.pop("subtype", "PCM_16"))
+    plain = {"audio": clip(tmp_path, "plain.wav", 1.5), "text": "one", "language": "en"}
+    report = check(dataset(tmp_path, plain, {"audio": "odd.wav", "text": "two", "id": "odd"} | odd))
+    assert (report.good, report.bad) == (2, [])
+    assert [(row.line, row.id, row.kind) for row in report.warnings] == [(2, "odd", kind)]
+
+
+IN_THEIR_SCRIPT = [
+    ("добре утро", "bg"),
+    ("おはよう世界", "Japanese"),
+    ("नमस्ते", "hi-IN"),
+    ("crème brûlée", "fr"),
+    ("12:30", "ru"),
+    ("dobro jutro", "sr"),
+    ("salom", "uz-Cyrl"),
+    ("what", "tlh"),
+    ("白い", "zh"),
+]
+
+
+@pytest.mark.parametrize(("text", "language"), IN_THEIR_SCRIPT)
+def test_languages_may_be_written_in_their_scripts(tmp_path: Path, text: str, language: str):
+    row = {"audio": clip(tmp_path, "a.wav", 1.5), "text": text, "language": language}
+    assert check(dataset(tmp_path, row)).warnings == []
+
+
+def test_the_same_sound_is_found_in_other_files_and_forms(tmp_path: Path):
+    samples = (0.1 * 32767 * np.random.default_rng(0).standard_normal(RATE)).astype(np.int16)
+    for name in ("a.wav", "b.flac"):
+        soundfile.write(tmp_path / name, samples, RATE)
+    soundfile.write(tmp_path / "c.wav", samples[::-1].copy(), RATE)
+    path = dataset(tmp_path, *({"audio": name, "text": "one"} for name in ("a.wav", "b.flac", "c.wav")))
+    (warned,) = check(path).warnings
+    assert (warned.line, warned.kind) == (2, "duplicate")
+    assert "line 1" in warned.reason
+
+    (tmp_path / "other").mkdir()
+    soundfile.write(tmp_path / "other" / "x.flac", samples[::-1].copy(), RATE)
+    held_out = dataset(tmp_path / "other", {"audio": "x.flac", "text": "two"})
+    found = CliRunner().invoke(app, ["check", str(path), "--against", str(held_out), "--json"])
+    assert [(row["line"], row["kind"]) for row in json.loads(found.stdout)["warnings"]] == [
+        (2, "duplicate"),
+        (3, "leak"),
+    ]
+
+
+def test_the_json_of_a_check_ends_with_its_result(tmp_path: Path):
+    report = check(dataset(tmp_path, *good_rows(tmp_path), "{")).to_dict()
+    assert list(report)[-4:] == ["good", "bad", "seconds", "format"]
+    assert (report["good"], len(report["bad"]), report["seconds"]) == (4, 1, 6.5)
+
+
+def test_built_in_sets_can_be_checked():
+    report = check("builtin:digits-clean", ReadOptions(limit=2))
+    assert (report.good, report.formats, report.warnings) == (2, {}, [])
+    assert report.seconds > 1

@@ -48,7 +48,7 @@ class Levels:
         self._channels += power if block.shape[1] == 1 else float(np.vdot(block, block)) / block.shape[1]
         self._frames += len(mono)
         self._samples += block.size
-        self._digest.update(memoryview(np.ascontiguousarray(mono, np.float32)))
+        self._digest.update(np.ascontiguousarray(mono, np.float32).data)
 
     def figures(self) -> Figures:
         """The levels of all blocks."""

@@ -24,8 +24,8 @@ from antiphon.types import Example, Seconds
 
 WORTH_KEEPING = 2048
 """Clips of a set from which on their scans are kept."""
-OnProgress = Callable[[int], None]
-"""Called with the number of clips scanned so far."""
+OnProgress = Callable[[int, int], None]
+"""Called with the number of clips scanned so far, and of all."""
 _SAVED_EVERY = 15.0
 """Seconds of work that an interruption may lose."""
 _FORM = 1
@@ -61,9 +61,9 @@ def scan_all(
     Scans of large sets are kept under the name `source`. Without `synthetic`, speech that is made when it is needed is
     left out, like rows without a clip.
     """
-    told = _Progress(on_progress)
     references = _references(examples).combine_chunks()
     silent = pc.equal(references, "")
+    told = _Progress(on_progress, len(examples) - (pc.sum(silent).as_py() or 0))
     coded = pc.if_else(silent, None, references).dictionary_encode()
     local = _scan_local(coded.dictionary, source, longest, told, coded.indices)
     taken = local.take(coded.indices) if len(local) else _nothing(len(examples))
@@ -76,13 +76,13 @@ def scan_all(
 
 
 class _Progress:
-    def __init__(self, tell: OnProgress | None) -> None:
-        self._tell, self._done = tell, 0
+    def __init__(self, tell: OnProgress | None, total: int) -> None:
+        self._tell, self._done, self._total = tell, 0, total
 
     def __call__(self, more: int) -> None:
         self._done += more
         if self._tell and more:
-            self._tell(self._done)
+            self._tell(self._done, self._total)
 
 
 def _references(examples: Sequence[Example]) -> pa.ChunkedArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from antiphon.config import Config
@@ -10,6 +10,7 @@ from antiphon.data.examples import to_examples
 from antiphon.data.files import local
 from antiphon.data.forms import name_of, reader_of
 from antiphon.data.rows import BadRow, ReadOptions, Rows
+from antiphon.data.scans import OnProgress
 from antiphon.data.validate import validate
 from antiphon.errors import DataError
 from antiphon.types import Example
@@ -46,7 +47,7 @@ def load_set(
     spec: str,
     config: Config,
     limit: int | None = None,
-    on_progress: Callable[[int], None] | None = None,
+    on_progress: OnProgress | None = None,
     text_required: bool = True,
 ) -> tuple[Sequence[Example], list[BadRow]]:
     """Load the examples of a set, decoding every recording once to check it; also returns the rows skipped.

@@ -33,6 +33,20 @@ class Progress(Protocol):
     def noted(self, message: str) -> None: ...
 
 
+def bar(progress: Progress, title: str) -> Callable[[int, int], None]:
+    """Shows how far a phase is whose total is known once it has begun."""
+    begun = False
+
+    def tell(done: int, total: int) -> None:
+        nonlocal begun
+        if not begun:
+            progress.phase(title, total)
+            begun = True
+        progress.advance(done)
+
+    return tell
+
+
 def preset_files(folder: Path, presets: Sequence[str]) -> list[str]:
     """`folder/test_PRESET.jsonl` of each. Raises `ConfigError` naming the presets there are."""
     missing = [preset for preset in presets if not (folder / f"test_{preset}.jsonl").is_file()]
@@ -68,7 +82,7 @@ def evaluate_sets(
     with _folder(output) as folder:
         for name, spec in sets.items():
             progress.phase(f"checking {spec}")
-            examples, skipped = load_set(spec, config, limit, progress.advance)
+            examples, skipped = load_set(spec, config, limit, bar(progress, f"checking {spec}"))
             names = group_names(examples, group_by, name) if group_by else None
             kept = KeptTranscripts(folder / "transcripts" / f"{name}.jsonl", setup)
             progress.phase(f"evaluating {name}", len(examples))

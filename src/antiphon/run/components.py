@@ -17,6 +17,7 @@ from antiphon.distributed.world import World
 from antiphon.errors import ConfigError
 from antiphon.evaluate.decode import decoder
 from antiphon.evaluate.groups import group_names
+from antiphon.evaluate.sets import bar
 from antiphon.models.audio_ctc import AudioCTC
 from antiphon.models.blocking import block_from
 from antiphon.models.feature_cache import cache_features
@@ -149,7 +150,7 @@ class Components:
 
     def _load_set(self, spec: str, limit: int | None = None, text_required: bool = True) -> Sequence[Example]:
         self.observers.phase(f"checking {spec}")
-        examples, skipped = load_set(spec, self.config, limit, self.observers.advance, text_required)
+        examples, skipped = load_set(spec, self.config, limit, bar(self.observers, f"checking {spec}"), text_required)
         if skipped:
             self.observers.noted(f"{spec}: skipped {len(skipped)} of {len(skipped) + len(examples)} rows")
             self.skipped += [f"skipped {spec}: {row}" for row in skipped]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,9 +26,16 @@ def command(
     untranscribed: Annotated[
         bool, typer.Option("--untranscribed", help="Texts are optional, as for distillation.")
     ] = False,
+    against: Annotated[
+        list[str] | None,
+        typer.Option("--against", metavar="SET", help="Warn of clips that SET has too, such as test data. Repeatable."),
+    ] = None,
     as_json: arguments.Json = False,
 ) -> None:
     """Decode every clip and list bad rows with line and reason; the exit status is 1 if there are any.
+
+    Also warns of rows to look at: silence, clipping, samples out of scale, channels that cancel, clips under 0.1 s,
+    texts too long or short for their clip or in letters of another language, and the same clip twice.
 
     Examples:
 
@@ -40,6 +48,8 @@ def command(
         antiphon data check recordings.jsonl --untranscribed
 
         antiphon data check hf:google/fleurs:de_de --limit 100
+
+        antiphon data check train.jsonl --against test.jsonl
     """
     from antiphon.data.check import check
     from antiphon.data.rows import ReadOptions
@@ -47,7 +57,8 @@ def command(
     how = ReadOptions(
         columns=options.parse_columns(columns), task=task, limit=limit, text_required=not untranscribed, format=format
     )
-    report = check(spec, how, max_seconds)
+    with tables.progress(f"checking {spec}") as advance:
+        report = check(spec, how, max_seconds, against=against or (), on_progress=advance)
     if as_json:
         output.print_json(report.to_dict())
     else:
@@ -59,6 +70,9 @@ def command(
 def _print_report(report: Report) -> None:
     table = tables.table(report.file, "", "")
     table.add_row("rows", f"{report.rows} ({report.good} good, {len(report.bad)} bad)")
+    table.add_row("format", report.format)
+    if report.columns:
+        table.add_row("columns", ", ".join(f"{name}: {key}" for name, key in report.columns.items()))
     table.add_row("audio", tables.hours(report.hours))
     table.add_row("seconds per clip", tables.spread(report.durations))
     for name in ("rates", "channels", "formats", "languages", "speakers"):
@@ -71,3 +85,21 @@ def _print_report(report: Report) -> None:
     for note in report.notes:
         output.tables.print(note)
     tables.print_bad(report.bad)
+    _print_warnings(report)
+
+
+def _print_warnings(report: Report, shown: int = 20) -> None:
+    """The first rows of each kind of warning; `--json` has all."""
+    from antiphon.data.rows import place
+
+    if not report.warnings:
+        return
+    kinds = Counter(row.kind for row in report.warnings)
+    table = tables.table(f"{len(report.warnings)} warning(s)", "kind", "row", "id", "reason")
+    for kind, count in kinds.most_common():
+        rows = [row for row in report.warnings if row.kind == kind]
+        for row in rows[:shown]:
+            table.add_row(kind, place(row.line), row.id, row.reason)
+        if count > shown:
+            table.add_row(kind, "", "", f"and {count - shown} more; --json lists all")
+    output.tables.print(table)
