@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from antiphon.audio.decode import FileClip
 from antiphon.audio.levels import Levels
+from antiphon.data.stated import StatedClip
 from antiphon.errors import AudioError
 from antiphon.types import Clip, Hertz, Seconds
 
@@ -74,10 +75,10 @@ def reference(clip: Clip | None) -> str | None:
     """A local recording or its segment as text, of which `clip_of` makes it again; "" for no clip, None for others."""
     if clip is None:
         return ""
-    if type(clip) is not FileClip or not isinstance(clip.path, Path):
+    if not isinstance(clip, FileClip) or type(clip) not in (FileClip, StatedClip) or not isinstance(clip.path, Path):
         return None
-    values = [str(clip.path), *(getattr(clip, name) for name in _FURTHER)]
-    while values[1:] and values[-1] == _FURTHER[_NAMES[len(values) - 2]]:
+    values = [str(clip.path), *(getattr(clip, name) for name in _FURTHER if hasattr(clip, name))]
+    while type(clip) is FileClip and values[1:] and values[-1] == _FURTHER[_NAMES[len(values) - 2]]:
         values.pop()
     return json.dumps(values, ensure_ascii=False)
 
@@ -85,7 +86,8 @@ def reference(clip: Clip | None) -> str | None:
 def clip_of(text: str) -> FileClip:
     """The clip of a `reference`."""
     path, *values = json.loads(text)
-    return FileClip(Path(path), **dict(zip(_NAMES, values, strict=False)))
+    kind = StatedClip if len(values) == len(_NAMES) else FileClip
+    return kind(Path(path), **dict(zip(_NAMES, values, strict=False)))
 
 
 def path_of(text: str) -> str:
@@ -93,5 +95,5 @@ def path_of(text: str) -> str:
     return text[2:-2] if text.endswith('"]') and "\\" not in text else json.loads(text)[0]
 
 
-_FURTHER: dict[str, Any] = {one.name: one.default for one in dataclasses.fields(FileClip)[1:]}
+_FURTHER: dict[str, Any] = {one.name: one.default for one in dataclasses.fields(StatedClip)[1:]}
 _NAMES = list(_FURTHER)

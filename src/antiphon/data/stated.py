@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from antiphon.audio.decode import AudioInfo, FileClip
+from antiphon.audio.levels import Levels
 from antiphon.errors import AudioError
 from antiphon.types import Hertz, Seconds
 
@@ -25,8 +26,8 @@ class StatedClip(FileClip):
         self._require(len(waveform) / rate)
         return waveform
 
-    def scan(self) -> tuple[AudioInfo, Seconds]:
-        info, seconds = super().scan()
+    def scan(self, levels: Levels | None = None) -> tuple[AudioInfo, Seconds]:
+        info, seconds = super().scan(levels)
         self._require(seconds)
         return info, seconds
 
