@@ -22,6 +22,7 @@ EXTRAS = {
     "data/example_proto.py": ("arrayrecord",),
     "data/readers/arrayrecord.py": ("arrayrecord",),
     "data/files.py": ("hub",),
+    "data/hubset.py": ("hub",),
     "data/readers/hub.py": ("hub",),
     "data/readers/lhotse.py": ("lhotse",),
     "data/readers/webdataset.py": ("webdataset",),

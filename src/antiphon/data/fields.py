@@ -57,6 +57,16 @@ def fields_of(names: Iterable[str], columns: Mapping[str, str]) -> Mapping[str, 
     return _found(tuple(names), tuple(columns.items()))[0]
 
 
+def fields_inside(names: Iterable[str], columns: Mapping[str, str], audio: str | None) -> dict[str, str]:
+    """Like `fields_of`, for a set that holds its recordings, in the column `audio`; None if it has none.
+
+    Columns that only look like times are none: in many sets they are those of the recording that clips were cut from.
+    """
+    found = fields_of([name for name in names if name != audio], ({"audio": audio} if audio else {}) | dict(columns))
+    times = {field for field in ("begin_time", "end_time", "duration") if columns.get(field, field) != found.get(field)}
+    return {field: name for field, name in found.items() if field not in times}
+
+
 def require_one(values: Mapping[str, Any], keys: Mapping[str, str], columns: Mapping[str, str], where: str) -> None:
     """Raise `DataError` if two columns of a row could both be its audio or its text, and differ.
 

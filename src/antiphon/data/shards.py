@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from antiphon.audio.embedded import Embedded
+from antiphon.data.fields import fields_inside, require_one
+from antiphon.data.rows import Line, ReadOptions, Row, place
 from antiphon.errors import DataError
 
 _SPLIT = re.compile(r"(?:^|[-_./])(train(?:ing)?|test(?:ing)?|valid(?:ation)?|dev|eval(?:uation)?)(?=[-_./\d]|$)")
@@ -49,3 +53,16 @@ def require_one_split(spec: str, files: Sequence[Path]) -> None:
         name, one = next(iter(splits.items()))
         pattern = one.parent if one.parent != folder else folder / f"*{name}*"
         raise DataError(f"{folder} holds the splits {', '.join(splits)}; name one of them, as {pattern}")
+
+
+def inside(values: Mapping[str, Any], options: ReadOptions, line: Line, folder: Path, spec: str) -> Row:
+    """A row of a file that holds its recordings, or paths of them. Raises `DataError` if two columns could be its text.
+
+    A recording inside is told from others by the row's place, wherever the set is.
+    """
+    audio = next((key for key, value in values.items() if isinstance(value, Embedded)), None)
+    if audio is None:
+        return Row(line, values, folder)
+    keys = fields_inside(values, options.columns, audio)
+    require_one(values, keys, options.columns, f"{spec}, {place(line)}")
+    return Row(line, values, folder, keys, place(line))

@@ -16,7 +16,7 @@ from antiphon.audio.encode import wav
 from antiphon.data import example_proto
 from antiphon.data.cells import RATES
 from antiphon.data.rows import BadRow, ReadOptions, Row
-from antiphon.data.shards import matching, name_of, require_one_split
+from antiphon.data.shards import inside, matching, name_of, require_one_split
 from antiphon.errors import AudioError, DataError, MissingExtraError
 
 _NAME = re.compile(r".*\.array_?records?(-\d+-of-\d+)?$")
@@ -59,7 +59,7 @@ def read(spec: str, options: ReadOptions) -> Iterator[Row | BadRow]:
             except (ValueError, RuntimeError) as error:
                 yield BadRow(place, None, f"not a tf.Example ({_first_line(error)}); write the file again")
                 continue
-            yield Row(place, _values(features, file, number, audio), file.parent)
+            yield inside(_values(features, file, number, audio), options, place, file.parent, spec)
 
 
 def _values(features: dict[str, example_proto.Feature], file: Path, number: int, audio: str) -> dict[str, Any]:

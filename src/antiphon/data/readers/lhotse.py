@@ -5,13 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from antiphon.data.rows import BadRow, ReadOptions, Row
+from antiphon.data.rows import OWN_KEYS, BadRow, ReadOptions, Row
 from antiphon.errors import AudioError, DataError, MissingExtraError
 from antiphon.types import Hertz
 
@@ -42,6 +42,12 @@ def read(spec: str, options: ReadOptions) -> Iterator[Row | BadRow]:
     """
     path = Path(spec)
     file = _only_manifest(path) if path.is_dir() else path
+    keys = OWN_KEYS | dict(options.columns)
+    for row in _manifest(file):
+        yield row if isinstance(row, BadRow) else replace(row, keys=keys)
+
+
+def _manifest(file: Path) -> Iterator[Row | BadRow]:
     kind = _kind(file)
     if kind == _SUPERVISIONS:
         found = _beside(file, _SUPERVISIONS, _RECORDINGS)

@@ -17,7 +17,7 @@ from cachetools import LRUCache
 from antiphon.audio.embedded import Embedded
 from antiphon.data import cells
 from antiphon.data.rows import ReadOptions, Row
-from antiphon.data.shards import matching, name_of, require_one_split
+from antiphon.data.shards import inside, matching, name_of, require_one_split
 from antiphon.errors import AudioError, DataError
 
 ENDING = ".parquet"
@@ -48,7 +48,7 @@ def read(spec: str, options: ReadOptions) -> Iterator[Row]:
     for file in files:
         place = "row {}" if len(files) == 1 else f"{file.name}, row {{}}"
         for number, values in enumerate(_rows(file, options)):
-            yield Row(place.format(number), values, file.parent)
+            yield inside(values, options, place.format(number), file.parent, spec)
 
 
 def _files(spec: str) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from antiphon.audio.embedded import Embedded
 from antiphon.data.rows import BadRow, ReadOptions, Row
-from antiphon.data.shards import matching, name_of, require_one_split
+from antiphon.data.shards import inside, matching, name_of, require_one_split
 from antiphon.data.values import kind
 from antiphon.errors import AudioError, DataError, MissingExtraError
 
@@ -45,7 +45,9 @@ def read(spec: str, options: ReadOptions) -> Iterator[Row | BadRow]:
     for file in files:
         if file.name.endswith(_COMPRESSED):
             raise DataError(f"{file}: shards are read where they lie, which a compressed one does not allow; unpack it")
-        yield from _samples(file, "" if len(files) == 1 else f"{file.name}, ", options.columns.get("audio"))
+        for row in _samples(file, "" if len(files) == 1 else f"{file.name}, ", options.columns.get("audio")):
+            bad = isinstance(row, BadRow)
+            yield row if bad else inside(row.values, options, row.line, file.parent, spec)
 
 
 def _found(spec: str) -> list[Path]:
