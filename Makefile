@@ -13,7 +13,7 @@ EXTRAS := synth,lora,serve,hub,lhotse,webdataset,arrayrecord,dashboard,track
 LANES := tests/e2e tests/contract tests/parity tests/unit
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo browser screenshots docs docs-serve test test-fast test-oldest lint format recognizers clean
+.PHONY: help install demo browser node-client screenshots docs docs-serve test test-fast test-oldest lint format recognizers clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -32,6 +32,14 @@ demo: $(STAMP)  ## reinforcement learning on the built-in recognizer, about a mi
 
 browser:  ## install Chromium for the browser tests, which are skipped without it (Debian and Ubuntu, as root)
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+
+build/node/node_modules: $(wildcard tests/e2e/node/*)
+	mkdir -p build/node && cp tests/e2e/node/* build/node/
+	npm ci --prefix build/node --no-audit --no-fund --silent
+	@touch $@
+
+node-client:  ## install OpenAI's client for Node, whose test is skipped without it (needs Node)
+	@command -v npm >/dev/null && $(MAKE) --no-print-directory build/node/node_modules || echo "no npm: skipped"
 
 screenshots: $(STAMP)  ## take the docs' screenshots anew, by the tests that click the pages
 	ANTIPHON_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/e2e -k browser

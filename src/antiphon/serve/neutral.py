@@ -50,9 +50,10 @@ REQUEST: dict[str, Callable[[Any], bool]] = {
 MESSAGE: dict[str, Callable[[Any], bool]] = {
     "annotations": _one_of([]),
     "function_call": _one_of({}),
+    "provider_specific_fields": _any,
     "tool_calls": _one_of([]),
 }
-"""Of a message, as dumped from a response."""
+"""Of a message, as dumped from a response; the provider's fields are litellm's own notes."""
 
 
 def without_neutral(values: Any, neutral: Mapping[str, Callable[[Any], bool]]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from collections.abc import AsyncIterator, Sequence
@@ -154,7 +155,8 @@ class Transcription:
 
     @property
     def usage(self) -> dict[str, Any]:
-        return {"type": "duration", "seconds": round(self.seconds, 3)}
+        """Whole seconds, rounded up as OpenAI does; litellm refuses fractions."""
+        return {"type": "duration", "seconds": math.ceil(self.seconds)}
 
     @property
     def token_usage(self) -> dict[str, Any]:
