@@ -99,6 +99,9 @@ def test_json_documents(tmp_path: Path):
             found = read_set(path)
             if number != 1 or indent:  # One line with several keys is a row of JSON lines.
                 assert (found.format, heard(found)) == ("json", whole())
+    lines = ",\n".join(json.dumps(row) for row in rows)
+    (tmp_path / "lines.json").write_text(f'{{"data": [\n{lines}\n]}}\n')
+    assert heard(read_set(tmp_path / "lines.json")) == whole()
     (tmp_path / "two.json").write_text(json.dumps({"train": rows, "test": rows}, indent=1))
     with pytest.raises(DataError, match="holds several lists of objects, train, test"):
         read_set(tmp_path / "two.json")

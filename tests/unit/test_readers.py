@@ -58,8 +58,8 @@ def test_a_set_is_read_by_the_reader_that_claims_it(table: str):
 
 
 def test_an_unknown_reader_is_refused():
-    with pytest.raises(ConfigError, match=r"unknown reader 'jsonk' in 'data.format'; did you mean 'jsonl'\?"):
-        reader_of("rows.txt", "jsonk")
+    with pytest.raises(ConfigError, match=r"unknown reader 'kalid' in 'data.format'; did you mean 'kaldi'\?"):
+        reader_of("rows.txt", "kalid")
 
 
 def test_a_prefix_that_no_reader_has_is_refused():

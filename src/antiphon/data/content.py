@@ -20,7 +20,7 @@ FORMS = {
 }
 """What readers read, by the reader's name."""
 _OTHER: tuple[tuple[bytes, str, str], ...] = (
-    (rb"RIFF|RF64|fLaC|OggS|ID3|\xff[\xe2-\xff]|FORM|\.snd|\x1aE\xdf\xa3|....ftyp", "a recording", "name a list of it"),
+    (rb"RIFF|RF64|fLaC|OggS|ID3|\xff[\xe2-\xfd]|FORM|\.snd|\x1aE\xdf\xa3|....ftyp", "a recording", "name a list of it"),
     (rb"PK\x03\x04", "a zip archive", "unpack it"),
     (rb"ARROW1", "an Arrow file", "name its folder: hf:FOLDER"),
     (rb"SQLite format 3", "a SQLite database", "export its table as CSV"),
@@ -78,8 +78,9 @@ def _json_form(text: str) -> str | None:
     """`json` for an array of objects, and for an object over several lines or with nothing but rows in it."""
     if text.startswith("["):
         return "json" if re.match(r"\[\s*[{\]]", text) else None
-    line = text.partition("\n")[0].rstrip()
-    if line.endswith(("{", "[", ",")):
+    line, _, rest = text.partition("\n")
+    line = line.rstrip()
+    if line.endswith("[") or (line.endswith(("{", ",")) and rest.lstrip().startswith(('"', "}"))):
         return "json"
     try:
         row = json.loads(line)
