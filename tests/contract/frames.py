@@ -41,6 +41,7 @@ class FramePolicy:
     """A `Policy` of `codebooks` ids a position; a frame whose first id is 0 is the last."""
 
     token_level, stepwise, transcribes = False, True, False
+    language = None
     chat: Chat = None
 
     def __init__(self, codebooks: int = 3, size: int = 8, seed: int = 0) -> None:

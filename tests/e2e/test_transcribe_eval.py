@@ -168,4 +168,7 @@ def test_eval_shows_people_a_table_and_the_worst_rows(cli, speech, monkeypatch):
         "side by side, float32 on cpu; normalizer default",
     ):
         assert heading in shown.out
-    assert shown.err == ""
+    assert "the language of 8 row(s) of train is unknown" in " ".join(shown.err.split())
+    told = cli("eval", "builtin:student", "--data", speech / "train.jsonl", "--language", "English", "--limit", 1)
+    assert told.err == ""
+    assert "English rules" in told.out

@@ -85,6 +85,8 @@ def test_an_english_only_whisper_is_asked_for_no_language(prompts):
     policy.model.generation_config.is_multilingual = False
     del policy.model.generation_config.lang_to_id
     prompt = "<|startoftranscript|> <|notimestamps|>"
+    assert policy.language == "en"
+    assert whisper().language is None
     assert asked(policy, [prompts[0], replace(prompts[1], language=None)]) == [prompt, prompt]
     with pytest.raises(ModelError, match="'p2' is in 'de', but this Whisper supports only English"):
         policy.encode([replace(prompts[2], language="de")])

@@ -72,6 +72,11 @@ def test_several_sets_share_the_chance_of_a_false_alarm():
     assert both[0].p == pytest.approx(min(1.0, 2 * alone.p))
 
 
+def other_rules(one: Evaluation) -> Evaluation:
+    first, *rest = one.rows["noisy"]
+    return replace(one, rows={"noisy": [{**first, "rules": "general"}, *rest]})
+
+
 def other_references(one: Evaluation) -> Evaluation:
     first, *rest = one.rows["noisy"]
     return replace(one, rows={"noisy": [{**first, "ref_clean": "other"}, *rest]})
@@ -83,6 +88,10 @@ def other_references(one: Evaluation) -> Evaluation:
         (evaluation({"clean": [1]}), r"A \(noisy\) and B \(clean\) have no set in common; evaluate both on the same"),
         (evaluation({"noisy": [1]}, n=39), "different rows of noisy: 1 are in one alone, such as '39'; evaluate both"),
         (other_references(evaluation({"noisy": [1]})), r"different references in 1 row\(s\) of noisy, such as '0'"),
+        (
+            other_rules(evaluation({"noisy": [1]})),
+            "0 of noisy is normalized by English rules in A and by general rules in B, .* --language",
+        ),
         (
             replace(evaluation({"noisy": [1]}), sets={"noisy": {"normalizer": "none"}}),
             "noisy is normalized by default 2 in A and by none in B; evaluate both with the same --normalizer",

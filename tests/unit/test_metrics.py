@@ -175,6 +175,7 @@ def test_a_row_holds_both_texts_and_their_counts() -> None:
         "seconds": 1.0,
         "speaker": "jo",
         "language": "en",
+        "rules": "English",
         "task": "asr",
         "truncated": False,
     }

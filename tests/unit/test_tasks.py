@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
+from antiphon.config import load_config
 from antiphon.errors import ConfigError
 from antiphon.evaluate.normalizers import load_normalizer
 from antiphon.evaluate.recognize import Transcript, score
 from antiphon.rewards import score_all
 from antiphon.rewards.load import load_reward
 from antiphon.rewards.sample import Sample
-from antiphon.tasks.load import find_task, task_names
+from antiphon.tasks.load import find_task, prompter, task_names
 from antiphon.tasks.summary import columns_of, lower_is_better, main_column
 from antiphon.types import Audio, Example, Text
 
@@ -72,3 +73,29 @@ def test_a_task_of_ones_own_is_found_by_its_path(tmp_path):
     assert (task.name, task.read(sound)) == ("hum", sound)
     with pytest.raises(ConfigError, match="did you mean 'classify'"):
         find_task("clasify")
+
+
+@pytest.mark.parametrize(
+    ("asked", "only", "given", "forced"),
+    [("auto", "en", None, "en"), ("auto", None, None, None), ("de", "en", None, "de"), ("given", "en", "fr", "fr")],
+)
+def test_a_model_of_one_language_is_asked_for_it(asked, only, given, forced):
+    class Sound:
+        name = "sound"
+
+        def load(self, rate):
+            return np.zeros(rate, np.float32)
+
+    prompt = prompter(load_config(flags={"language": asked}), 16000, only)
+    assert prompt(Example("a", "asr", Sound(), "five", given)).language == forced
+
+
+def test_rows_and_summary_name_the_rules_of_the_language_that_is_known():
+    said = [("a", "en", None), ("b", None, "en"), ("c", "ar", "en"), ("d", None, None)]
+    examples = [Example(id, "asr", None, "5 8 4", given) for id, given, _ in said]
+    answers = [Transcript(Text("five eight four"), 1.0, "stop", forced) for _, _, forced in said]
+    summary, rows = score(find_task("asr"), examples, answers, load_normalizer())
+    rules = {row["id"]: row["rules"] for row in rows}
+    assert rules == {"a": "English", "b": "English", "c": "Arabic", "d": "general"}
+    assert summary["rules"] == {"English": 2, "Arabic": 1, "general": 1}
+    assert [row["id"] for row in rows if not row["wer_errors"]] == ["a", "b"]

@@ -171,12 +171,12 @@ def _show(evaluation: Evaluation, output: Path | None) -> None:
 
 
 def _show_conditions(results: dict[str, dict[str, Any]]) -> None:
-    from antiphon.evaluate.results import speed_conditions
+    from antiphon.evaluate.results import normalized_by, speed_conditions
 
     one = next(iter(results.values()))
     units = sorted({one["ci_unit"] for one in results.values()})
     tables.print(
-        f"\nintervals over {'s or '.join(units)}s; RTFx with {speed_conditions(one)}; normalizer {one['normalizer']}",
+        f"\nintervals over {'s or '.join(units)}s; RTFx with {speed_conditions(one)}; normalizer {normalized_by(one)}",
         highlight=False,
         soft_wrap=True,
     )

@@ -62,7 +62,7 @@ def command(
     with Terminal() as terminal:
         terminal.phase("loading the model")
         loaded = options.load(model, device, dtype, batch_size, beam, runs, trust_remote_code)
-        prompt = prompter(config, loaded.policy.rate)
+        prompt = prompter(config, loaded.policy.rate, loaded.policy.language)
         terminal.phase("checking the audio", len(examples))
         usable = _usable(examples, on_bad_audio, terminal)
         terminal.phase("transcribing", len(usable))

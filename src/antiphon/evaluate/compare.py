@@ -88,6 +88,13 @@ def _paired(name: str, a: Evaluation, b: Evaluation, name_a: str, name_b: str) -
             f"{odd[0]!r}; evaluate both on the same file with the same --limit"
         )
     pairs = [(row, by_id[row["id"]]) for row in a.rows[name]]
+    ruled = next((pair for pair in pairs if pair[0].get("rules") != pair[1].get("rules")), None)
+    if ruled:
+        one, two = (row.get("rules") for row in ruled)
+        raise DataError(
+            f"{ruled[0]['id']} of {name} is normalized by {one} rules in {name_a} and by {two} rules in {name_b}, as "
+            "its language is known in one alone; give the set a column language, or evaluate both with --language"
+        )
     other = [one["id"] for one, two in pairs if _reference(one) != _reference(two)]
     if other:
         raise DataError(

@@ -23,6 +23,7 @@ def measure(task: Task, answered: Answered, clean: Clean) -> Row:
         "seconds": answered.seconds,
         "speaker": example.speaker,
         "language": answered.language,
+        "rules": clean(answered.language).rules,
         "task": task.name,
         "truncated": answered.truncated,
     }

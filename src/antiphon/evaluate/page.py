@@ -19,7 +19,7 @@ import soxr
 
 from antiphon.errors import AudioError
 from antiphon.evaluate.figures import length_plot, rate_plot
-from antiphon.evaluate.results import Evaluation, speed_conditions
+from antiphon.evaluate.results import Evaluation, normalized_by, speed_conditions
 from antiphon.runs import atomic
 from antiphon.tasks.columns import Column
 from antiphon.tasks.summary import columns_of, interval, main_column
@@ -116,7 +116,7 @@ class _Players:
 def _setup(evaluation: Evaluation) -> str:
     one = next(iter(evaluation.sets.values()))
     facts = {
-        "Normalizer": one["normalizer"],
+        "Normalizer": normalized_by(one),
         "RTFx measured with": speed_conditions(one),
         "Audio": _duration(sum(summary["seconds"] for summary in evaluation.sets.values())),
         "Weights": (evaluation.weights or "unknown")[:12],

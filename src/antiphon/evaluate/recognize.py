@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -94,8 +95,8 @@ def transcribe(
 def score(
     task: Task, examples: Sequence[Example], transcripts: Sequence[Transcript], normalizer: Normalizer
 ) -> tuple[dict[str, Any], list[Row]]:
-    """The summary of `antiphon.evaluate.metrics.summarize` with the name of the `normalizer`, and the rows worst
-    first.
+    """The summary of `antiphon.evaluate.metrics.summarize` with the name of the `normalizer` and the number of rows by
+    the rules that applied to them ("English", "general" …), and the rows worst first.
 
     An answer that is audio is in its row as `answer_audio`, an `Audio`; whoever saves the row puts a file's name there.
     """
@@ -104,7 +105,10 @@ def score(
         | ({"answer_audio": one.answer} if isinstance(one.answer, Audio) else {})
         for example, one in zip(examples, transcripts, strict=True)
     ]
-    return summarize(rows, task) | {"normalizer": normalizer.name}, worst_first(rows)
+    rules = Counter(row["rules"] for row in rows)
+    return summarize(rows, task) | {"normalizer": normalizer.name, "rules": dict(rules.most_common())}, worst_first(
+        rows
+    )
 
 
 def _answered(task: Task, example: Example, transcript: Transcript) -> Answered:

@@ -41,6 +41,14 @@ def speed_conditions(summary: Mapping[str, Any]) -> str:
     return f"{n} clips side by side, {summary['precision']} on {summary['device']}"
 
 
+def normalized_by(summary: Mapping[str, Any]) -> str:
+    """The normalizer and, where it has rules by language, those that applied."""
+    name, rules = summary["normalizer"], summary.get("rules") or {}
+    if set(rules) <= {"none"} or name.startswith(tuple(rules)):
+        return name
+    return f"{name}, {' and '.join(rules)} rules"
+
+
 def is_evaluation(folder: Path) -> bool:
     return (folder / SUMMARY).is_file()
 

@@ -88,6 +88,12 @@ def evaluate_sets(
             progress.phase(f"evaluating {name}", len(examples))
             transcripts = _transcripts(subject, examples, config, kept, progress.advance)
             summary, rows = score(task, examples, transcripts, normalizer)
+            unnamed = sum(row["rules"] == "general" and not row["language"] for row in rows)
+            if unnamed and task.transcribes:
+                progress.noted(
+                    f"the language of {unnamed} row(s) of {name} is unknown, so the general rules apply to them; "
+                    "give the set a column language, or set --language"
+                )
             if reward is not None:
                 answers = [[sample_of(task, *one)] for one in zip(examples, transcripts, strict=True)]
                 summary, rows = rewarded(task, reward, answers, summary, rows, progress.noted)

@@ -61,5 +61,8 @@ class LocalModel:
         }
 
     def portions(self, examples: Sequence[Example], config: Config) -> Iterator[Portion]:
-        prompt, size = prompter(config, self.policy.rate), min(PORTION * self.side_by_side, IN_MEMORY)
+        prompt, size = (
+            prompter(config, self.policy.rate, self.policy.language),
+            min(PORTION * self.side_by_side, IN_MEMORY),
+        )
         return portions(self.policy, self.decode, examples, prompt, self.max_new_tokens, size)

@@ -188,6 +188,10 @@ class Autoregressive:
         own = getattr(self.tokenizer, "eos_token_id", None)
         return own if own in self.stop_ids else _stop_list(self.model)[0]
 
+    @property
+    def language(self) -> str | None:
+        return None
+
     def _framed(self, prompt: Prompt, text: str, language: str | None) -> str:
         """`text` with the model's own framing."""
         return text

@@ -153,6 +153,10 @@ class ClipModel:
             inputs[name] = padded.to(self.device, self._dtype if padded.is_floating_point() else None)
         return inputs
 
+    @property
+    def language(self) -> str | None:
+        return None
+
     def render(self, completion: Completion, prompt: Prompt | None = None) -> Text:
         return Text(completion.text.strip())
 

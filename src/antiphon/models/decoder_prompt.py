@@ -56,15 +56,20 @@ def whisper(model: Any, processor: Any, prompts: Sequence[Prompt], detect: Detec
     ]
 
 
+def english_only(settings: Any) -> bool:
+    """Whether a Whisper's generation config says so."""
+    return not getattr(settings, "lang_to_id", None) and not getattr(settings, "is_multilingual", True)
+
+
 def _multilingual(settings: Any) -> bool:
-    if getattr(settings, "lang_to_id", None):
-        return True
-    if getattr(settings, "is_multilingual", True):
+    if english_only(settings):
+        return False
+    if not getattr(settings, "lang_to_id", None):
         raise ModelError(
             "this Whisper's generation config names no languages (lang_to_id), nor says that it is English-only "
             "(is_multilingual: false); put the generation_config.json of the model it was made from beside it"
         )
-    return False
+    return True
 
 
 def _whisper_language(settings: Any, prompt: Prompt) -> int | None:

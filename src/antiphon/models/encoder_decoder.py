@@ -161,6 +161,11 @@ class EncoderDecoder(Autoregressive):
         self._unread = torch.zeros(1, 1, self.audio_width, dtype=head.weight.dtype, device=self.device)
 
     @property
+    def language(self) -> str | None:
+        whisper = self.model.config.model_type == "whisper"
+        return "en" if whisper and decoder_prompt.english_only(self.model.generation_config) else None
+
+    @property
     def rate(self) -> int:
         return self.processor.feature_extractor.sampling_rate
 

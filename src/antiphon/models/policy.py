@@ -86,6 +86,11 @@ class Policy(Protocol):
     """Whether it writes what is said, so that a long recording can be answered piece by piece."""
 
     @property
+    def language(self) -> str | None:
+        """The code of the only language that it writes; None where it writes several, or does not say."""
+        ...
+
+    @property
     def rate(self) -> int:
         """Sampling rate of the waveforms it takes, in Hz."""
         ...

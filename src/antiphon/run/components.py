@@ -102,7 +102,7 @@ class Components:
         self.engine = load_engine(self.policy, config.rollout)
         source, group_size = self._source()
         self.decode = decoder(self.policy, self.engine, config.eval.batch_size, config.eval.beam)
-        self.prompt = prompter(config, self.policy.rate)
+        self.prompt = prompter(config, self.policy.rate, self.policy.language)
         per_step = config.rollout.prompts_per_step
         self.stream = PromptStream(self.examples, per_step, config.seed, self.prompt, self.world)
         penalty = config.rollout.truncation_penalty if config.rollout.truncated == "penalize" else 0.0

@@ -52,10 +52,14 @@ def task_of_row(row: Mapping[str, Any]) -> Task:
 class Prompter:
     """Makes a recipe's prompts from examples, with clips at `rate` Hz."""
 
-    def __init__(self, config: Config, rate: Hertz) -> None:
-        """Raises `ConfigError` for an unknown task, and for an audio task with a text model (`rate` 0)."""
+    def __init__(self, config: Config, rate: Hertz, language: str | None = None) -> None:
+        """`language` is the only one that the model writes, where it has one: then it is that of all its prompts.
+
+        Raises `ConfigError` for an unknown task, and for an audio task with a text model (`rate` 0).
+        """
         self.task = find_task(config.task)
-        self._asked = (config.language, config.context)
+        asked = language if language and config.language == "auto" else config.language
+        self._asked = (asked, config.context)
         self._rate, self._clips = rate, ClipCache(rate)
         if rate == 0 and "audio" in self.task.fields:
             raise ConfigError(f"task {config.task} has audio prompts, but the model takes only text; set task=text")
