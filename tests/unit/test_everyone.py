@@ -1,9 +1,12 @@
 """What all ranks have of a step, in order, whatever each of them has: nothing, or groups that are not neighbors."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from rank_threads import on_ranks
 
+from antiphon.algorithms import reinforce_pp
 from antiphon.algorithms.inputs import Outcomes
 from antiphon.algorithms.terms import counts, token_weights
 from antiphon.distributed.world import World
@@ -50,6 +53,32 @@ def test_outcomes_are_those_of_all_groups_in_order_on_every_rank(places):
         assert torch.equal(own, REWARDS[expected])
         assert teaching == [1, 2]
         assert [expected[index] for index in mine] == [place for place in teaching if place in expected]
+
+
+@pytest.mark.parametrize("places", SHARDS.values(), ids=SHARDS)
+def test_tokens_of_all_ranks_are_normalized_together(places):
+    """REINFORCE++: each rank pads to its own longest completion, and all of them have the figures of one process."""
+    lengths = torch.tensor([[1, 4], [2, 2], [3, 1], [5, 2]])
+    kl = torch.arange(40.0).view(4, 2, 5) / 40
+    settings = reinforce_pp.Settings(beta=0.3)
+
+    def of(own: list[int]) -> Outcomes:
+        width = int(lengths[own].max()) if own else 1
+        mask = (torch.arange(width) < lengths[own][..., None]).float()
+        return replace(outcomes(REWARDS[own]), mask=mask, reference_kl=kl[own][..., :width] * mask)
+
+    expected = reinforce_pp.advantages(of([0, 1, 2, 3]), settings)
+
+    def work(world):
+        own = places[world.rank]
+        everyone = Everyone(world, [group(place) for place in own])
+        mine = of(own)
+        made = everyone.own(reinforce_pp.advantages(everyone.outcomes(mine), settings))
+        return own, made[..., : mine.mask.shape[-1]], made[..., mine.mask.shape[-1] :]
+
+    for own, made, beyond in on_ranks(len(places), work):
+        torch.testing.assert_close(made, expected[own][..., : made.shape[-1]])
+        assert not beyond.any()
 
 
 def test_one_process_has_it_all():

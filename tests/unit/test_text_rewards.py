@@ -180,6 +180,37 @@ def test_omni_settings() -> None:
     assert reward_of("omni", "one", "<answer>one</answer>", exact=0.5).value == 1.5
 
 
+THOUGHT = "<reasoning>a</reasoning>"
+
+
+@pytest.mark.parametrize(
+    ("label", "response", "omni", "format"),
+    [
+        pytest.param("", f"{THOUGHT}<answer></answer>", 4.0, 2.0, id="empty reference: silence is right"),
+        pytest.param("", f"{THOUGHT}<answer>one</answer>", 0.0, 3.0, id="empty reference: MaxText's 0 for one word"),
+        pytest.param("", f"{THOUGHT}<answer>one two</answer>", -1.0, 3.0, id="empty reference: there 0 for two too"),
+        pytest.param("", f"{THOUGHT}<answer>one two three</answer>", -1.0, 3.0, id="empty reference: up to the cap"),
+        pytest.param("one", "<reasoning>a <answer>one</answer>", -2.0, 1.0, id="unclosed reasoning: there 4"),
+        pytest.param("one", "<reasoning>a\n<answer>one</answer>\n", -2.0, 1.0, id="unclosed on a line of its own"),
+        pytest.param("one", "<reasoning><answer>one</answer>", -2.0, 1.0, id="unclosed and empty"),
+        pytest.param("one", f"{THOUGHT}<answer>one</answer>" * 2, 4.0, -2.0, id="both blocks twice: there format 3"),
+        pytest.param("one", f"{THOUGHT}{THOUGHT}<answer>one</answer>", 4.0, 0.0, id="reasoning twice: there 3"),
+        pytest.param("one", f"{THOUGHT}<answer>one</answer><answer>two</answer>", 0.0, 0.0, id="the last: there 4, 3"),
+        pytest.param("one", f"{THOUGHT}<answer>two</answer><answer>one</answer>", 4.0, 0.0, id="the last: there 0, 3"),
+        pytest.param("one", "<reasoning><answer>two</answer></reasoning><answer>one</answer>", 4.0, 0.0, id="outside"),
+        pytest.param("one two", f"\n{THOUGHT}\n\n<answer>\none\ntwo\n</answer>\n", 4.0, 3.0, id="newlines around"),
+        pytest.param("one", f"Sure:\n{THOUGHT}<answer>one</answer>", 4.0, 2.0, id="a line before: there 3"),
+        pytest.param("one", f"{THOUGHT}<answer>one</answer>\nBye", 4.0, 2.0, id="a line after: there 3"),
+        pytest.param("one", f"{THOUGHT}<answer>One.</answer>", 4.0, 3.0, id="case and punctuation: there 0"),
+        pytest.param("one", "one", -2.0, -2.0, id="no tags"),
+    ],
+)
+def test_omni_and_format_beside_maxtexts(label, response, omni, format) -> None:
+    """As docs/recipes.md lists the differences; a case without a figure of MaxText's has the same there."""
+    assert reward_of("omni", label, response).value == omni
+    assert reward_of("format", label, response, bonus=3.0, tag=0.5).value == format
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
