@@ -122,7 +122,7 @@ class TrainConfig:
 
         Returns:
             The result: `.training_run_id`, `.run`, `.checkpoint`, `.before` and `.after` (metrics of each evaluation
-            set), `.steps`, `.seconds`.
+            set), `.steps`, `.seconds`, and `.problems`, what went wrong in it.
 
         Raises:
             AntiphonError: Settings, data, model or reward do not fit, or the run failed.
