@@ -71,6 +71,8 @@ class Prompt:
     """Whether it asks for a transcript, for which some models have a mode or a request of their own."""
     absent_samples: int = 0
     """The length of a waveform that stayed behind, with the rank that heard it."""
+    clean: np.ndarray | None = None
+    """The waveform as it was recorded, where the policy hears it augmented and others do not."""
 
     @property
     def seconds(self) -> Seconds:
@@ -80,7 +82,11 @@ class Prompt:
     def without_waveform(self) -> Prompt:
         """The same, light enough to be sent to another process."""
         samples = self.absent_samples if self.waveform is None else len(self.waveform)
-        return replace(self, waveform=None, absent_samples=samples)
+        return replace(self, waveform=None, absent_samples=samples, clean=None)
+
+    def unaugmented(self) -> Prompt:
+        """The same with the waveform as it was recorded: what teachers and the reference model hear."""
+        return self if self.clean is None else replace(self, waveform=self.clean, clean=None)
 
 
 @dataclass(frozen=True)

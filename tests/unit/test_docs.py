@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from antiphon.algorithms.policy_gradient import PolicyGradientSettings
 from antiphon.cli.main import app
-from antiphon.config import Config, yaml
+from antiphon.config import Config, augment, yaml
+from antiphon.config.augment import Augment
 from antiphon.config.data import Labels
 from antiphon.config.teacher import TeacherConfig
 from antiphon.config.training import Lora
@@ -45,10 +46,22 @@ def keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, object]]:
 
 
 REWARDS = [exact, format, hallucination, keywords, language, omni, wer]
+EFFECTS = {
+    "speed": augment.Speed,
+    "reverb": augment.Reverb,
+    "noise": augment.Noise,
+    "codec": augment.Codec,
+    "telephone": augment.Telephone,
+    "gain": augment.Gain,
+    "time_mask": augment.TimeMask,
+    "frequency_mask": augment.FrequencyMask,
+}
 MODELS = [
     (Config, "", None),
     (Labels, "labels.", None),
     (Lora, "lora.", None),
+    (Augment, "data.augment.", None),
+    *((effect, f"data.augment.{name}.", None) for name, effect in EFFECTS.items()),
     (TeacherConfig, "teacher.", None),
     *((module.Settings, "reward.", f"### {module.__name__.rpartition('.')[2]}") for module in REWARDS),
 ]

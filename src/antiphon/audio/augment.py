@@ -1,4 +1,4 @@
-"""Noise, reverberation and telephone lines for waveforms; seeded, and identical on every machine.
+"""Noise, reverberation, telephone lines, levels and masks for waveforms; seeded, and identical on every machine.
 
 All functions take and return mono float32 [samples] and draw from the `numpy.random.Generator` they are given.
 """
@@ -62,3 +62,34 @@ def telephone(speech: np.ndarray, rate: Hertz) -> np.ndarray:
     """The 300-3400 Hz band of a telephone line."""
     band = butter(4, [300, 3400], btype="bandpass", fs=rate, output="sos")
     return np.asarray(sosfilt(band, speech)).astype(np.float32)
+
+
+def convolve(speech: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """`speech` in the room whose impulse `response` [samples] was measured at the same rate.
+
+    The response begins at its loudest sample, so that speech stays where it was; the clip keeps its length and power.
+    """
+    direct = int(np.argmax(np.abs(response)))
+    wet = fftconvolve(speech, response[direct:])[: len(speech)]
+    power_in, power_out = np.mean(speech.astype(np.float64) ** 2), np.mean(wet**2)
+    return (wet * np.sqrt(power_in / max(float(power_out), 1e-12))).astype(np.float32)
+
+
+def amplify(speech: np.ndarray, db: float) -> np.ndarray:
+    """`speech` at `db` decibels more."""
+    return (speech * 10 ** (db / 20)).astype(np.float32)
+
+
+def mask_time(speech: np.ndarray, begin: int, samples: int) -> np.ndarray:
+    """`speech` with a span of silence."""
+    masked = speech.copy()
+    masked[begin : begin + samples] = 0.0
+    return masked
+
+
+def mask_frequency(speech: np.ndarray, rate: Hertz, low: float, high: float) -> np.ndarray:
+    """`speech` without what sounds from `low` to `high` Hertz."""
+    spectrum = np.fft.rfft(speech)
+    frequency = np.fft.rfftfreq(len(speech), 1 / rate)
+    spectrum[(frequency >= low) & (frequency < high)] = 0.0
+    return np.fft.irfft(spectrum, len(speech)).astype(np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any, BinaryIO, Protocol
@@ -122,6 +123,8 @@ _known = _Known()
 
 def _key(source: Source, file: BinaryIO) -> tuple[Any, ...]:
     if isinstance(source, Embedded):
-        return (source.name,)
+        file.seek(0)
+        content = file.read()
+        return source.name, len(content), zlib.crc32(content)
     status = os.fstat(file.fileno())
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

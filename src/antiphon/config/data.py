@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from antiphon.config.augment import Augment
 from antiphon.config.settings import Fraction, Name, Settings, listed
 
 
@@ -43,6 +44,9 @@ class Data(Settings):
     )
     end_slack_seconds: NonNegativeFloat = Field(
         default=0.5, description="A segment may end this long after its file, where it is cut; beyond, it is bad audio."
+    )
+    augment: Augment | None = Field(
+        default=None, description="What is done to training audio before the policy hears it, such as {noise: {}}."
     )
     on_bad_audio: Literal["error", "skip"] = Field(
         default="error",

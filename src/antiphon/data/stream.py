@@ -28,8 +28,10 @@ class PromptStream:
         seed: int,
         prompt: Callable[[Example], Prompt],
         world: World | None = None,
+        augment: Callable[[Example, Prompt, int], Prompt] | None = None,
     ) -> None:
-        """`per_step` is the total over all ranks of the `world`; None uses all examples in each step."""
+        """`per_step` is the total over all ranks of the `world`; None uses all examples in each step. `augment` makes
+        of a prompt what the policy hears in an epoch (from 0)."""
         per_step = len(examples) if per_step is None else per_step
         if len(examples) < per_step:
             raise ConfigError(
@@ -39,7 +41,7 @@ class PromptStream:
         self._examples = examples
         self.per_step = per_step
         self._seed = seed
-        self._prompt = prompt
+        self._prompt, self._augment = prompt, augment
         self._world = world or World()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prompts")
         self._ahead: tuple[int, Future[list[Prompt]]] | None = None
@@ -70,7 +72,11 @@ class PromptStream:
         return prompts
 
     def _make(self, step: int, attempt: int = 0, without: Collection[str] = ()) -> list[Prompt]:
-        return [self._prompt(example) for example in self._world.share(self.examples(step, attempt, without))]
+        examples = self._world.share(self.examples(step, attempt, without))
+        if self._augment is None:
+            return [self._prompt(example) for example in examples]
+        epoch = step // (len(self._examples) // self.per_step)
+        return [self._augment(example, self._prompt(example), epoch) for example in examples]
 
     def close(self) -> None:
         """Stop the reading thread."""

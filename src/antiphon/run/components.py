@@ -9,6 +9,7 @@ from typing import Any
 from antiphon.config import Config
 from antiphon.config.data import Labels
 from antiphon.config.rollout import Rollout
+from antiphon.data.augmented import load_augmenter
 from antiphon.data.forms import named_sets
 from antiphon.data.source import load_set, mixed
 from antiphon.data.stream import PromptStream
@@ -43,7 +44,7 @@ from antiphon.train.objectives import combined_needs, load_objectives
 from antiphon.train.teachers.load import load_teachers
 from antiphon.train.trainable import make_trainable
 from antiphon.train.trainer import Trainer
-from antiphon.types import Example
+from antiphon.types import Example, Seconds
 
 GROUP_SIZE = 8
 """Completions of a prompt where the recipe names no number."""
@@ -104,7 +105,8 @@ class Components:
         self.decode = decoder(self.policy, self.engine, config.eval.batch_size, config.eval.beam)
         self.prompt = prompter(config, self.policy.rate, self.policy.language)
         per_step = config.rollout.prompts_per_step
-        self.stream = PromptStream(self.examples, per_step, config.seed, self.prompt, self.world)
+        augment = load_augmenter(config, self.policy.rate, self._fits)
+        self.stream = PromptStream(self.examples, per_step, config.seed, self.prompt, self.world, augment)
         penalty = config.rollout.truncation_penalty if config.rollout.truncated == "penalize" else 0.0
         self.collector = Collector(
             stream=self.stream,
@@ -120,6 +122,11 @@ class Components:
             truncation_penalty=penalty,
             world=self.world,
         )
+
+    def _fits(self, example: Example, seconds: Seconds) -> bool:
+        """Whether the model takes an example whose clip became longer or shorter."""
+        longest = self.policy.limits.longest(self.policy.rate)
+        return seconds <= min(self.config.data.max_seconds, longest or seconds)
 
     def _load_rewards(self, spec: RewardSpec | None) -> tuple[RewardFunction | None, RewardFunction | None]:
         """What training rewards by, and what evaluation does, whose failures end no run."""

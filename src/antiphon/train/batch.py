@@ -44,6 +44,12 @@ class Batch:
     def group_size(self) -> int:
         return len(self.tokens) // max(len(self.prompts), 1)
 
+    def unaugmented(self) -> Self:
+        """The same with the clips as they were recorded, for models that are not trained."""
+        if all(prompt.clean is None for prompt in self.prompts):
+            return self
+        return replace(self, prompts=[prompt.unaugmented() for prompt in self.prompts])
+
     def groups(self, chosen: Sequence[int]) -> Self:
         """The groups of these prompts, in this order."""
         size = self.group_size

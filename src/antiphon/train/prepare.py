@@ -56,7 +56,7 @@ class Preparer:
         others: dict[str, Tensor] = {}
         aligned, metrics = batch.mask, {}
         for reference in self._references:
-            others["reference_logprobs"] = self._logprobs(reference, batch)
+            others["reference_logprobs"] = self._logprobs(reference, batch.unaugmented())
         for teacher in self._teachers:
             sampled = any(objective.needs.teacher == "logprobs" for objective in self.objectives)
             judgment, metrics = teacher.judge(groups, batch, sampled, self.world)

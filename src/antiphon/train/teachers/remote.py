@@ -41,7 +41,7 @@ class RemoteTeacher:
 
     def judge(self, groups: Sequence[Group], batch: Batch, sampled: bool) -> Judgment:
         completions = [(group.prompt, one) for group in groups for one in group.completions]
-        questions = [Question(p, one.text, one.finish_reason == "stop") for p, one in completions]
+        questions = [Question(p.unaugmented(), one.text, one.finish_reason == "stop") for p, one in completions]
         responses = self.server.ask(questions)
         found = [self._find(places, one) for places, (_, one) in zip(responses, completions, strict=True)]
         if not sampled:

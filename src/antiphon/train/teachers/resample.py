@@ -1,4 +1,4 @@
-"""Resamples the student's clips to a teacher's sampling rate."""
+"""The student's clips as a teacher hears them: as they were recorded, at the teacher's sampling rate."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class ClipResampler:
         self._resampled: dict[int, Prompt] = {}
 
     def resample(self, batch: Batch) -> Batch:
-        """A step's rollout with its clips at this rate; those of earlier steps are dropped."""
-        self._resampled = {id(prompt): resampled(prompt, self.rate) for prompt in batch.prompts}
+        """A step's rollout with its clips at this rate, not augmented; those of earlier steps are dropped."""
+        self._resampled = {id(prompt): resampled(prompt.unaugmented(), self.rate) for prompt in batch.prompts}
         return replace(batch, prompts=self.prompts(batch.prompts))
 
     def prompts(self, prompts: Sequence[Prompt]) -> list[Prompt]:
