@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import tiny_ctc
+import torch
+from helpers import audible
 
 from antiphon.audio.augmentation import Augmentation
 from antiphon.audio.codecs import CODECS, transcode
@@ -17,7 +21,12 @@ from antiphon.data.augmented import load_augmenter
 from antiphon.data.stream import PromptStream
 from antiphon.distributed.world import World
 from antiphon.errors import AudioError, ConfigError
-from antiphon.types import Example, Prompt
+from antiphon.models.ctc import CTC
+from antiphon.models.policy import Sampling, uniforms_for
+from antiphon.train.batch import make_batch
+from antiphon.train.score import rollout_logprobs
+from antiphon.train.teachers.by_text import TextTeacher
+from antiphon.types import Example, Group, Prompt
 
 RATE = 16000
 EFFECTS: dict[str, dict[str, Any]] = {
@@ -196,3 +205,42 @@ def test_files_and_tasks_that_cannot_be(tmp_path: Path):
     (tmp_path / "text.wav").write_text("no noise")
     with pytest.raises(AudioError, match=r"text\.wav"):
         augmented({"noise": {"files": [str(tmp_path / "text.wav")]}}, speech())
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> CTC:
+    model, processor = tiny_ctc.wav2vec2_layer(tmp_path_factory.mktemp("ctc"))
+    return CTC(audible(model), processor)
+
+
+def groups_of(policy: CTC, prompts: list[Prompt]) -> list[Group]:
+    uniforms = np.concatenate([uniforms_for(0, 0, prompt.id, range(2), 8) for prompt in prompts])
+    with torch.no_grad():
+        rows = policy.sample(policy.encode(prompts), 2, Sampling(1.0, 8), uniforms)
+    return [
+        Group(Example(p.id, "asr", None, ""), p, row, [policy.render(one) for one in row])
+        for p, row in zip(prompts, rows, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("hears", ["teacher", "reference"])
+def test_a_teacher_and_the_reference_score_what_was_recorded(model: CTC, hears: str):
+    clean = [Prompt(f"p{i}", speech(0.4, i), RATE) for i in range(2)]
+    noisy = [
+        Prompt(one.id, augmented({"noise": {"snr_db": [0, 0]}}, speech(0.4, i)), RATE, clean=one.waveform)
+        for i, one in enumerate(clean)
+    ]
+    groups = groups_of(model, noisy)
+    batch = make_batch(groups, torch.device("cpu"))
+
+    def scores(prompts: list[Prompt]) -> torch.Tensor:
+        heard = replace(batch, prompts=prompts)
+        if hears == "reference":
+            return rollout_logprobs(model, heard.unaugmented(), 1.0, 1 << 20)
+        judgment = TextTeacher("itself", model, model, 1.0, 1 << 20).judge(groups, heard, True)
+        assert judgment.logprobs is not None
+        return judgment.logprobs
+
+    torch.testing.assert_close(scores(noisy), scores(clean))
+    without_clean = [replace(prompt, clean=None) for prompt in noisy]
+    assert not torch.allclose(scores(noisy), scores(without_clean), atol=1e-3)
