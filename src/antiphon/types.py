@@ -51,6 +51,8 @@ class Example:
     speaker: str | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
     """Further columns of the row, kept as they were; rewards and rollout files see them."""
+    line: int | str | None = field(default=None, compare=False, repr=False)
+    """Where it stands in its set, for messages."""
 
 
 @dataclass(frozen=True)

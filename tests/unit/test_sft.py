@@ -8,13 +8,16 @@ import torch
 
 from antiphon.algorithms import sft
 from antiphon.algorithms.inputs import Scores
+from antiphon.config import load_config
 from antiphon.data.corpora.sets import builtin_set
-from antiphon.errors import ModelError
+from antiphon.errors import DataError
+from antiphon.models.fit import Fit, fitting
 from antiphon.models.load import load_policy
 from antiphon.models.policy import Sampling
 from antiphon.rollout.engines.in_process import InProcessEngine
 from antiphon.rollout.references import References
 from antiphon.tasks import asr
+from antiphon.tasks.load import prompter
 
 
 @pytest.fixture(scope="module")
@@ -70,5 +73,6 @@ def test_a_reference_is_worded_and_ended_as_the_model_itself_does_it(student, cl
 
 def test_a_reference_that_cannot_be_said_is_named_before_anything_is_learned(student, clear):
     special = student.tokenizer.audio_bos_token
-    with pytest.raises(ModelError, match=rf"{clear[1].id}.*is blocked; correct the text"):
-        References(student, [clear[0], replace(clear[1], text=f"one {special} two")])
+    fit = Fit(student, prompter(load_config(), student.rate), with_reference=True)
+    with pytest.raises(DataError, match=rf"{clear[1].id}.*is blocked; correct the text"):
+        fitting(fit, [clear[0], replace(clear[1], text=f"one {special} two")], "the set")

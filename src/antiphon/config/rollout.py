@@ -32,6 +32,9 @@ def _block_tokens(value: Any) -> Any:
     return value
 
 
+LONGEST = 64
+
+
 class Rollout(Settings):
     """How completions are sampled."""
 
@@ -41,7 +44,9 @@ class Rollout(Settings):
     temperature: NonNegativeFloat = Field(
         default=1.0, description="Sampling temperature; the loss uses it too. 0 is greedy, for distillation."
     )
-    max_new_tokens: PositiveInt = Field(default=64, description="Maximum completion length, in tokens.")
+    max_new_tokens: PositiveInt | None = Field(
+        default=None, description="Maximum completion length, in tokens. Default: 64, or what the model has room for."
+    )
     truncated: Literal["keep", "mask", "penalize"] = Field(
         default="keep",
         description="Completions cut at max_new_tokens: keep them, mask them from the loss, or penalize their reward.",
@@ -77,6 +82,11 @@ class Rollout(Settings):
     off_policy_filters: bool = Field(
         default=False, description="Train on samples filtered by top_k, top_p or min_p, although biased."
     )
+
+    @property
+    def longest(self) -> int:
+        """Maximum completion length, in tokens; without `max_new_tokens` a prompt may leave room for fewer."""
+        return self.max_new_tokens or LONGEST
 
     @model_validator(mode="after")
     def _on_policy(self) -> Rollout:

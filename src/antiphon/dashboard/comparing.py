@@ -158,7 +158,7 @@ def _arguments(one: Comparison, config: Config) -> list[str]:
         "--task": config.task,
         "--language": config.language,
         "--batch-size": config.eval.batch_size,
-        "--max-new-tokens": config.rollout.max_new_tokens,
+        "--max-new-tokens": config.rollout.longest,
     }
     flags = [f"{key}={value}" for key, value in given.items() if value is not None]
     flags += [f"--data={spec}" for spec in config.data.eval]

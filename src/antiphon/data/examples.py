@@ -115,6 +115,7 @@ def _example(row: Row, id: str | None, keys: Keys, options: ReadOptions, fields:
         language=language,
         speaker=values.name(found, "speaker", keys),
         columns={key: value for key, value in found.items() if key not in used},
+        line=row.line,
     )
 
 

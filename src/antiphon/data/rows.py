@@ -110,9 +110,9 @@ def place(line: Line) -> str:
     return f"line {line}" if isinstance(line, int) else line
 
 
-def describe_bad(bad: Sequence[BadRow], source: str, total: int, shown: int = 5) -> str:
+def describe_bad(bad: Sequence[BadRow], source: str, total: int, shown: int = 5, what: str = "be used") -> str:
     """A summary line and the first `shown` bad rows, one per line."""
-    lines = [f"{source}: {len(bad)} of {total} row(s) cannot be used:", *(f"  {row}" for row in bad[:shown])]
+    lines = [f"{source}: {len(bad)} of {total} row(s) cannot {what}:", *(f"  {row}" for row in bad[:shown])]
     if len(bad) > shown:
         lines.append(f"  ... and {len(bad) - shown} more")
     return "\n".join(lines)

@@ -55,7 +55,7 @@ def make_pseudo_labels(
     for start in range(0, len(examples), IN_MEMORY):
         part = examples[start : start + IN_MEMORY]
         prompts = [prompt(example) for example in part]
-        completions = engine.greedy(prompts, config.rollout.max_new_tokens)
+        completions = engine.greedy(prompts, config.rollout.longest)
         answers = [policy.render(*one) for one in zip(completions, prompts, strict=True)]
         made += [_pseudo_label(prompt.task, *one) for one in zip(part, completions, answers, strict=True)]
         on_progress(len(made))

@@ -12,11 +12,9 @@ class References:
     """A `Source` whose rollout is one completion per prompt: its reference."""
 
     def __init__(self, policy: Policy, examples: Sequence[Example]) -> None:
-        """Raises `ModelError` that names the first example whose reference the model cannot produce."""
+        """`examples` are those that fit the model with their references (`antiphon.models.fit`)."""
         self.policy = policy
         self._examples = {example.id: example for example in examples}
-        for example in examples:
-            policy.target(Prompt(example.id, None, policy.rate), example.text, example.language)
 
     def rollout(
         self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int, step: int

@@ -11,6 +11,7 @@ from antiphon.config.data import Labels
 from antiphon.config.rollout import Rollout
 from antiphon.data.augmented import load_augmenter
 from antiphon.data.forms import named_sets
+from antiphon.data.rows import BadRow
 from antiphon.data.source import load_set, mixed
 from antiphon.data.stream import PromptStream
 from antiphon.distributed.device import resolve_device, resolve_dtype
@@ -22,6 +23,7 @@ from antiphon.evaluate.sets import bar
 from antiphon.models.audio_ctc import AudioCTC
 from antiphon.models.blocking import block_from
 from antiphon.models.feature_cache import cache_features
+from antiphon.models.fit import Fit, fitting
 from antiphon.models.load import load_policy, pin
 from antiphon.models.lora import without_adapter
 from antiphon.models.pieces import Pieces
@@ -99,11 +101,12 @@ class Components:
         observers.phase("loading the model")
         self.policy = self._load_policy(weights)
         self._prepare_policy()
+        self.prompt = prompter(config, self.policy.rate, self.policy.language)
+        self._keep_what_fits()
         self.trainer = self._make_trainer()
         self.engine = load_engine(self.policy, config.rollout)
         source, group_size = self._source()
         self.decode = decoder(self.policy, self.engine, config.eval.batch_size, config.eval.beam)
-        self.prompt = prompter(config, self.policy.rate, self.policy.language)
         per_step = config.rollout.prompts_per_step
         augment = load_augmenter(config, self.policy.rate, self._fits)
         self.stream = PromptStream(self.examples, per_step, config.seed, self.prompt, self.world, augment)
@@ -147,22 +150,45 @@ class Components:
     def _load_data(self) -> None:
         config, needs = self.config, self.needs
         texts = (needs.rewards or needs.alignment_credit or needs.source == "labels") and not config.labels
-        self.examples = mixed([(spec, self._load_set(spec, config.data.limit, texts)) for spec in config.data.train])
+        sets = [(spec, self._load_set(spec, config.data.limit, texts)) for spec in config.data.train]
+        self.examples = mixed(sets)
+        self._set_of = {example.id: spec for spec, examples in sets for example in examples} if sets[1:] else {}
         eval_sets = named_sets(config.data.eval, config.data.format)
         self.eval_sets = {name: self._load_set(spec, config.eval.limit) for name, spec in eval_sets.items()}
-        column = config.eval.group_by
-        self.groups = {name: group_names(rows, column, name) for name, rows in self.eval_sets.items() if column}
         if config.labels:
             self.examples = self._relabeled(config.labels)
 
     def _load_set(self, spec: str, limit: int | None = None, text_required: bool = True) -> Sequence[Example]:
         self.observers.phase(f"checking {spec}")
         examples, skipped = load_set(spec, self.config, limit, bar(self.observers, f"checking {spec}"), text_required)
+        self._note_skipped(spec, skipped, len(skipped) + len(examples))
+        return examples
+
+    def _note_skipped(self, spec: str, skipped: Sequence[BadRow], total: int) -> None:
         if skipped:
-            self.observers.noted(f"{spec}: skipped {len(skipped)} of {len(skipped) + len(examples)} rows")
+            self.observers.noted(f"{spec}: skipped {len(skipped)} of {total} rows")
             self.skipped += [f"skipped {spec}: {row}" for row in skipped]
             self.skipped_rows += len(skipped)
-        return examples
+
+    def _keep_what_fits(self) -> None:
+        """Leave out the examples that the model cannot take, or refuse them, as for those that cannot be used."""
+        config, longest = self.config, self.config.rollout.max_new_tokens
+        fit = Fit(self.policy, self.prompt, longest, self.needs.source == "labels" or self.needs.audio_ctc)
+        if len(config.data.train) == 1:
+            self.examples = self._fitting(fit, config.data.train[0], self.examples)
+        else:
+            of = {spec: [one for one in self.examples if self._set_of[one.id] == spec] for spec in config.data.train}
+            self.examples = [one for spec, examples in of.items() for one in self._fitting(fit, spec, examples)]
+        fit = Fit(self.policy, self.prompt, longest)
+        self.eval_sets = {name: self._fitting(fit, name, examples) for name, examples in self.eval_sets.items()}
+        column = config.eval.group_by
+        self.groups = {name: group_names(rows, column, name) for name, rows in self.eval_sets.items() if column}
+
+    def _fitting(self, fit: Fit, spec: str, examples: Sequence[Example]) -> Sequence[Example]:
+        self.observers.phase(title := f"checking {spec} against the model")
+        kept, bad = fitting(fit, examples, spec, self.config.data.on_bad_audio, bar(self.observers, title))
+        self._note_skipped(spec, bad, len(examples))
+        return kept
 
     def _relabeled(self, labels: Labels) -> list[Example]:
         """The training examples with pseudo-labels as their texts; those made before stay."""
@@ -237,4 +263,5 @@ class Components:
 
 
 def _sampling(rollout: Rollout) -> Sampling:
-    return Sampling(rollout.temperature, rollout.max_new_tokens, rollout.top_k, rollout.top_p, rollout.min_p)
+    filters = (rollout.top_k, rollout.top_p, rollout.min_p)
+    return Sampling(rollout.temperature, rollout.longest, *filters, shorten=rollout.max_new_tokens is None)

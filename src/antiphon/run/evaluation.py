@@ -49,7 +49,7 @@ class Evaluations:
             components.decode,
             examples,
             components.prompt,
-            components.config.rollout.max_new_tokens,
+            components.config.rollout.longest,
             self._observers.advance,
             components.world,
         )

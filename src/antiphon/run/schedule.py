@@ -96,7 +96,7 @@ class Schedule:
             components.policy,
             components.engine,
             [components.prompt(example) for example in components.stream.examples(0)[: config.gate.prompts]],
-            Sampling(config.rollout.temperature or 1.0, config.rollout.max_new_tokens),
+            Sampling(config.rollout.temperature or 1.0, config.rollout.longest, shorten=True),
             config.seed,
             step,
         )

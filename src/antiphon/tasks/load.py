@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
+
+import numpy as np
 
 from antiphon.audio.cache import ClipCache
 from antiphon.config import Config
 from antiphon.config.plugins import Kind
 from antiphon.errors import ConfigError, DataError
 from antiphon.tasks.task import Task
-from antiphon.types import Example, Hertz, Prompt
+from antiphon.types import Clip, Example, Hertz, Prompt, Seconds
 
 KIND = Kind("task", "antiphon.tasks", ("prompt", "read", "measure", "columns"), attribute="task")
 
@@ -65,11 +67,19 @@ class Prompter:
             raise ConfigError(f"task {config.task} has audio prompts, but the model takes only text; set task=text")
 
     def __call__(self, example: Example) -> Prompt:
+        return self._of(example, self._clips.load)
+
+    def silent(self, example: Example, seconds: Seconds) -> Prompt:
+        """The example's prompt with silence in place of its clip, which is not read."""
+        samples = max(round(seconds * self._rate), 1)
+        return self._of(example, lambda clip: np.zeros(samples, np.float32))
+
+    def _of(self, example: Example, load: Callable[[Clip], np.ndarray]) -> Prompt:
         if "audio" not in self.task.fields:
             return self.task.prompt(example, None, self._rate, *self._asked)
         if example.clip is None:
             raise DataError(f"example {example.id!r} has no audio, which task {self.task.name} needs")
-        return self.task.prompt(example, self._clips.load(example.clip), self._rate, *self._asked)
+        return self.task.prompt(example, load(example.clip), self._rate, *self._asked)
 
 
 prompter = Prompter

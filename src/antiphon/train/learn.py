@@ -91,7 +91,7 @@ class Learner:
 
     def _weights(self, batch: Prepared) -> Tensor:
         """[N, A, O] token weights, normalized over the whole minibatch on all ranks."""
-        longest = self.config.rollout.max_new_tokens
+        longest = self.config.rollout.longest
         weights = [
             token_weights(counted, objective.settings.normalization, longest, self._totals(counted))
             for counted, objective in zip(batch.counted.unbind(-1), self.objectives, strict=True)

@@ -110,7 +110,7 @@ class Preparer:
             valid=valid,
             first=batch.first.view(shape),
             lengths=batch.token_mask.sum(-1).view(shape),
-            max_new_tokens=self.config.rollout.max_new_tokens if self.policy.stepwise else None,
+            max_new_tokens=self.config.rollout.longest if self.policy.stepwise else None,
             mask=mask.view(*shape, -1),
             greedy_rewards=greedy,
             reference_kl=divergence,
