@@ -25,10 +25,11 @@ RATE = 16000
 CHAT, TRANSCRIBE = "/v1/chat/completions", "/v1/audio/transcriptions"
 
 
-def wav(seconds: float = 0.5) -> bytes:
-    file = io.BytesIO()
-    noise = np.random.default_rng(0).normal(0, 0.1, round(RATE * seconds))
-    soundfile.write(file, noise, RATE, format="WAV", subtype="PCM_16")
+def wav(seconds: float = 0.5, waveform: np.ndarray | None = None) -> bytes:
+    """`waveform`, or noise that swells like speech does."""
+    file, time = io.BytesIO(), np.arange(round(RATE * seconds)) / RATE
+    noise = np.random.default_rng(0).normal(0, 0.1, len(time)) * np.sin(2 * np.pi * 4 * time)
+    soundfile.write(file, noise if waveform is None else waveform, RATE, format="WAV", subtype="PCM_16")
     return file.getvalue()
 
 
@@ -247,3 +248,18 @@ def test_the_limit_counts_the_recording_as_openai_does():
         part = {"type": "input_audio", "input_audio": {"data": base64.b64encode(fits).decode()}}
         body = {"messages": [{"role": "user", "content": [part]}], "max_tokens": 2}
         assert client.post(CHAT, json=body).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["student", "whisper"])
+def test_silence_and_steady_noise_have_no_words(name):
+    noise = np.random.default_rng(0).normal(0, 0.05, 2 * RATE)
+    with served(policy(name)) as one, one.client() as client:
+        for waveform in (np.zeros(RATE // 2), np.zeros(round(3.9 * RATE)), noise):
+            sent = {"files": {"file": wav(waveform=waveform)}}
+            assert client.post(TRANSCRIBE, **sent).json()["text"] == ""
+            verbose = client.post(TRANSCRIBE, **sent, data={"response_format": "verbose_json"}).json()
+            assert (verbose["segments"], verbose["text"]) == ([], "")
+            assert client.post(TRANSCRIBE, **sent, data={"response_format": "srt"}).text == ""
+        for seconds in (0.0001, 0.05, 0.0999):
+            refused = client.post(TRANSCRIBE, files={"file": wav(seconds)})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (400, "audio_too_short")

@@ -3,8 +3,10 @@
 import itertools
 
 import numpy as np
+import pytest
 
-from antiphon.audio.voice import split
+from antiphon.audio.voice import no_speech_probability, split
+from antiphon.data.corpora.sets import builtin_set
 
 RATE = 8000
 
@@ -49,3 +51,41 @@ def test_speech_without_a_pause_is_cut_where_it_is_quietest():
 
 def test_a_recording_in_which_nobody_speaks_has_no_pieces():
     assert split(np.zeros(9 * RATE, np.float32), RATE, 4.0) == []
+
+
+RNG = np.random.default_rng(0)
+
+
+def colored(exponent: float, seconds: float) -> np.ndarray:
+    """Noise whose power falls with the frequency to the power of `exponent`."""
+    spectrum = np.fft.rfft(RNG.normal(size=round(seconds * RATE)))
+    shape = np.maximum(np.arange(len(spectrum)), 1.0) ** (-exponent / 2)
+    noise = np.fft.irfft(spectrum * shape)
+    return (0.3 * noise / np.abs(noise).max()).astype(np.float32)
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.5, 2.0, 3.9, 10.0])
+def test_silence_and_steady_noise_are_no_speech(seconds):
+    time = np.arange(round(seconds * RATE)) / RATE
+    for one in (
+        np.zeros_like(time),
+        1e-4 * RNG.normal(size=len(time)),
+        *(colored(exponent, seconds) for exponent in (0.0, 1.0, 2.0)),
+        np.sin(2 * np.pi * 50 * time) + 0.3 * np.sin(2 * np.pi * 150 * time),
+    ):
+        assert no_speech_probability(one.astype(np.float32), RATE) > 0.8
+
+
+def test_speech_in_loud_noise_is_speech():
+    for example in builtin_set("commands-noisy")[:20]:
+        assert example.clip is not None
+        clip = example.clip.load(RATE)
+        noise = colored(0.0, len(clip) / RATE)[: len(clip)]
+        noise *= np.sqrt(np.mean(clip**2) / np.mean(noise**2))
+        assert no_speech_probability(clip, RATE) < 1e-3
+        assert no_speech_probability(clip[: len(noise)] + noise, RATE) < 0.1
+        assert no_speech_probability(1e-2 * clip, RATE) < 1e-3
+
+
+def test_nothing_is_no_speech():
+    assert no_speech_probability(np.zeros(0, np.float32), RATE) == 1.0

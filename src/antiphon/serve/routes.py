@@ -112,7 +112,7 @@ async def chat_completions(request: Request, services: Served, wanted: ChatReque
 
 async def _transcribed(service: Service, file: UploadFile, options: TranscriptionOptions) -> Transcription:
     async with service.waveform(file.file, file.filename or "") as waveform:
-        transcription = Transcription(service, waveform, options)
+        transcription = await Transcription.begun(service, waveform, options)
         await transcription.whole()
     return transcription
 
@@ -122,7 +122,7 @@ async def _transcript(
 ) -> AsyncGenerator[str]:
     """OpenAI's events. Deltas are final; `transcript.text.done` has the whole text, or all of `verbose_json`."""
     async with service.waveform(file.file, file.filename or "") as waveform:
-        transcription, sent = Transcription(service, waveform, options, streams=True), ""
+        transcription, sent = await Transcription.begun(service, waveform, options, streams=True), ""
         async for text in transcription.texts():
             if text.startswith(sent) and text != sent:
                 yield sse({"type": "transcript.text.delta", "delta": text.removeprefix(sent)})

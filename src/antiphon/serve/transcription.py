@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from antiphon.audio.voice import split
+from antiphon.audio.voice import no_speech_probability, split
 from antiphon.models.policy import Sampling
 from antiphon.serve.errors import RequestError
 from antiphon.serve.job import Job
@@ -24,6 +25,8 @@ from antiphon.tasks.task import words_of
 from antiphon.text.tags import may_open_tags
 from antiphon.types import Completion, Prompt, Seconds, Text
 
+SHORTEST: Seconds = 0.1
+"""Shorter recordings are refused, as by OpenAI."""
 LONGEST = 256
 """Tokens of a segment's transcript, where the client sets no limit."""
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
@@ -69,6 +72,8 @@ class Segment:
     text: str
     language: str | None
     completion: Completion
+    no_speech: float
+    """How likely it is that there is no speech in it."""
 
     @property
     def mean_logprob(self) -> float:
@@ -82,18 +87,45 @@ class Segment:
         return len(raw) / len(zlib.compress(raw))
 
 
+class Spoken(NamedTuple):
+    """A part of a recording to transcribe."""
+
+    begin: int
+    """Its first sample."""
+    end: int
+    """The sample after its last."""
+    no_speech: float
+    """How likely it is that there is no speech in it."""
+
+
 class Transcription:
     """A transcription in progress. The segments are submitted to the worker at creation."""
 
     def __init__(
-        self, service: Service, waveform: np.ndarray, options: TranscriptionOptions, streams: bool = False
+        self,
+        service: Service,
+        waveform: np.ndarray,
+        options: TranscriptionOptions,
+        spoken: Sequence[Spoken],
+        streams: bool = False,
     ) -> None:
-        """`waveform` [samples] is at the model's rate. Create it within an event loop."""
+        """`waveform` [samples] is at the model's rate, `spoken` its parts to transcribe. Use `begun`."""
         self.service, self.options, self.rate = service, options, service.policy.rate
         self.seconds: Seconds = len(waveform) / self.rate
         self.segments: list[Segment] = []
-        self._spans = split(waveform, self.rate, service.piece_s)
-        self._jobs = [self._ask(waveform[begin:end], streams) for begin, end in self._spans]
+        self._spoken = spoken
+        self._jobs = [self._ask(waveform[one.begin : one.end], streams) for one in spoken]
+
+    @classmethod
+    async def begun(
+        cls, service: Service, waveform: np.ndarray, options: TranscriptionOptions, streams: bool = False
+    ) -> Transcription:
+        """Raises `RequestError` 400 for a recording of less than `SHORTEST`."""
+        if len(waveform) < SHORTEST * service.policy.rate:
+            message = f"Audio file is too short. Minimum audio length is {SHORTEST} seconds."
+            raise RequestError(400, message, "file", "audio_too_short")
+        spoken = await asyncio.to_thread(_spoken, service, waveform)
+        return cls(service, waveform, options, spoken, streams)
 
     def _ask(self, piece: np.ndarray, streams: bool) -> Job:
         options = self.options
@@ -117,12 +149,12 @@ class Transcription:
     async def texts(self) -> AsyncIterator[str]:
         """Yields the transcript so far; each text extends the previous one, if the model allows."""
         try:
-            for job, (begin, end) in zip(self._jobs, self._spans, strict=True):
+            for job, part in zip(self._jobs, self._spoken, strict=True):
                 before = [segment.text for segment in self.segments]
                 async for _ in job.steps():
                     if not job.ended:
                         yield join([*before, self._so_far(job)])
-                self._close(job, begin / self.rate, end / self.rate)
+                self._close(job, part)
                 yield self.text
         finally:
             for job in self._jobs:
@@ -134,12 +166,13 @@ class Transcription:
         begun = self.service.policy.render_begun(text, job.question.prompt)
         return "" if may_open_tags(begun) else begun
 
-    def _close(self, job: Job, start: Seconds, end: Seconds) -> None:
+    def _close(self, job: Job, part: Spoken) -> None:
         completion = job.completions[0]
         answer = self.service.policy.render(completion, job.question.prompt)
         said, language = words_of(RECOGNITION.read(answer)), answer.language if isinstance(answer, Text) else None
         self.service.metrics.completion_tokens.inc(len(completion.token_ids))
-        self.segments.append(Segment(start, end, said, language, completion))
+        start, end = part.begin / self.rate, part.end / self.rate
+        self.segments.append(Segment(start, end, said, language, completion, part.no_speech))
 
     def verbose(self) -> dict[str, Any]:
         """OpenAI's `verbose_json`."""
@@ -176,9 +209,21 @@ class Transcription:
             "temperature": self.options.temperature,
             "avg_logprob": segment.mean_logprob,
             "compression_ratio": segment.compression_ratio,
-            "no_speech_prob": 0.0 if segment.text else 1.0,
+            "no_speech_prob": round(segment.no_speech, 4),
             "finish_reason": segment.completion.finish_reason,
         }
+
+
+def _spoken(service: Service, waveform: np.ndarray) -> list[Spoken]:
+    """The parts to transcribe. Recognizers make up words for silence and steady noise, so these are left out."""
+    if not service.policy.transcribes:
+        return [Spoken(0, len(waveform), 0.0)]
+    rate = service.policy.rate
+    parts = [
+        Spoken(begin, end, no_speech_probability(waveform[begin:end], rate))
+        for begin, end in split(waveform, rate, service.piece_s)
+    ]
+    return [part for part in parts if part.no_speech < 0.5]
 
 
 def join(texts: Sequence[str]) -> str:
