@@ -107,6 +107,15 @@ def test_a_data_uri_without_base64_is_percent_encoded():
     assert decode_uri("data:text/plain,a%20b") == b"a b"
 
 
+def test_base64_wrapped_unpadded_and_of_urls():
+    content = bytes(range(256)) * 3
+    for encode in (base64.encodebytes, base64.b64encode, base64.urlsafe_b64encode):
+        for strip in (b"", b"="):
+            encoded = encode(content + b"\xff").rstrip(strip)
+            assert decode_uri("data:audio/wav;base64," + encoded.decode()) == content + b"\xff"
+    assert decode_uri("data:audio/wav;BASE64,%2B%2F%2B%2f") == base64.b64decode("+/+/")
+
+
 class Tones(MultimodalDataset):
     """Rows as the tutorials of other gyms build them."""
 

@@ -77,9 +77,23 @@ def test_keywords_of_each_row_from_a_column() -> None:
     )
 
 
-@pytest.mark.parametrize("held", [{}, {"keywords": "Anna"}, {"keywords": [1]}, {"keywords": None}])
-def test_a_row_without_a_list_of_keywords_is_named(held: dict) -> None:
-    with pytest.raises(RewardError, match=r"^reward 'keywords': the column 'keywords' of sample 'u' \(completion 0\)"):
+def test_a_rows_own_words_come_before_those_of_all_rows() -> None:
+    for own in ({"keywords": "Anna, Bob"}, {"hotwords": ["Anna", "Bob"]}, {"hotword": "Anna\nBob"}):
+        assert reward_of("keywords", "Anna and Bob", "Bob", columns=own, words=["Anna"]).value == pytest.approx(2 / 3)
+    assert reward_of("keywords", "Anna and Bob", "Bob", columns={"keywords": None}, words=["Anna"]).value == 0.0
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        ({}, "has no column 'keywords' with keywords and no hot words"),
+        ({"keywords": None}, "has no column 'keywords' with keywords and no hot words"),
+        ({"keywords": [1]}, r'"keywords" is \[1\]; give a list of strings'),
+        ({"hotwords": {"a": 1}}, '"hotwords" is {.*}; give a list of strings'),
+    ],
+)
+def test_a_row_without_keywords_is_named(held: dict, message: str) -> None:
+    with pytest.raises(RewardError, match=rf"^reward 'keywords': sample 'u' \(completion 0\):? {message}"):
         reward_of("keywords", "Anna", "Anna", columns=held)
 
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 from antiphon.errors import AudioError
 
 SCHEME = "data:"
+_FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,18 @@ def from_uri(uri: str) -> Embedded:
 
 
 def decode_uri(uri: str) -> bytes:
-    """The content of a data URI. Raises `AudioError` if it has no comma or invalid base64."""
+    """The content of a data URI. Base64 may be wrapped, without its padding, and of the alphabet for URLs.
+
+    Raises `AudioError` if it has no comma or invalid base64.
+    """
     head, comma, content = uri.partition(",")
     if not uri.startswith(SCHEME) or not comma:
         raise AudioError(f"{uri[:40]!r} is not a data URI; write data:audio/wav;base64,CONTENT")
-    if not head.endswith(";base64"):
+    if not head.strip().lower().endswith(";base64"):
         return unquote_to_bytes(content)
+    plain = b"".join(unquote_to_bytes(content).split()).translate(_FROM_URL_SAFE).rstrip(b"=")
     try:
-        return base64.b64decode(content, validate=True)
+        return base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise AudioError(f"{head},…: the base64 of the data URI is invalid ({error}); encode the file again") from error
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from pydantic import Field
 
 from antiphon.config import Settings as StrictSettings
-from antiphon.errors import RewardError
+from antiphon.errors import DataError, RewardError
 from antiphon.rewards.sample import Sample
+from antiphon.tasks.request import HOT_WORDS, hot_words_of, words_in
 from antiphon.text.alignment import units
 from antiphon.text.normalize import NormalizerName, normalizer
 from antiphon.types import Reward
@@ -18,9 +19,10 @@ from antiphon.types import Reward
 class Settings(StrictSettings):
     """Settings of the reward `keywords`."""
 
-    words: list[str] = Field(default=[], description="Keywords of all rows; empty to read them from a column.")
+    words: list[str] = Field(default=[], description="Keywords of rows that have none of their own.")
     column: str = Field(
-        default="keywords", description="The data's column with each row's keywords, a list of strings."
+        default="keywords",
+        description="The data's column with each row's keywords, a list or a text with commas; else its hot words.",
     )
     normalizer: NormalizerName = Field(default="default", description="Text normalization before comparing.")
 
@@ -37,12 +39,13 @@ def build(settings: Settings) -> Callable[[Sample], Reward]:
     number in the reference. 1 if neither text has a keyword. A keyword of several words matches them in sequence.
     Parts: "recall" if the reference has keywords, "precision" if the answer has some.
 
-    A row without the column raises `RewardError`; a row without keywords needs an empty list.
+    A row's own keywords come before `words`: those in the column, else its hot words. Without any of these it raises
+    `RewardError`; a row without keywords needs an empty list.
     """
 
     def keywords(sample: Sample) -> Reward:
         clean = normalizer(sample.language, settings.normalizer)
-        wanted = {tuple(units(clean(word))) for word in settings.words or _of_row(sample, settings.column)} - {()}
+        wanted = {tuple(units(clean(word))) for word in _of_row(sample, settings)} - {()}
         reference, answer = (_occurrences(units(clean(text)), wanted) for text in (sample.label, sample.words))
         hits = (reference & answer).total()
         total = reference.total() + answer.total()
@@ -52,14 +55,21 @@ def build(settings: Settings) -> Callable[[Sample], Reward]:
     return keywords
 
 
-def _of_row(sample: Sample, column: str) -> Sequence[str]:
-    words = sample.metadata.get(column)
-    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+def _of_row(sample: Sample, settings: Settings) -> Sequence[str]:
+    column, row = settings.column, sample.metadata
+    try:
+        if row.get(column) is not None:
+            return words_in(row[column], column)
+        if any(row.get(name) is not None for name in HOT_WORDS):
+            return hot_words_of(row)
+    except DataError as error:
+        raise RewardError(f"reward 'keywords': sample {sample.title}: {error}") from error
+    if not settings.words:
         raise RewardError(
-            f"reward 'keywords': the column {column!r} of sample {sample.title} is {words!r}, not a list of keywords; "
+            f"reward 'keywords': sample {sample.title} has no column {column!r} with keywords and no hot words; "
             "give every row a list ([] for none), or set reward.words for all rows"
         )
-    return words
+    return settings.words
 
 
 def _occurrences(text: Sequence[str], wanted: set[tuple[str, ...]]) -> Counter[tuple[str, ...]]:

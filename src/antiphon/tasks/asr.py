@@ -9,11 +9,12 @@ import numpy as np
 
 from antiphon.errors import DataError
 from antiphon.tasks.columns import Column
+from antiphon.tasks.request import TRANSCRIBE, asked
 from antiphon.tasks.task import Answered, Clean, Row, Task
 from antiphon.tasks.words import count_words, rate, total
 from antiphon.types import Example, Hertz, Prompt
 
-INSTRUCTION = "Transcribe the speech to text. Respond with only the transcript."
+INSTRUCTION = TRANSCRIBE
 
 
 class Recognition(Task):
@@ -35,7 +36,16 @@ class Recognition(Task):
     def prompt(
         self, example: Example, waveform: np.ndarray | None, rate: Hertz, language: str = "auto", context: str = ""
     ) -> Prompt:
-        """Raises `DataError` if `language` is "given" and the example has none."""
+        """What the example's own row asks comes first (`antiphon.tasks.request`).
+
+        Raises `DataError` if `language` is "given" and the example has none.
+        """
+        return asked(self.plain(example, waveform, rate, language, context), example)
+
+    def plain(
+        self, example: Example, waveform: np.ndarray | None, rate: Hertz, language: str = "auto", context: str = ""
+    ) -> Prompt:
+        """Like `prompt`, whatever the row asks."""
         if language == "given" and not example.language:
             raise DataError(
                 f"example {example.id!r} has no language, but language=given needs one; add the column, or set "

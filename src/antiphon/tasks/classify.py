@@ -11,6 +11,7 @@ import numpy as np
 from antiphon.tasks import asr
 from antiphon.tasks.columns import Column
 from antiphon.tasks.labels import label_measures
+from antiphon.tasks.request import asked
 from antiphon.tasks.task import Answered, Clean, Row, Task
 from antiphon.tasks.words import count_words, total
 from antiphon.types import Example, Hertz, Prompt
@@ -28,12 +29,12 @@ class Classification(Task):
     def prompt(
         self, example: Example, waveform: np.ndarray | None, rate: Hertz, language: str = "auto", context: str = ""
     ) -> Prompt:
-        """A generative model takes its list of labels from `context`; a classifier has its own.
+        """A generative model takes its list of labels from `context`, or the row's own; a classifier has its own.
 
         Raises `DataError` if `language` is "given" and the example has none.
         """
-        asked = asr.task.prompt(example, waveform, rate, language, context)
-        return replace(asked, instruction=INSTRUCTION, transcribe=False)
+        plain = asr.task.plain(example, waveform, rate, language, context)
+        return asked(replace(plain, instruction=INSTRUCTION, transcribe=False), example)
 
     def measure(self, answered: Answered, clean: Clean) -> Row:
         return count_words(self, answered, clean)

@@ -10,6 +10,8 @@ from typing import Any
 from antiphon.errors import DataError
 from antiphon.types import Example, Prompt
 
+TRANSCRIBE = "Transcribe the speech to text. Respond with only the transcript."
+"""The request of transcription, which rows made from recordings have where nothing else is asked."""
 CONVERSATIONS = ("messages", "conversations", "prompt")
 """Columns that may hold a list of messages; the first one that does is read."""
 HOT_WORDS = ("hotwords", "hot_words", "hotword", "keywords")
@@ -81,19 +83,30 @@ def conversation_of(columns: Mapping[str, Any]) -> Conversation | None:
 
 
 def hot_words_of(columns: Mapping[str, Any]) -> tuple[str, ...]:
-    """A row's hot words, from a list of strings, or from one string with commas, semicolons or lines between them.
+    """A row's hot words, from the first of `HOT_WORDS` that it has. Raises `DataError`, see `words_in`.
+
+    `keywords` are hot words only if they are words: other sets describe their rows by them.
+    """
+    name = next((one for one in HOT_WORDS if columns.get(one) is not None), None)
+    if name is None or (name == "keywords" and not _are_words(columns[name])):
+        return ()
+    return words_in(columns[name], name)
+
+
+def words_in(words: Any, name: str) -> tuple[str, ...]:
+    """The words in the column `name`: a list of strings, or one string with commas, semicolons or lines between them.
 
     Raises `DataError` for anything else.
     """
-    name = next((one for one in HOT_WORDS if columns.get(one) is not None), None)
-    if name is None:
-        return ()
-    words = columns[name]
     if isinstance(words, str):
         words = _SEPARATORS.split(words)
-    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+    if not _are_words(words):
         raise DataError(f'"{name}" is {words!r}; give a list of strings, or one string with commas')
     return tuple(stripped for word in words if (stripped := word.strip()))
+
+
+def _are_words(words: Any) -> bool:
+    return isinstance(words, str) or (isinstance(words, list | tuple) and all(isinstance(one, str) for one in words))
 
 
 def asked(prompt: Prompt, example: Example) -> Prompt:
@@ -102,7 +115,7 @@ def asked(prompt: Prompt, example: Example) -> Prompt:
     Hot words come after the context. A prompt with an instruction of its own is no plain request to transcribe.
     """
     own = request_of(example.columns)
-    if own.instruction and own.instruction != prompt.instruction:
+    if own.instruction not in ("", TRANSCRIBE, prompt.instruction):
         prompt = replace(prompt, instruction=own.instruction, transcribe=False)
     context = replace(own, context=own.context or prompt.context).said_before
     return prompt if context == prompt.context else replace(prompt, context=context)

@@ -10,6 +10,7 @@ import numpy as np
 from antiphon.errors import DataError
 from antiphon.tasks.classify import ACCURACY, accuracy
 from antiphon.tasks.columns import REWARD
+from antiphon.tasks.request import asked
 from antiphon.tasks.task import Answered, Clean, Row, Task
 from antiphon.tasks.words import count_words
 from antiphon.types import Example, Hertz, Prompt
@@ -26,14 +27,14 @@ class Written(Task):
     def prompt(
         self, example: Example, waveform: np.ndarray | None, rate: Hertz, language: str = "auto", context: str = ""
     ) -> Prompt:
-        """The example's `prompt` column as the request; no language is forced.
+        """The example's `prompt` or conversation as the request; no language is forced.
 
-        Raises `DataError` if the example lacks the column or its value is not text.
+        Raises `DataError` if the example has neither.
         """
-        request = example.columns.get("prompt")
-        if not isinstance(request, str) or not request.strip():
+        prompt = asked(Prompt(example.id, None, rate, "", context), example)
+        if not prompt.instruction:
             raise DataError(f'example {example.id!r} has no "prompt", the text to answer; add the column')
-        return Prompt(example.id, None, rate, request, context)
+        return prompt
 
     def measure(self, answered: Answered, clean: Clean) -> Row:
         return count_words(self, answered, clean)
