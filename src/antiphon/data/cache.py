@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-
-from antiphon.errors import RunError
-from antiphon.runs import atomic
 
 VARIABLE = "ANTIPHON_CACHE"
 """Environment variable that names another cache folder."""
@@ -37,14 +36,18 @@ def digest(*parts: object) -> str:
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Write `table` atomically as an Arrow IPC file. A folder that cannot be written leaves no file and no error."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table, max_chunksize=1 << 16)
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_bytes(path, memoryview(sink.getvalue()))  # pyright: ignore[reportArgumentType]
-    except (OSError, RunError):
-        return
+        with aside.open("xb") as file:
+            with pa.ipc.new_file(file, table.schema) as writer:
+                writer.write_table(table)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError:
+        with suppress(OSError):
+            aside.unlink()
 
 
 def read_table(path: Path, schema: pa.Schema) -> tuple[pa.Table, dict[str, Any]] | None:

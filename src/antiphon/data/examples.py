@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -36,25 +36,15 @@ def to_examples(spec: str, found: Iterable[Row | BadRow], options: ReadOptions, 
     the prompt. Raises `ConfigError` if `options` has an unknown field or task, and `DataError` if two columns could
     both be the audio or the text.
     """
-    fields_of((), options.columns)
-    fields, own = find_task(options.task).fields, own_name(spec)
-    rows = Rows(spec, examples := [], lines := [], numbers := [], bad := [], format=format)
+    make = Maker(spec, options)
+    rows = Rows(spec, examples := [], lines := [], numbers := [], bad := [], make.columns, format)
     first: dict[str, Line] = {}
-    seen: Keys | None = None
     for number, row in enumerate(islice(found, options.limit)):
-        if isinstance(row, BadRow):
-            bad.append(replace(row, number=number))
-            continue
-        keys = row.keys or fields_of(row.values, options.columns)
-        if keys is not row.keys:
-            require_one(row.values, keys, options.columns, f"{spec}, {place(row.line)}")
-        if keys is not seen:
-            _note(rows.columns, keys, row.values)
-            seen = keys
-        made = _made(row, keys, options, fields, own, first)
+        made = row if isinstance(row, BadRow) else make(row, first)
         if isinstance(made, BadRow):
             bad.append(replace(made, number=number))
             continue
+        assert isinstance(row, Row)
         first[made.id] = row.line
         for heard in split(made) if options.channel == "split" else [made]:
             examples.append(heard)
@@ -63,7 +53,41 @@ def to_examples(spec: str, found: Iterable[Row | BadRow], options: ReadOptions, 
     return rows
 
 
-def _note(columns: dict[str, str], keys: Keys, row: Mapping[str, Any]) -> None:
+class Maker:
+    """Makes examples of the rows of a set."""
+
+    def __init__(self, spec: str, options: ReadOptions) -> None:
+        """Raises `ConfigError` if `options` has an unknown field or task."""
+        fields_of((), options.columns)
+        self._spec, self._options = spec, options
+        self._fields, self._own = find_task(options.task).fields, own_name(spec)
+        self.columns: dict[str, str] = {}
+        """Which column served which field so far (`Rows.columns`)."""
+        self._seen: Keys | None = None
+
+    def __call__(self, row: Row, first: Mapping[str, Line] | None = None) -> Example | BadRow:
+        """The example of a row; `first` has the line of each id before it.
+
+        Raises `DataError` if two columns could both be the audio or the text.
+        """
+        keys = row.keys or fields_of(row.values, self._options.columns)
+        if keys is not row.keys:
+            require_one(row.values, keys, self._options.columns, f"{self._spec}, {place(row.line)}")
+        if keys is not self._seen:
+            self.note(keys, row.values)
+            self._seen = keys
+        return _made(row, keys, self._options, self._fields, self._own, first or {})
+
+    def note(self, keys: Keys, names: Container[str]) -> None:
+        """Remember which columns served which fields of a row with these `names`."""
+        _note(self.columns, keys, names)
+
+    def hashed(self, name: str) -> str:
+        """The id of a row that has none, by what tells it from others."""
+        return _hash(self._own, name)
+
+
+def _note(columns: dict[str, str], keys: Keys, row: Container[str]) -> None:
     """Add which columns of a row served which fields."""
     for field, key in keys.items():
         if key in row and key not in columns.get(field, "").split(" or "):
@@ -82,7 +106,7 @@ def _made(
         example = _example(row, id, keys, options, fields, own)
         has_id, id = id is not None, example.id
         if id in first:
-            raise DataError(_duplicate(has_id, example.clip is not None, first[id]))
+            raise DataError(duplicate(has_id, example.clip is not None, first[id]))
     except DataError as error:
         return BadRow(row.line, id, str(error))
     return example
@@ -193,7 +217,8 @@ def _hash(own: str, name: str) -> str:
     return hashlib.sha256(f"{own}\n{name}".encode()).hexdigest()[:16]
 
 
-def _duplicate(has_id: bool, has_audio: bool, first: Line) -> str:
+def duplicate(has_id: bool, has_audio: bool, first: Line) -> str:
+    """Why a row is bad whose id, its own or made of its clip or prompt, an earlier row has."""
     if has_id:
         return f"the same id as {place(first)}; ids must be unique"
     what = "clip and segment" if has_audio else "prompt"

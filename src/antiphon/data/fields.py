@@ -82,6 +82,11 @@ def require_one(values: Mapping[str, Any], keys: Mapping[str, str], columns: Map
                 )
 
 
+def has_rivals(names: Iterable[str], columns: Mapping[str, str]) -> bool:
+    """Whether several of the columns with `names` could be the audio or the text, so that rows have to be compared."""
+    return bool(_found(tuple(names), tuple(columns.items()))[1])
+
+
 @lru_cache(maxsize=1024)
 def _found(
     names: tuple[str, ...], columns: tuple[tuple[str, str], ...]

@@ -21,7 +21,7 @@ class Indexed(Sequence[Example]):
     """A sequence of examples over an Arrow table, with a row for each; `make` makes one of its row."""
 
     def __init__(self, table: pa.Table, make: Make) -> None:
-        self.table = table.combine_chunks()
+        self.table = table
         self._make = make
 
     def __len__(self) -> int:
@@ -77,6 +77,7 @@ class ById(Mapping[str, Example]):
 
     def __init__(self, examples: Sequence[Example]) -> None:
         self._examples = examples
+        """Ids are unique. They are looked through when the first one is asked for."""
 
     def __getitem__(self, id: str) -> Example:
         return self._examples[self._places[id]]
@@ -94,7 +95,7 @@ class ById(Mapping[str, Example]):
 
 def joined(parts: Sequence[Sequence[Example]]) -> Sequence[Example]:
     """All parts as one sequence: a list, unless one of them is indexed."""
-    if all(isinstance(part, list) for part in parts):
+    if not any(isinstance(part, Indexed | Joined) for part in parts):
         return [example for part in parts for example in part]
     return parts[0] if len(parts) == 1 else Joined(parts)
 
@@ -137,3 +138,15 @@ def repeated(values: pa.ChunkedArray) -> np.ndarray:
     again[places] = True
     again[places[np.unique(codes[places], return_index=True)[1]]] = False
     return again
+
+
+def said(examples: Sequence[Example]) -> Iterator[tuple[str, str, str | None]]:
+    """Each text in each language once, with the id of the first example that has it, without making the examples."""
+    seen: set[tuple[str, str | None]] = set()
+    columns = [strings(examples, name) for name in ("id", "text", "language")]
+    for start in range(0, len(examples), 1 << 14):
+        part = [column.slice(start, 1 << 14).to_pylist() for column in columns]
+        for id, text, language in zip(*part, strict=True):
+            if (text, language) not in seen:
+                seen.add((text, language))
+                yield id, text, language

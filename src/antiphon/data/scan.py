@@ -77,10 +77,17 @@ def reference(clip: Clip | None) -> str | None:
         return ""
     if not isinstance(clip, FileClip) or type(clip) not in (FileClip, StatedClip) or not isinstance(clip.path, Path):
         return None
-    values = [str(clip.path), *(getattr(clip, name) for name in _FURTHER if hasattr(clip, name))]
-    while type(clip) is FileClip and values[1:] and values[-1] == _FURTHER[_NAMES[len(values) - 2]]:
-        values.pop()
-    return json.dumps(values, ensure_ascii=False)
+    if isinstance(clip, StatedClip):
+        return json.dumps([str(clip.path), *(getattr(clip, name) for name in _NAMES)], ensure_ascii=False)
+    return of_file(str(clip.path), clip.begin, clip.end, clip.channel, clip.end_slack)
+
+
+def of_file(*values: Any) -> str:
+    """The `reference` of a `FileClip` with these fields."""
+    kept = len(values)
+    while kept > 1 and values[kept - 1] == _DEFAULTS[kept - 2]:
+        kept -= 1
+    return json.dumps(values[:kept], ensure_ascii=False)
 
 
 def clip_of(text: str) -> FileClip:
@@ -95,5 +102,5 @@ def path_of(text: str) -> str:
     return text[2:-2] if text.endswith('"]') and "\\" not in text else json.loads(text)[0]
 
 
-_FURTHER: dict[str, Any] = {one.name: one.default for one in dataclasses.fields(StatedClip)[1:]}
-_NAMES = list(_FURTHER)
+_NAMES = [one.name for one in dataclasses.fields(StatedClip)[1:]]
+_DEFAULTS = [one.default for one in dataclasses.fields(FileClip)[1:]]

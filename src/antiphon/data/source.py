@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
 from antiphon.config import Config
+from antiphon.data import index
+from antiphon.data.arrow import pc
 from antiphon.data.examples import to_examples
 from antiphon.data.files import local
 from antiphon.data.forms import name_of, reader_of
+from antiphon.data.indexed import ids, joined, repeated
+from antiphon.data.readers import jsonl
 from antiphon.data.rows import BadRow, ReadOptions, Rows
 from antiphon.data.scans import OnProgress
 from antiphon.data.validate import validate
@@ -16,21 +23,21 @@ from antiphon.errors import DataError
 from antiphon.types import Example
 
 
-def mixed(sets: Sequence[tuple[str, Sequence[Example]]]) -> list[Example]:
+def mixed(sets: Sequence[tuple[str, Sequence[Example]]]) -> Sequence[Example]:
     """Merge the examples of several sets, given as (spec, examples), into one training set.
 
     Raises `DataError` if two sets share an example id: sampling is seeded by ids.
     """
-    first: dict[str, str] = {}
-    for spec, examples in sets:
-        for example in examples:
-            if example.id in first:
-                raise DataError(
-                    f"{first[example.id]} and {spec} both have an example {example.id!r}; name each set once, and give "
-                    'rows of different sets an "id" of their own'
-                )
-            first[example.id] = spec
-    return [example for _, examples in sets for example in examples]
+    whole = joined([examples for _, examples in sets])
+    again = np.flatnonzero(repeated(ids(whole))) if len(sets) > 1 else []
+    if len(again):
+        id = ids(whole)[int(again[0])].as_py()
+        first, second = [spec for spec, examples in sets if pc.is_in(pa.scalar(id), ids(examples)).as_py()][:2]
+        raise DataError(
+            f"{first} and {second} both have an example {id!r}; name each set once, and give "
+            'rows of different sets an "id" of their own'
+        )
+    return whole
 
 
 def read_set(spec: str | Path, options: ReadOptions | None = None) -> Rows:
@@ -40,6 +47,8 @@ def read_set(spec: str | Path, options: ReadOptions | None = None) -> Rows:
     """
     options, spec = options or ReadOptions(), local(str(spec))
     reader = reader_of(spec, options.format)
+    if reader is jsonl and (rows := index.read(spec, options)):
+        return rows
     return to_examples(spec, reader.read(spec, options), options, name_of(reader))
 
 

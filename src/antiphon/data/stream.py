@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 
 import numpy as np
 
@@ -43,6 +44,7 @@ class PromptStream:
         self._seed = seed
         self._prompt, self._augment = prompt, augment
         self._world = world or World()
+        self._order = lru_cache(maxsize=4)(self._shuffled)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prompts")
         self._ahead: tuple[int, Future[list[Prompt]]] | None = None
 
@@ -53,10 +55,12 @@ class PromptStream:
         """
         steps_per_epoch = len(self._examples) // self.per_step
         epoch, place = divmod(step, steps_per_epoch)
-        key = [self._seed, epoch, attempt] if attempt else [self._seed, epoch]
-        order = np.random.default_rng(key).permutation(len(self._examples))
-        chosen = order[place * self.per_step : (place + 1) * self.per_step]
+        chosen = self._order(epoch, attempt)[place * self.per_step : (place + 1) * self.per_step].tolist()
         return [example for i in chosen if (example := self._examples[i]).id not in without]
+
+    def _shuffled(self, epoch: int, attempt: int) -> np.ndarray:
+        key = [self._seed, epoch, attempt] if attempt else [self._seed, epoch]
+        return np.random.default_rng(key).permutation(len(self._examples))
 
     def prompts(self, step: int, attempt: int = 0, without: Collection[str] = ()) -> list[Prompt]:
         """Prompts of this rank's shard of the examples. The first attempt also starts preparing the next step's.

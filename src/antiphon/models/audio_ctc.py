@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from antiphon.data.indexed import ById, said
 from antiphon.errors import ConfigError
 from antiphon.models.feature_cache import audio_modules
 from antiphon.models.policy import Policy
@@ -55,16 +56,19 @@ class AudioCTC:
                 "0, or train the encoder: take it out of 'freeze', or into 'lora.target'"
             )
         self._policy: HasAudioStates = policy
-        self._states: list[Tensor] = []
-        said = {
-            example.id: policy.transcript_ids(Prompt(example.id, None, policy.rate), example.text, example.language)
-            for example in examples
-        }
-        tokens = sorted({token for ids in said.values() for token in ids})
-        classes = {token: place for place, token in enumerate(tokens)}
-        self._targets = {name: torch.tensor([classes[token] for token in ids]) for name, ids in said.items()}
+        self._rate, self._states = policy.rate, list[Tensor]()
+        self._examples = ById(examples)
+        tokens = sorted({token for one in said(examples) for token in self._ids(*one)})
+        self._classes = {token: place for place, token in enumerate(tokens)}
         self.head = _linear(policy.audio_width, len(tokens) + 1, seed).to(policy.device)
         """The last output is the blank."""
+
+    def _ids(self, id: str, text: str, language: str | None) -> list[int]:
+        return self._policy.transcript_ids(Prompt(id, None, self._rate), text, language)
+
+    def _target(self, example: Example) -> Tensor:
+        """The classes of a transcript's tokens."""
+        return torch.tensor([self._classes[token] for token in self._ids(example.id, example.text, example.language)])
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -85,7 +89,7 @@ class AudioCTC:
         """
         states = pad_sequence(self._states).float()
         frames = torch.tensor([len(one) for one in self._states], device=states.device)
-        targets = [self._targets[prompt.id] for prompt in prompts]
+        targets = [self._target(self._examples[prompt.id]) for prompt in prompts]
         lengths = torch.tensor([len(one) for one in targets], device=states.device)
         losses = F.ctc_loss(
             self.head(states).log_softmax(-1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from antiphon.data.indexed import ById
 from antiphon.models.policy import Policy, Sampling
 from antiphon.types import Completion, Example, Prompt
 
@@ -14,7 +15,7 @@ class References:
     def __init__(self, policy: Policy, examples: Sequence[Example]) -> None:
         """`examples` are those that fit the model with their references (`antiphon.models.fit`)."""
         self.policy = policy
-        self._examples = {example.id: example for example in examples}
+        self._examples = ById(examples)
 
     def rollout(
         self, prompts: Sequence[Prompt], n: int, sampling: Sampling, seed: int, step: int

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from antiphon.data.indexed import ById
 from antiphon.distributed.world import World
 from antiphon.types import Example, Group
 
@@ -20,7 +21,7 @@ class GroupGatherer:
         """`examples` are all of the training set; `log` is told on rank 0 what any rank notes."""
         self._world, self._log = world, log
         self._notes: list[str] = []
-        self._known = {example.id: example for example in examples} if world.size > 1 else {}
+        self._known = ById(examples)
 
     def note(self, line: str) -> None:
         """Log a line, at once on rank 0 and with the next groups from the others."""

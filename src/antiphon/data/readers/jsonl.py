@@ -27,12 +27,16 @@ def read(spec: str, options: ReadOptions) -> Iterator[Row | BadRow]:
     content.require(spec, "jsonl")
     folder = Folder(spec, options)
     for line, raw in lines(spec):
-        try:
-            values = _parse(raw)
-        except DataError as error:
-            yield BadRow(line, None, str(error))
-        else:
-            yield Row(line, values, folder.of(values))
+        yield row(line, raw, folder)
+
+
+def row(line: int, raw: bytes, folder: Folder) -> Row | BadRow:
+    """The row of a line."""
+    try:
+        values = _parse(raw)
+    except DataError as error:
+        return BadRow(line, None, str(error))
+    return Row(line, values, folder.of(values))
 
 
 class Folder:
@@ -40,14 +44,15 @@ class Folder:
 
     def __init__(self, spec: str, options: ReadOptions) -> None:
         self._spec, self._columns = spec, options.columns
-        self._found: Path | str | None = None
+        self.first: Path | str | None = None
+        """Of the first row; None until there was one."""
 
     def of(self, values: Mapping[str, Any]) -> Path | str:
-        if self._found is None:
+        if self.first is None:
             audio = values.get(fields_of(values, self._columns).get("audio", "audio"))
             first = audio[0] if isinstance(audio, list) and audio else audio
-            self._found = root_of(first, folder_of(self._spec), Path())
-        return self._found
+            self.first = root_of(first, folder_of(self._spec), Path())
+        return self.first
 
 
 def _parse(raw: bytes) -> dict[str, Any]:
