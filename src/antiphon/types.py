@@ -71,6 +71,8 @@ class Prompt:
     """Language to force; None lets the model find it."""
     transcribe: bool = False
     """Whether it asks for a transcript, for which some models have a mode or a request of their own."""
+    translate: bool = False
+    """Whether the transcript is to be in English whatever is spoken, for models that can (`Limits.translates`)."""
     absent_samples: int = 0
     """The length of a waveform that stayed behind, with the rank that heard it."""
     clean: np.ndarray | None = None

@@ -12,14 +12,17 @@ import numpy as np
 import openai
 import pytest
 import soundfile
+import tiny_encoder_decoder
 import torch
-from openai.types.audio import TranscriptionTextDoneEvent
+from openai.types.audio import Transcription, TranscriptionTextDoneEvent
 from serving import Served, say, served, text_policy
 
+from antiphon.data.corpora.sets import builtin_set
 from antiphon.errors import ConfigError
 from antiphon.models.load import load_policy
 from antiphon.serve.address import Address
 from antiphon.serve.hosts import is_own, own_names
+from antiphon.types import Prompt
 
 RATE = 16000
 CHAT, TRANSCRIBE = "/v1/chat/completions", "/v1/audio/transcriptions"
@@ -263,3 +266,54 @@ def test_silence_and_steady_noise_have_no_words(name):
         for seconds in (0.0001, 0.05, 0.0999):
             refused = client.post(TRANSCRIBE, files={"file": wav(seconds)})
             assert (refused.status_code, refused.json()["error"]["code"]) == (400, "audio_too_short")
+
+
+@pytest.fixture(scope="module")
+def spoken() -> tuple[np.ndarray, str]:
+    example = builtin_set("digits-clean")[1]
+    assert example.clip is not None
+    return example.clip.load(RATE), example.text
+
+
+@pytest.mark.parametrize("name", ["student", "whisper"])
+def test_log_probabilities_of_the_transcripts_tokens(name, spoken):
+    with served(policy(name)) as one:
+        client = openai.OpenAI(base_url=f"{one.url}/v1", api_key="none", max_retries=0)
+        file = wav(waveform=spoken[0])
+        answer = client.audio.transcriptions.create(model="tiny", file=file, include=["logprobs"])
+        told = Transcription.model_validate(answer.model_dump(warnings=False)).logprobs
+        assert told
+        assert "".join(place.token or "" for place in told).strip() == answer.text
+        assert all(place.logprob is not None and place.logprob <= 0 for place in told)
+        with pytest.raises(openai.BadRequestError, match="response_format=json"):
+            client.audio.transcriptions.create(model="tiny", file=file, include=["logprobs"], response_format="text")
+
+
+def test_a_recording_is_split_at_pauses_where_asked_to(server, spoken):
+    pause = np.zeros(RATE // 2, np.float32)
+    file = wav(waveform=np.concatenate([spoken[0], pause, spoken[0]]))
+    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="s3cret", max_retries=0)
+    for chunking in ({"type": "server_vad"}, {"type": "server_vad", "silence_duration_ms": 300, "threshold": 0.4}):
+        verbose: Any = client.audio.transcriptions.create(
+            model="student",
+            file=file,
+            response_format="verbose_json",
+            chunking_strategy=chunking,  # type: ignore[arg-type]
+        )
+        assert [segment.text for segment in verbose.segments] == [spoken[1]] * 2
+    for value in ("never", '{"type": "server_vad", "silence_duration_ms": -1}', '{"type": "client_vad"}', "{"):
+        error = trouble(server, TRANSCRIBE, files={"file": file}, data={"model": "student", "chunking_strategy": value})
+        assert (error["param"], "server_vad" in error["message"]) == ("chunking_strategy", True)
+
+
+def test_only_models_that_can_translate_do(server):
+    error = trouble(server, "/v1/audio/translations", files={"file": wav()}, data={"model": "student"})
+    assert (error["param"], "does not translate" in error["message"]) == ("model", True)
+    with served(tiny_encoder_decoder.whisper()) as one:
+        client = openai.OpenAI(base_url=f"{one.url}/v1", api_key="none", max_retries=0)
+        verbose: Any = client.audio.translations.create(model="tiny", file=wav(), response_format="verbose_json")
+        assert (verbose.language, verbose.task) == ("english", "translate")
+        ids = one.service.policy.prompt_ids(
+            Prompt("clip", np.zeros(RATE, np.float32), RATE, transcribe=True, translate=True, language="de")
+        )
+        assert one.service.policy.model.generation_config.task_to_id["translate"] in ids

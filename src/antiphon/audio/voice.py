@@ -48,24 +48,38 @@ def split(waveform: np.ndarray, rate: Hertz, longest: Seconds) -> list[Span]:
     return [(begin * hop, min(end * hop, len(waveform))) for begin, end in _together(spoken, most)]
 
 
+def runs(waveform: np.ndarray, rate: Hertz, longest: Seconds, pause: Seconds, margin: Seconds) -> list[Span]:
+    """Every run of speech in `waveform` [samples] by itself, with `margin` before and after it, or half the pause.
+
+    Runs are separated by more than `pause` of silence; longer ones than `longest` are cut where they are quietest.
+    """
+    hop = max(round(FRAME * rate), 1)
+    levels = _levels(waveform, hop)
+    spoken = _speech(levels, pause - 2 * margin, margin)
+    borders = [(end + begin) // 2 for (_, end), (begin, _) in pairwise(spoken)]
+    starts, ends = [0, *borders], [*borders, len(levels)]
+    apart = [(max(run[0], start), min(run[1], end)) for run, start, end in zip(spoken, starts, ends, strict=False)]
+    found = [part for run in apart for part in _cut(levels, run, int(longest * rate) // hop)]
+    return [(begin * hop, min(end * hop, len(waveform))) for begin, end in found]
+
+
 def _levels(waveform: np.ndarray, hop: int) -> np.ndarray:
     """Mean power of each frame of `hop` samples, in decibels [frames]."""
     padded = np.pad(waveform, (0, -len(waveform) % hop)).reshape(-1, hop)
     return 10 * np.log10(np.mean(np.square(padded, dtype=np.float64), axis=1) + 1e-10)
 
 
-def _speech(levels: np.ndarray) -> list[Span]:
+def _speech(levels: np.ndarray, pause: Seconds = SHORTEST_PAUSE, margin: Seconds = MARGIN) -> list[Span]:
     """Runs of speech frames, with margins."""
     peak = levels.max()
     if peak < SILENCE:
         return []
     threshold = min(max(np.percentile(levels, 10) + ABOVE_FLOOR, peak - MOST_BELOW), peak - LEAST_BELOW)
     spoken = np.flatnonzero(levels >= threshold)
-    margin, pause = round(MARGIN / FRAME), round(SHORTEST_PAUSE / FRAME) + 2 * round(MARGIN / FRAME)
-    runs: list[Span] = []
-    for part in np.split(spoken, np.flatnonzero(np.diff(spoken) > pause) + 1):
-        runs.append((max(int(part[0]) - margin, 0), min(int(part[-1]) + 1 + margin, len(levels))))
-    return runs
+    around = round(margin / FRAME)
+    gap = round(pause / FRAME) + 2 * around
+    parts = np.split(spoken, np.flatnonzero(np.diff(spoken) > gap) + 1)
+    return [(max(int(part[0]) - around, 0), min(int(part[-1]) + 1 + around, len(levels))) for part in parts]
 
 
 def _cut(levels: np.ndarray, run: Span, most: int) -> list[Span]:

@@ -47,18 +47,26 @@ def whisper(model: Any, processor: Any, prompts: Sequence[Prompt], detect: Detec
                     f"prompt {prompt.id!r} is in {prompt.language!r}, but this Whisper supports only English"
                 )
         return [[*tokens, after] for tokens in before]
-    task = settings.task_to_id[getattr(settings, "task", None) or "transcribe"]
+    usual = getattr(settings, "task", None) or "transcribe"
+    tasks = [settings.task_to_id["translate" if prompt.translate else usual] for prompt in prompts]
     languages = [_whisper_language(settings, prompt) for prompt in prompts]
     unknown = [i for i, language in enumerate(languages) if language is None]
     found = dict(zip(unknown, detect(unknown), strict=True)) if unknown else {}
     return [
-        [*before[i], found[i] if language is None else language, task, after] for i, language in enumerate(languages)
+        [*before[i], found[i] if language is None else language, tasks[i], after]
+        for i, language in enumerate(languages)
     ]
 
 
 def english_only(settings: Any) -> bool:
     """Whether a Whisper's generation config says so."""
     return not getattr(settings, "lang_to_id", None) and not getattr(settings, "is_multilingual", True)
+
+
+def translates(model: Any) -> bool:
+    """Whether the model has Whisper's task of writing English for other languages."""
+    settings = model.generation_config
+    return bool(getattr(settings, "lang_to_id", None)) and "translate" in getattr(settings, "task_to_id", {})
 
 
 def _multilingual(settings: Any) -> bool:

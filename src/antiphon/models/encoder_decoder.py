@@ -147,6 +147,7 @@ class EncoderDecoder(Autoregressive):
             self.family.shortest,
             positions_of(model.config),
             self.family.languages(model, processor),
+            decoder_prompt.translates(model),
         )
         self.encoder, self.decoder = model.get_encoder(), model.get_decoder()
         share_clips(self.decoder)

@@ -28,6 +28,8 @@ class Limits:
     """Positions that the tokens of a prompt and of its completion share (see `Policy.taken`); None for no limit."""
     languages: frozenset[str] | None = None
     """Codes of the languages that it can be told; empty if it can be told none, None if it takes any."""
+    translates: bool = False
+    """Whether it has a mode that writes English for speech in other languages."""
 
     def longest(self, rate: Hertz) -> Seconds | None:
         """The longest clip, in seconds."""

@@ -12,7 +12,7 @@ from typing import Any
 from antiphon.models.decoding import Row
 from antiphon.models.policy import Sampling
 from antiphon.serve.conversation import question_of
-from antiphon.serve.job import Job
+from antiphon.serve.job import LEAST, Job
 from antiphon.serve.question import Expected
 from antiphon.serve.schemas import ChatRequest
 from antiphon.serve.service import Service
@@ -21,8 +21,6 @@ from antiphon.text.thoughts import Parts, settled, split
 
 LONGEST = 1024
 """Tokens of an answer, where the request sets no limit; fewer if the model has less room."""
-LEAST = -9999.0
-"""Replaces a log-probability of minus infinity, which JSON cannot represent."""
 
 
 class Chat:

@@ -10,6 +10,9 @@ from antiphon.models.decoding import Row
 from antiphon.serve.question import Expected, Question
 from antiphon.types import Completion
 
+LEAST = -9999.0
+"""Replaces a log-probability of minus infinity, which JSON cannot represent."""
+
 
 class RefusedError(Exception):
     """The model does not support the request; the message says why."""

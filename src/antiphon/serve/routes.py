@@ -14,7 +14,7 @@ from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from antiphon.serve.body import ParsedRoute
 from antiphon.serve.chat import Chat, sse
 from antiphon.serve.errors import RequestError, body_of, status_of
-from antiphon.serve.forms import checked
+from antiphon.serve.forms import ServerVad, checked, chunking
 from antiphon.serve.languages import asked
 from antiphon.serve.schemas import ChatRequest, answers
 from antiphon.serve.service import Service
@@ -24,10 +24,16 @@ from antiphon.serve.transcription import Transcription, TranscriptionOptions, op
 
 router = APIRouter(route_class=ParsedRoute)
 _log = logging.getLogger("antiphon.serve")
-PATHS = {"/v1/audio/transcriptions", "/asr", "/v1/chat/completions"}
+PATHS = {"/v1/audio/transcriptions", "/v1/audio/translations", "/asr", "/v1/chat/completions"}
 MaxNewTokens = Annotated[int | None, Form(ge=1, le=4096, description="Maximum tokens per segment; default: 256.")]
 
 
+Model = Annotated[str | None, Form(description="A served model; default: the first.")]
+ContextPrompt = Annotated[str, Form(description="Context: hotwords, domain, style.")]
+ResponseFormat = Annotated[
+    Literal["json", "text", "verbose_json", "srt", "vtt"], Form(description="Form of the answer.")
+]
+Temperature = Annotated[float, Form(ge=0, le=2, description="Sampling temperature; 0 is greedy.")]
 Upload = Annotated[UploadFile, File(description="The recording: WAV, FLAC, MP3, OGG, WebM, MP4/M4A, AAC …")]
 
 
@@ -41,28 +47,35 @@ async def transcriptions(
     request: Request,
     services: Served,
     file: Upload,
-    model: Annotated[str | None, Form(description="A served model; default: the first.")] = None,
+    model: Model = None,
     language: Annotated[
         str | None, Form(description="Language: a code such as en or en-US, or a name; auto or none: detected.")
     ] = None,
-    prompt: Annotated[str, Form(description="Context: hotwords, domain, style.")] = "",
-    response_format: Annotated[
-        Literal["json", "text", "verbose_json", "srt", "vtt"], Form(description="Form of the answer.")
-    ] = "json",
-    temperature: Annotated[float, Form(ge=0, le=2, description="Sampling temperature; 0 is greedy.")] = 0.0,
+    prompt: ContextPrompt = "",
+    response_format: ResponseFormat = "json",
+    temperature: Temperature = 0.0,
     stream: Annotated[bool, Form(description="Stream events; response_format must be json or verbose_json.")] = False,
     max_new_tokens: MaxNewTokens = None,
     granularities: Annotated[
         Sequence[Literal["segment"]],
         Form(alias="timestamp_granularities[]", description="What verbose_json has times of."),
     ] = (),
+    include: Annotated[
+        Sequence[Literal["logprobs"]],
+        Form(alias="include[]", description="logprobs: tell each token's log-probability; with response_format json."),
+    ] = (),
     chunking_strategy: Annotated[
-        Literal["auto"], Form(description="Long recordings are always split at pauses.")
+        str, Form(description='auto, or {"type": "server_vad"} to split at every pause; long recordings always are.')
     ] = "auto",
+    vad: ServerVad | None = Depends(chunking),
 ) -> Response | dict[str, Any]:
     """Transcribe a recording. With `stream`, sends the events `transcript.text.delta` and `transcript.text.done`."""
     service = services.named(model)
-    options = options_of(service, asked(language), prompt, temperature, max_new_tokens)
+    options = options_of(service, asked(language), prompt, temperature, max_new_tokens, vad)
+    if include and not service.policy.token_level:
+        raise RequestError(400, f"{service.name} has no log-probabilities of tokens; leave out include", "include[]")
+    if include and response_format != "json":
+        raise RequestError(400, "include[]=logprobs needs response_format=json", "response_format")
     if granularities and response_format != "verbose_json":
         raise RequestError(400, "timestamp_granularities needs response_format=verbose_json", "response_format")
     if stream:
@@ -72,11 +85,37 @@ async def transcriptions(
                 f"response_format {response_format} cannot be streamed; leave out response_format or stream",
                 "response_format",
             )
-        return await _streamed(request, service, _transcript(service, file, options, response_format == "verbose_json"))
+        events = _transcript(service, file, options, response_format == "verbose_json", bool(include))
+        return await _streamed(request, service, events)
     done = await service.attend(request, _transcribed(service, file, options))
+    return _in_form(done, response_format, bool(include))
+
+
+@router.post(
+    "/v1/audio/translations",
+    response_model=None,
+    dependencies=[Depends(checked)],
+    responses=answers("application/json", "text/plain", "text/vtt", "application/x-subrip"),
+)
+async def translations(
+    request: Request,
+    services: Served,
+    file: Upload,
+    model: Model = None,
+    prompt: ContextPrompt = "",
+    response_format: ResponseFormat = "json",
+    temperature: Temperature = 0.0,
+    max_new_tokens: MaxNewTokens = None,
+) -> Response | dict[str, Any]:
+    """Transcribe a recording in another language into English, with a model that can: a multilingual Whisper."""
+    service = services.named(model)
+    options = options_of(service, None, prompt, temperature, max_new_tokens, translate=True)
+    return _in_form(await service.attend(request, _transcribed(service, file, options)), response_format)
+
+
+def _in_form(done: Transcription, response_format: str, logprobs: bool = False) -> Response | dict[str, Any]:
+    """A transcript as the client wants it."""
     match response_format:
-        case "json":
-            return {"text": done.text, "usage": done.usage}
         case "verbose_json":
             return done.verbose()
         case "text":
@@ -85,6 +124,7 @@ async def transcriptions(
             return PlainTextResponse(srt(done.segments), media_type="application/x-subrip")
         case "vtt":
             return PlainTextResponse(vtt(done.segments), media_type="text/vtt")
+    return {"text": done.text, "usage": done.usage} | ({"logprobs": done.logprobs} if logprobs else {})
 
 
 @router.post("/asr", dependencies=[Depends(checked)])
@@ -118,7 +158,7 @@ async def _transcribed(service: Service, file: UploadFile, options: Transcriptio
 
 
 async def _transcript(
-    service: Service, file: UploadFile, options: TranscriptionOptions, verbose: bool
+    service: Service, file: UploadFile, options: TranscriptionOptions, verbose: bool, logprobs: bool
 ) -> AsyncGenerator[str]:
     """OpenAI's events. Deltas are final; `transcript.text.done` has the whole text, or all of `verbose_json`."""
     async with service.waveform(file.file, file.filename or "") as waveform:
@@ -128,7 +168,8 @@ async def _transcript(
                 yield sse({"type": "transcript.text.delta", "delta": text.removeprefix(sent)})
                 sent = text
     whole = transcription.verbose() if verbose else {"text": transcription.text}
-    yield sse({"type": "transcript.text.done", **whole, "usage": transcription.token_usage})
+    more = {"logprobs": transcription.logprobs} if logprobs else {}
+    yield sse({"type": "transcript.text.done", **whole, **more, "usage": transcription.token_usage})
     yield "data: [DONE]\n\n"
 
 

@@ -15,6 +15,7 @@ from fastapi import Request
 
 from antiphon.errors import ModelError
 from antiphon.models.decoding import Row
+from antiphon.models.pieces import Pieces
 from antiphon.models.policy import Policy, Sampling
 from antiphon.serve.errors import RequestError
 from antiphon.serve.job import Job
@@ -87,6 +88,10 @@ class Service:
         async with self.uploads.waveform(file, name, self.policy.rate) as waveform:
             self.metrics.audio_seconds.inc(len(waveform) / self.policy.rate)
             yield waveform
+
+    def pieces(self, token_ids: Sequence[int]) -> list[str]:
+        """The text of each token."""
+        return Pieces(self.tokenizer)(token_ids)
 
     def decoded(self, token_ids: Sequence[int]) -> str:
         return self.tokenizer.decode(list(token_ids), skip_special_tokens=True)

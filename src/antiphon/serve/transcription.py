@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from antiphon.audio.voice import no_speech_probability, split
+from antiphon.audio.voice import no_speech_probability, runs, split
 from antiphon.models.policy import Sampling
 from antiphon.serve.errors import RequestError
-from antiphon.serve.job import Job
+from antiphon.serve.forms import ServerVad
+from antiphon.serve.job import LEAST, Job
 from antiphon.serve.languages import spoken
 from antiphon.serve.question import Question
 from antiphon.serve.service import Service
@@ -42,6 +43,9 @@ class TranscriptionOptions:
     temperature: float = 0.0
     max_new_tokens: int | None = None
     """Maximum per segment; by default `LONGEST`, or what the model has room for."""
+    vad: ServerVad | None = None
+    """How to split at pauses; by default only recordings that are long for the model."""
+    translate: bool = False
 
 
 def options_of(
@@ -50,8 +54,12 @@ def options_of(
     prompt: str = "",
     temperature: float = 0.0,
     max_new_tokens: int | None = None,
+    vad: ServerVad | None = None,
+    translate: bool = False,
 ) -> TranscriptionOptions:
     """The options of a request. Raises `RequestError` 400 for those that the model does not support."""
+    if translate and not (service.policy.transcribes and service.policy.limits.translates):
+        raise RequestError(400, f"{service.name} does not translate; use /v1/audio/transcriptions", "model")
     if service.policy.rate and language and "language" not in service.accepts:
         raise RequestError(400, f"{service.name} cannot be told a language; leave it out", "language")
     if service.policy.rate and prompt and "prompt" not in service.accepts:
@@ -60,7 +68,7 @@ def options_of(
         raise RequestError(
             400, f"{service.name} does not generate tokens one by one; leave out max_new_tokens", "max_new_tokens"
         )
-    return TranscriptionOptions(language, prompt, temperature, max_new_tokens)
+    return TranscriptionOptions(language, prompt, temperature, max_new_tokens, vad, translate)
 
 
 @dataclass(frozen=True)
@@ -124,13 +132,20 @@ class Transcription:
         if len(waveform) < SHORTEST * service.policy.rate:
             message = f"Audio file is too short. Minimum audio length is {SHORTEST} seconds."
             raise RequestError(400, message, "file", "audio_too_short")
-        spoken = await asyncio.to_thread(_spoken, service, waveform)
+        spoken = await asyncio.to_thread(_spoken, service, waveform, options.vad)
         return cls(service, waveform, options, spoken, streams)
 
     def _ask(self, piece: np.ndarray, streams: bool) -> Job:
         options = self.options
         prompt = Prompt(
-            "the recording", piece, self.rate, INSTRUCTION, options.context, options.language, transcribe=True
+            "the recording",
+            piece,
+            self.rate,
+            INSTRUCTION,
+            options.context,
+            options.language,
+            transcribe=True,
+            translate=options.translate,
         )
         most = options.max_new_tokens
         sampling = Sampling(options.temperature, most or LONGEST, shorten=most is None)
@@ -178,8 +193,10 @@ class Transcription:
         """OpenAI's `verbose_json`."""
         languages = [segment.language for segment in self.segments if segment.language]
         return {
-            "task": "transcribe",
-            "language": spoken(self.options.language or next(iter(languages), None)),
+            "task": "translate" if self.options.translate else "transcribe",
+            "language": "english"
+            if self.options.translate
+            else spoken(self.options.language or next(iter(languages), None)),
             "duration": round(self.seconds, 3),
             "text": self.text,
             "segments": [self._row(i, segment) for i, segment in enumerate(self.segments)],
@@ -198,6 +215,22 @@ class Transcription:
         written = sum(len(segment.completion.token_ids) for segment in self.segments)
         return {"type": "tokens", "input_tokens": read, "output_tokens": written, "total_tokens": read + written}
 
+    @property
+    def logprobs(self) -> list[dict[str, Any]]:
+        """OpenAI's `logprobs`: of the tokens of the transcript, without the model's framing and stop token."""
+        return [row for segment in self.segments for row in self._logprobs(segment)]
+
+    def _logprobs(self, segment: Segment) -> list[dict[str, Any]]:
+        completion = segment.completion
+        pieces = self.service.pieces(completion.token_ids)
+        first = len(pieces)
+        while first and segment.text not in "".join(pieces[first:]):
+            first -= 1
+        rows = zip(pieces[first:], completion.logprobs[first:], strict=True)
+        stopped = completion.finish_reason == "stop"
+        told = [{"token": text, "logprob": max(one, LEAST), "bytes": list(text.encode())} for text, one in rows]
+        return told[: len(told) - stopped]
+
     def _row(self, i: int, segment: Segment) -> dict[str, Any]:
         return {
             "id": i,
@@ -214,16 +247,17 @@ class Transcription:
         }
 
 
-def _spoken(service: Service, waveform: np.ndarray) -> list[Spoken]:
+def _spoken(service: Service, waveform: np.ndarray, vad: ServerVad | None) -> list[Spoken]:
     """The parts to transcribe. Recognizers make up words for silence and steady noise, so these are left out."""
     if not service.policy.transcribes:
         return [Spoken(0, len(waveform), 0.0)]
-    rate = service.policy.rate
-    parts = [
-        Spoken(begin, end, no_speech_probability(waveform[begin:end], rate))
-        for begin, end in split(waveform, rate, service.piece_s)
-    ]
-    return [part for part in parts if part.no_speech < 0.5]
+    rate, least = service.policy.rate, vad.threshold if vad else 0.5
+    if vad:
+        spans = runs(waveform, rate, service.piece_s, vad.silence_duration_ms / 1000, vad.prefix_padding_ms / 1000)
+    else:
+        spans = split(waveform, rate, service.piece_s)
+    parts = [Spoken(begin, end, no_speech_probability(waveform[begin:end], rate)) for begin, end in spans]
+    return [part for part in parts if 1 - part.no_speech > least]
 
 
 def join(texts: Sequence[str]) -> str:
