@@ -60,10 +60,11 @@ def fields_of(names: Iterable[str], columns: Mapping[str, str]) -> Mapping[str, 
 def fields_inside(names: Iterable[str], columns: Mapping[str, str], audio: str | None) -> dict[str, str]:
     """Like `fields_of`, for a set that holds its recordings, in the column `audio`; None if it has none.
 
-    Columns that only look like times are none: in many sets they are those of the recording that clips were cut from.
+    Columns of times are none, unless `columns` names them: in many sets, GigaSpeech and WenetSpeech among them, they
+    are those of the recording that clips were cut from.
     """
     found = fields_of([name for name in names if name != audio], ({"audio": audio} if audio else {}) | dict(columns))
-    times = {field for field in ("begin_time", "end_time", "duration") if columns.get(field, field) != found.get(field)}
+    times = {"begin_time", "end_time", "duration"} - {*columns}
     return {field: name for field, name in found.items() if field not in times}
 
 

@@ -39,8 +39,12 @@ def reader_of(spec: str, format: str | None = None) -> Any:
     if len(claiming) > 1:
         raise ConfigError(f"{spec} may be read as {' or as '.join(claiming)}; choose one with data.format")
     if not claiming and not chosen:
-        _require_path(spec, [reader.PREFIX for reader in built_in.values() if hasattr(reader, "PREFIX")])
+        _require_path(spec, [prefix for reader in built_in.values() for prefix in _prefixes(reader)])
     return built_in[claiming[0]] if claiming else chosen or jsonl
+
+
+def _prefixes(reader: Any) -> Sequence[str]:
+    return [reader.PREFIX] if hasattr(reader, "PREFIX") else getattr(reader, "PREFIXES", ())
 
 
 def name_of(reader: Any) -> str:

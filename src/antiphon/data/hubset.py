@@ -93,7 +93,8 @@ def open_split(source: HubSet, audio: str | None, limit: int | None) -> Table:
         raise MissingExtraError(f"reading {source}", "datasets", "hub") from error
     try:
         with _encoding(datasets):
-            data: Any = _load(datasets, source, streaming=limit is not None)
+            # A part of a split, train[:90%], is not streamed.
+            data: Any = _load(datasets, source, streaming=limit is not None and "[" not in source.split)
             if data.features is None:  # Of a stream, known from its first rows.
                 data = data._resolve_features()
             features = dict(data.features)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from antiphon.cli.data import check, export, stats
+from antiphon.cli.data import check, corpora, export, stats
 
 app = typer.Typer(help="Check, describe, convert and split data sets.", no_args_is_help=True)
 app.command("check")(check.command)
@@ -13,3 +13,5 @@ app.command("prepare")(export.prepare)
 app.command("convert")(export.convert)
 app.command("split")(export.split)
 app.command("synth")(export.synth)
+app.command("list")(corpora.list_command)
+app.command("show")(corpora.show_command)
