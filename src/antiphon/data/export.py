@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from antiphon import __version__
 from antiphon.audio.decode import FileClip, probe
 from antiphon.audio.embedded import Embedded
 from antiphon.audio.encode import flac, wav
@@ -176,7 +175,7 @@ def write(
             found.rows[name] = 0
             out = Out(aside, folder, name, len(sets) > 1, found.notes)
             found.places[name] = folder / writer.write(_counted(chosen, name, found, on_progress), out)
-        stamp = {"antiphon": __version__, "source": source, "format": format, "rows": found.rows}
+        stamp = {"source": source, "format": format, "rows": found.rows}
         atomic.write_json(aside / STAMP, stamp)
     return found
 

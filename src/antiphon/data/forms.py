@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,8 @@ def reader_of(spec: str, format: str | None = None) -> Any:
     if len(claiming) > 1:
         raise ConfigError(f"{spec} may be read as {' or as '.join(claiming)}; choose one with data.format")
     if not claiming and not chosen:
-        _require_path(spec, [prefix for reader in built_in.values() for prefix in _prefixes(reader)])
+        _require_path(spec, built_in)
     return built_in[claiming[0]] if claiming else chosen or jsonl
-
-
-def _prefixes(reader: Any) -> Sequence[str]:
-    return [reader.PREFIX] if hasattr(reader, "PREFIX") else getattr(reader, "PREFIXES", ())
 
 
 def name_of(reader: Any) -> str:
@@ -52,10 +48,14 @@ def name_of(reader: Any) -> str:
     return reader.__name__.rpartition(".")[2] if inspect.ismodule(reader) else type(reader).__name__
 
 
-def _require_path(spec: str, prefixes: Sequence[str]) -> None:
+def _require_path(spec: str, built_in: Mapping[str, Any]) -> None:
     prefix, colon, rest = spec.partition(":")
-    if colon and not rest.startswith("\\") and not is_remote(spec) and not Path(spec).exists():
-        raise ConfigError(f"no reader claims {spec!r}; {did_you_mean(prefix + colon, prefixes)}")
+    if not colon or rest.startswith("\\") or is_remote(spec) or Path(spec).exists():
+        return
+    prefixes = [reader.PREFIX for reader in built_in.values() if hasattr(reader, "PREFIX")]
+    corpora = built_in["named"].PREFIXES
+    listed = f"there are: {', '.join(prefixes)} and the corpora of antiphon data list"
+    raise ConfigError(f"no reader claims {spec!r}; {did_you_mean(prefix + colon, [*prefixes, *corpora], listed)}")
 
 
 def set_name(spec: str, format: str | None = None) -> str:
