@@ -21,6 +21,8 @@ Hertz = int
 Device = Literal["auto", "cpu", "cuda"]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 FinishReason = Literal["stop", "length"]
+Words = Literal["instruction", "context"]
+"""What a prompt says beside its clip."""
 
 
 @runtime_checkable

@@ -43,6 +43,7 @@ class FramePolicy:
     token_level, stepwise, transcribes = False, True, False
     language = None
     chat: Chat = None
+    reads = frozenset()
 
     def __init__(self, codebooks: int = 3, size: int = 8, seed: int = 0) -> None:
         torch.manual_seed(seed)

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from antiphon.config import load_config
 from antiphon.data.rows import ReadOptions
 from antiphon.data.source import read_set
 from antiphon.tasks import asr, classify
-from antiphon.tasks.load import find_task
+from antiphon.tasks.load import find_task, prompter
+from antiphon.tasks.request import unread
 from antiphon.types import Example, Prompt
 
 SILENCE = np.zeros(160, np.float32)
@@ -173,3 +175,29 @@ def test_control_tokens_in_a_transcript_are_refused_with_their_row(tmp_path: Pat
     assert bad.reason == (
         f"the transcript has the control token {token!r}, which models obey and nobody says; remove it"
     )
+
+
+class Sine:
+    name = "sine"
+
+    def load(self, rate: int) -> np.ndarray:
+        return np.sin(np.arange(rate) / 10).astype(np.float32)
+
+
+def test_a_model_without_a_place_for_it_is_asked_without_and_the_user_is_told():
+    columns = [{}, {"hotwords": ["Anna"]}, {"context": "Calls."}, {"prompt": "What?"}, {"prompt": asr.INSTRUCTION}]
+    examples = [Example(str(n), "asr", Sine(), "", columns=held) for n, held in enumerate(columns)]
+
+    def contexts(reads: set, recipe: str = "") -> list[str]:
+        make = prompter(load_config(flags={"context": recipe}), 16000, reads=reads)
+        return [make(example).context for example in examples]
+
+    assert contexts({"instruction", "context"}) == ["", "Anna", "Calls.", "", ""]
+    assert contexts(set()) == [""] * 5
+    assert contexts(set(), "R") == ["R"] * 5, "the recipe's own context is refused by the model itself"
+    assert unread(examples, {"instruction", "context"}) == []
+    instruction = "1 row(s) have an instruction of their own, for which this model has no place; "
+    context = "2 row(s) have a context or hot words of their own, for which this model has no place; "
+    assert [note.startswith(instruction) for note in unread(examples, {"context"})] == [True]
+    notes = unread(examples, set())
+    assert [note.startswith(start) for note, start in zip(notes, (instruction, context), strict=True)] == [True, True]

@@ -51,6 +51,7 @@ def command(
     from antiphon.evaluate.recognize import transcribe
     from antiphon.runs import atomic
     from antiphon.tasks.load import prompter
+    from antiphon.tasks.request import unread
 
     if bool(files) == bool(input):
         raise ConfigError("give either audio files or --input F.jsonl")
@@ -62,9 +63,11 @@ def command(
     with Terminal() as terminal:
         terminal.phase("loading the model")
         loaded = options.load(model, device, dtype, batch_size, beam, runs, trust_remote_code)
-        prompt = prompter(config, loaded.policy.rate, loaded.policy.language)
+        prompt = prompter(config, loaded.policy.rate, loaded.policy.language, loaded.policy.reads)
         terminal.phase("checking the audio", len(examples))
         usable = _usable(examples, on_bad_audio, terminal)
+        for note in unread(usable, loaded.policy.reads):
+            terminal.noted(note)
         terminal.phase("transcribing", len(usable))
         transcripts, spent = transcribe(loaded.policy, loaded.decode, usable, prompt, max_new_tokens, terminal.advance)
         rows = [_row(prompt.task, *one) for one in zip(usable, transcripts, strict=True)]

@@ -15,8 +15,9 @@ from antiphon.config import Config
 from antiphon.errors import ConfigError, ModelError
 from antiphon.evaluate.recognize import Portion, Transcript
 from antiphon.tasks.load import find_task, prompter
+from antiphon.tasks.request import READS
 from antiphon.text.language_tag import untagged
-from antiphon.types import Example, Hertz, Prompt, Text
+from antiphon.types import Example, Hertz, Prompt, Text, Words
 
 RATE: Hertz = 16000
 """Clips are sent as 16-bit WAV at this rate, whatever they are."""
@@ -58,6 +59,10 @@ class RemoteModel:
     def name(self) -> str:
         return f"{self.served_model} at {self.endpoint.url}"
 
+    @property
+    def reads(self) -> frozenset[Words]:
+        return READS if self.chat else frozenset({"context"})
+
     def setup(self, config: Config) -> dict[str, Any]:
         """Raises `ConfigError` for a task or a language that such requests have no place for."""
         if not find_task(config.task).transcribes and not self.chat:
@@ -79,7 +84,7 @@ class RemoteModel:
 
     def portions(self, examples: Sequence[Example], config: Config) -> Iterator[Portion]:
         """One portion an answer, as they come; its time is that since the answer before it."""
-        prompt, ask = prompter(config, RATE), self._chat if self.chat else self._transcribe
+        prompt, ask = prompter(config, RATE, reads=self.reads), self._chat if self.chat else self._transcribe
         with ThreadPoolExecutor(self.side_by_side) as pool:
             began = time.perf_counter()
             asked = {pool.submit(lambda example: ask(prompt(example)), example): example for example in examples}

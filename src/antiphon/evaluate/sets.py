@@ -22,6 +22,7 @@ from antiphon.evaluate.subject import Subject
 from antiphon.rewards.sample import RewardFunction
 from antiphon.runs import atomic
 from antiphon.tasks.load import find_task
+from antiphon.tasks.request import unread
 from antiphon.types import Clip, Example
 
 
@@ -83,6 +84,8 @@ def evaluate_sets(
         for name, spec in sets.items():
             progress.phase(f"checking {spec}")
             examples, skipped = load_set(spec, config, limit, bar(progress, f"checking {spec}"))
+            for note in unread(examples, subject.reads):
+                progress.noted(f"{name}: {note}")
             names = group_names(examples, group_by, name) if group_by else None
             kept = KeptTranscripts(folder / "transcripts" / f"{name}.jsonl", setup)
             progress.phase(f"evaluating {name}", len(examples))

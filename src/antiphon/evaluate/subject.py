@@ -12,7 +12,7 @@ from antiphon.evaluate.kept import weights_digest
 from antiphon.evaluate.recognize import IN_MEMORY, Portion, portions
 from antiphon.models.policy import Policy
 from antiphon.tasks.load import prompter
-from antiphon.types import Example
+from antiphon.types import Example, Words
 
 PORTION = 4
 """Batches that are decoded together, and kept together: the decoder fills a batch's empty places from the next."""
@@ -27,6 +27,11 @@ class Subject(Protocol):
     @property
     def side_by_side(self) -> int:
         """Clips that are recognized at once."""
+        ...
+
+    @property
+    def reads(self) -> frozenset[Words]:
+        """The words of a prompt that it reads."""
         ...
 
     def setup(self, config: Config) -> dict[str, Any]:
@@ -49,6 +54,10 @@ class LocalModel:
     beam: int | None
     max_new_tokens: int
 
+    @property
+    def reads(self) -> frozenset[Words]:
+        return self.policy.reads
+
     def setup(self, config: Config) -> dict[str, Any]:
         return {
             "weights": weights_digest(self.policy.model),
@@ -62,7 +71,7 @@ class LocalModel:
 
     def portions(self, examples: Sequence[Example], config: Config) -> Iterator[Portion]:
         prompt, size = (
-            prompter(config, self.policy.rate, self.policy.language),
+            prompter(config, self.policy.rate, self.policy.language, self.policy.reads),
             min(PORTION * self.side_by_side, IN_MEMORY),
         )
         return portions(self.policy, self.decode, examples, prompt, self.max_new_tokens, size)

@@ -17,7 +17,7 @@ from antiphon.audio.encode import wav
 from antiphon.errors import ModelError
 from antiphon.models.internals import LANGUAGE_CODE_TO_NAME, create_bidirectional_mask, frames_after_convolutions
 from antiphon.text.language_tag import may_be_tag, tagged, untagged
-from antiphon.types import Prompt, Seconds, Text
+from antiphon.types import Prompt, Seconds, Text, Words
 
 Inputs = Mapping[str, Tensor]
 
@@ -48,6 +48,8 @@ class Family:
     """(text, its language, prompt) -> the completion with the model's framing: the inverse of `render`."""
     max_seconds: Callable[[Any], Seconds] = lambda processor: math.inf
     """(processor) -> what the processor would cut, silently, is longer than this."""
+    reads: frozenset[Words] = frozenset({"instruction", "context"})
+    """Which words of a prompt it reads."""
     told_language: bool = True
     """Whether a prompt may name the language."""
     bucket: Callable[[Any, Tensor], Any] = lambda model, features: None
@@ -237,6 +239,7 @@ FAMILIES: dict[str, Family] = {
         render=lambda text, prompt: untagged(text, forced=bool(prompt and prompt.language)),
         may_be_framing=lambda text, prompt: not prompt.language and may_be_tag(text),
         frame=_qwen3_asr_frame,
+        reads=frozenset({"context"}),
     ),
     "qwen3_omni_moe": _QWEN3_OMNI,
     "qwen3_omni_moe_thinker": _QWEN3_OMNI,

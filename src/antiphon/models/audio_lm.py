@@ -47,6 +47,7 @@ class AudioPrefixLM(DecoderOnly):
                 "has_lora_adapter to false in its config.json if the adapter is merged"
             )
         self.family = FAMILIES[model_type]
+        self.reads = self.family.reads
         self.processor = processor
         self.audio_token = model.config.audio_token_id
         head, tokenizer = model.lm_head, processor.tokenizer

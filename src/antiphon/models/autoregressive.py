@@ -21,7 +21,7 @@ from antiphon.models.limits import Limits
 from antiphon.models.logits import Predictions
 from antiphon.models.policy import Chat, Sampling
 from antiphon.models.prefix import Prefix, repeat
-from antiphon.types import Completion, Prompt, Text
+from antiphon.types import Completion, Prompt, Text, Words
 
 
 class Autoregressive:
@@ -30,6 +30,7 @@ class Autoregressive:
     token_level = True
     stepwise = True
     chat: Chat = None
+    reads: frozenset[Words] = frozenset({"instruction", "context"})
     transcribes = True
 
     def __init__(

@@ -23,7 +23,7 @@ from antiphon.models.internals import frames_after_convolutions
 from antiphon.models.limits import Limits
 from antiphon.models.policy import Chat
 from antiphon.models.prompt_cache import PromptCache
-from antiphon.types import Completion, Prompt, Seconds, Text
+from antiphon.types import Completion, Prompt, Seconds, Text, Words
 
 SHORTEST: Seconds = 0.025
 """The analysis window of every supported feature extractor."""
@@ -63,6 +63,7 @@ class ClipModel:
     token_level = False
     stepwise = False
     chat: Chat = None
+    reads: frozenset[Words] = frozenset()
     transcribes = True
 
     def __init__(self, model: Any, processor: Any, clip_input: ClipInput) -> None:

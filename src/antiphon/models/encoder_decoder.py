@@ -29,7 +29,7 @@ from antiphon.models.limits import Limits, positions_of
 from antiphon.models.prefix import Prefix, pad_left
 from antiphon.models.prompt_cache import PromptCache
 from antiphon.models.shared_cache import share_prompts
-from antiphon.types import Prompt
+from antiphon.types import Prompt, Words
 
 MOONSHINE_SHORTEST = 895
 """Minimum number of samples for which Moonshine's convolutions have an output."""
@@ -49,6 +49,8 @@ class Family:
     """Whether padding leaves the encoder's outputs unchanged; if not, only clips of one length share a batch."""
     languages: Callable[[Any, Any], frozenset[str] | None]
     """(model, processor) -> the codes of the languages that a prompt may name; None if it does not matter."""
+    reads: frozenset[Words] = frozenset()
+    """Which words of a prompt it reads."""
     window: Callable[[Any], int | None] = lambda extractor: None
     """(feature extractor) -> samples of the longest clip; None for no limit."""
     shortest: int = 1
@@ -99,6 +101,7 @@ FAMILIES: dict[str, Family] = {
         _whisper_frames,
         pads=True,
         languages=decoder_prompt.whisper_languages,
+        reads=frozenset({"context"}),
         window=lambda extractor: extractor.n_samples,
     ),
     "moonshine": Family(
@@ -141,6 +144,7 @@ class EncoderDecoder(Autoregressive):
         never_first = settings.begin_suppress_tokens or []
         super().__init__(model, head, processor.tokenizer, block_tokens, never, never_first)
         self.family = FAMILIES[model_type]
+        self.reads = self.family.reads
         self.processor = processor
         self._limits = Limits(
             self.family.window(processor.feature_extractor),

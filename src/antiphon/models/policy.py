@@ -22,7 +22,7 @@ from torch import Tensor
 
 from antiphon.errors import ConfigError
 from antiphon.models.logits import Predictions
-from antiphon.types import Answer, Completion, Prompt
+from antiphon.types import Answer, Completion, Prompt, Words
 
 if TYPE_CHECKING:
     from antiphon.models.limits import Limits
@@ -82,6 +82,8 @@ class Policy(Protocol):
     sequence is one action, which nothing cuts short."""
 
     chat: Chat
+    reads: frozenset[Words]
+    """Which words of a prompt it reads: a recognizer takes no instruction, a CTC model none at all."""
     transcribes: bool
     """Whether it writes what is said, so that a long recording can be answered piece by piece."""
 

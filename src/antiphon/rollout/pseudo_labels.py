@@ -50,7 +50,7 @@ def make_pseudo_labels(
     """
     dtype = resolve_dtype(config.dtype, device)
     policy = load_policy(labels.model, device, dtype, "special", config.output, config.trust_remote_code)
-    engine, prompt = load_engine(policy, config.rollout), prompter(config, policy.rate, policy.language)
+    engine, prompt = load_engine(policy, config.rollout), prompter(config, policy.rate, policy.language, policy.reads)
     made: list[PseudoLabel] = []
     for start in range(0, len(examples), IN_MEMORY):
         part = examples[start : start + IN_MEMORY]

@@ -41,6 +41,7 @@ from antiphon.run.can_learn import check_groups, check_rewards
 from antiphon.run.observers import Observers
 from antiphon.runs.folder import RunFolder
 from antiphon.tasks.load import find_task, prompter
+from antiphon.tasks.request import unread
 from antiphon.train.credit import AlignmentCredit
 from antiphon.train.objectives import combined_needs, load_objectives
 from antiphon.train.teachers.load import load_teachers
@@ -101,8 +102,9 @@ class Components:
         observers.phase("loading the model")
         self.policy = self._load_policy(weights)
         self._prepare_policy()
-        self.prompt = prompter(config, self.policy.rate, self.policy.language)
+        self.prompt = prompter(config, self.policy.rate, self.policy.language, self.policy.reads)
         self._keep_what_fits()
+        self._note_unread()
         self.trainer = self._make_trainer()
         self.engine = load_engine(self.policy, config.rollout)
         source, group_size = self._source()
@@ -183,6 +185,12 @@ class Components:
         self.eval_sets = {name: self._fitting(fit, name, examples) for name, examples in self.eval_sets.items()}
         column = config.eval.group_by
         self.groups = {name: group_names(rows, column, name) for name, rows in self.eval_sets.items() if column}
+
+    def _note_unread(self) -> None:
+        """Say which rows ask something that the model does not read."""
+        for name, examples in {"the training set": self.examples, **self.eval_sets}.items():
+            for note in unread(examples, self.policy.reads):
+                self.observers.noted(f"{name}: {note}")
 
     def _fitting(self, fit: Fit, spec: str, examples: Sequence[Example]) -> Sequence[Example]:
         self.observers.phase(title := f"checking {spec} against the model")

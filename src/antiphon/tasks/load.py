@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -12,8 +13,9 @@ from antiphon.audio.cache import ClipCache
 from antiphon.config import Config
 from antiphon.config.plugins import Kind
 from antiphon.errors import ConfigError, DataError
+from antiphon.tasks.request import READS, without
 from antiphon.tasks.task import Task
-from antiphon.types import Clip, Example, Hertz, Prompt, Seconds
+from antiphon.types import Clip, Example, Hertz, Prompt, Seconds, Words
 
 KIND = Kind("task", "antiphon.tasks", ("prompt", "read", "measure", "columns"), attribute="task")
 
@@ -54,15 +56,18 @@ def task_of_row(row: Mapping[str, Any]) -> Task:
 class Prompter:
     """Makes a recipe's prompts from examples, with clips at `rate` Hz."""
 
-    def __init__(self, config: Config, rate: Hertz, language: str | None = None) -> None:
+    def __init__(
+        self, config: Config, rate: Hertz, language: str | None = None, reads: Collection[Words] = READS
+    ) -> None:
         """`language` is the only one that the model writes, where it has one: then it is that of all its prompts.
+        A row's own context and hot words are left out unless the model `reads` a context.
 
         Raises `ConfigError` for an unknown task, and for an audio task with a text model (`rate` 0).
         """
         self.task = find_task(config.task)
         asked = language if language and config.language == "auto" else config.language
         self._asked = (asked, config.context)
-        self._rate, self._clips = rate, ClipCache(rate)
+        self._reads, self._rate, self._clips = reads, rate, ClipCache(rate)
         if rate == 0 and "audio" in self.task.fields:
             raise ConfigError(f"task {config.task} has audio prompts, but the model takes only text; set task=text")
 
@@ -79,7 +84,9 @@ class Prompter:
             return self.task.prompt(example, None, self._rate, *self._asked)
         if example.clip is None:
             raise DataError(f"example {example.id!r} has no audio, which task {self.task.name} needs")
-        return self.task.prompt(example, load(example.clip), self._rate, *self._asked)
+        prompt = self.task.prompt(example, load(example.clip), self._rate, *self._asked)
+        _, unread_context = without(example.columns, self._reads)
+        return replace(prompt, context=self._asked[1]) if unread_context else prompt
 
 
 prompter = Prompter

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from antiphon.errors import DataError
-from antiphon.types import Example, Prompt
+from antiphon.types import Example, Prompt, Words
 
 TRANSCRIBE = "Transcribe the speech to text. Respond with only the transcript."
 """The request of transcription, which rows made from recordings have where nothing else is asked."""
+READS: frozenset[Words] = frozenset({"instruction", "context"})
 CONVERSATIONS = ("messages", "conversations", "prompt")
 """Columns that may hold a list of messages; the first one that does is read."""
 HOT_WORDS = ("hotwords", "hot_words", "hotword", "keywords")
 MARK = "<audio>"
 """Where a written prompt has the clip."""
+_ASKING = {*CONVERSATIONS, "context", *HOT_WORDS}
 _ROLES = {"human": "user", "gpt": "assistant", "model": "assistant"}
 _FUN_ASR = re.compile(r"<\|startofspeech\|>!?(.*?)<\|endofspeech\|>", re.DOTALL)
 _SEPARATORS = re.compile(r"[,;|\n、，；]")
@@ -119,6 +121,33 @@ def asked(prompt: Prompt, example: Example) -> Prompt:
         prompt = replace(prompt, instruction=own.instruction, transcribe=False)
     context = replace(own, context=own.context or prompt.context).said_before
     return prompt if context == prompt.context else replace(prompt, context=context)
+
+
+def without(columns: Mapping[str, Any], reads: Collection[Words]) -> tuple[bool, bool]:
+    """Whether a row has an instruction, and whether it has a context or hot words, that a model does not read."""
+    if columns.keys().isdisjoint(_ASKING):
+        return False, False
+    own = request_of(columns)
+    return (
+        "instruction" not in reads and own.instruction not in ("", TRANSCRIBE),
+        "context" not in reads and own.said_before != "",
+    )
+
+
+def unread(examples: Iterable[Example], reads: Collection[Words]) -> list[str]:
+    """What to tell the user about rows that ask something of a model which does not read it: a sentence for each kind.
+
+    `reads` are the words that the model reads (`Policy.reads`).
+    """
+    if set(reads) >= READS:
+        return []
+    found = [without(example.columns, reads) for example in examples]
+    counts = {"an instruction": sum(one for one, _ in found), "a context or hot words": sum(two for _, two in found)}
+    return [
+        f"{count} row(s) have {what} of their own, for which this model has no place; it hears their clips without"
+        for what, count in counts.items()
+        if count
+    ]
 
 
 def _message(message: Any, name: str) -> tuple[str, str, list[Any]]:
