@@ -71,7 +71,11 @@ Columns = Annotated[
 ]
 Format = Annotated[
     str | None,
-    typer.Option("--format", metavar="NAME", help="Reader of the sets: jsonl, or your own, file.py:name."),
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="Form of the sets: jsonl, csv, kaldi …, or your own reader, file.py:name; found by default.",
+    ),
 ]
 MaxSeconds = Annotated[
     float, typer.Option("--max-seconds", min=0.1, help="Longer clips are bad audio; none is ever cut.")

@@ -32,7 +32,7 @@ class Data(Settings):
     )
     format: Name | None = Field(
         default=None,
-        description="Reader of the sets: jsonl, or your own as file.py:name; default: the one that claims a set.",
+        description="Form of the sets: jsonl, csv, kaldi …, or a reader of yours, file.py:name; default: found.",
     )
     columns: dict[Name, Name] = Field(
         default={}, description="Map of our field names to the file's column names: {audio: wav, text: txt}."
