@@ -5,7 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import logging
+import os
+import shlex
+import shutil
+import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -21,6 +26,7 @@ from antiphon.data.corpora.sets import builtin_set
 from antiphon.errors import ConfigError
 from antiphon.models.load import load_policy
 from antiphon.serve.address import Address
+from antiphon.serve.describe import BASE, operations
 from antiphon.serve.hosts import is_own, own_names
 from antiphon.types import Prompt
 
@@ -317,3 +323,20 @@ def test_only_models_that_can_translate_do(server):
             Prompt("clip", np.zeros(RATE, np.float32), RATE, transcribe=True, translate=True, language="de")
         )
         assert one.service.policy.model.generation_config.task_to_id["translate"] in ids
+
+
+@pytest.mark.skipif(shutil.which("curl") is None and not os.environ.get("CI"), reason="no curl on the path")
+def test_the_examples_of_the_api_description_work_and_every_field_is_described(tmp_path, spoken):
+    (tmp_path / "clip.wav").write_bytes(wav(waveform=spoken[0]))
+    able = {"/v1/chat/completions": text_policy(), "/v1/audio/translations": tiny_encoder_decoder.whisper()}
+    with ExitStack() as stack:
+        servers = {path: stack.enter_context(served(one)) for path, one in able.items()}
+        usual = stack.enter_context(served({"builtin:student": policy("student")}))
+        with usual.client() as client:
+            found = operations(client.get("/openapi.json").json())
+        assert len(found) >= 10
+        for one in found:
+            assert [field.name for field in one.fields if not field.about] == []
+            words = shlex.split(one.example.replace(BASE, servers.get(one.path, usual).url))
+            done = subprocess.run([*words, "-sS", "--fail-with-body"], cwd=tmp_path, capture_output=True, text=True)
+            assert done.returncode == 0, (one.example, done.stdout, done.stderr)

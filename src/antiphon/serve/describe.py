@@ -26,6 +26,12 @@ class Operation:
     form: str
     """Media type of the body; "" without one."""
     fields: list[Field]
+    example: str
+    """A command line; its URL begins with `BASE`."""
+
+
+BASE = "http://127.0.0.1:8025"
+"""Of the server in examples."""
 
 
 def operations(schema: Mapping[str, Any]) -> list[Operation]:
@@ -48,7 +54,8 @@ def _operation(schema: Mapping[str, Any], method: str, path: str, what: Mapping[
         model = _resolved(schema, content[form]["schema"])
         required = model.get("required", [])
         fields += [_field(schema, name, one, name in required) for name, one in model["properties"].items()]
-    return Operation(method.upper(), path, what.get("description", ""), form, fields)
+    example = what.get("x-example", "curl {url}").replace("{url}", BASE + path.partition("/{")[0])
+    return Operation(method.upper(), path, what.get("description", ""), form, fields, example)
 
 
 def _field(schema: Mapping[str, Any], name: str, one: Mapping[str, Any], required: bool) -> Field:

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import Field
 
-from antiphon.serve.schemas import Strict
+from antiphon.serve.schemas import Strict, example
 from antiphon.text.alignment import align, char_errors, count_errors, units
 from antiphon.text.normalize import normalizer, versioned
 
@@ -22,7 +22,7 @@ class Compared(Strict):
     language: str | None = Field(default=None, max_length=64, description="Language of both, for normalization.")
 
 
-@router.post("/diff")
+@router.post("/diff", openapi_extra=example("""--json '{"reference": "one two", "hypothesis": "one too"}' {url}"""))
 def diff(texts: Compared) -> dict[str, Any]:
     """Word alignment with hits, substitutions, deletions and insertions, and error rates."""
     reference, hypothesis = normalizer(texts.language).pair(texts.reference, texts.hypothesis)

@@ -16,7 +16,7 @@ from antiphon.serve.chat import Chat, sse
 from antiphon.serve.errors import RequestError, body_of, status_of
 from antiphon.serve.forms import ServerVad, checked, chunking
 from antiphon.serve.languages import asked
-from antiphon.serve.schemas import ChatRequest, answers
+from antiphon.serve.schemas import ChatRequest, answers, example
 from antiphon.serve.service import Service
 from antiphon.serve.state import Served
 from antiphon.serve.subtitles import srt, vtt
@@ -42,6 +42,7 @@ Upload = Annotated[UploadFile, File(description="The recording: WAV, FLAC, MP3, 
     response_model=None,
     dependencies=[Depends(checked)],
     responses=answers("application/json", "text/plain", "text/vtt", "application/x-subrip", "text/event-stream"),
+    openapi_extra=example("-F file=@clip.wav -F language=en -F response_format=verbose_json {url}"),
 )
 async def transcriptions(
     request: Request,
@@ -96,6 +97,7 @@ async def transcriptions(
     response_model=None,
     dependencies=[Depends(checked)],
     responses=answers("application/json", "text/plain", "text/vtt", "application/x-subrip"),
+    openapi_extra=example("-F file=@clip.wav {url}"),
 )
 async def translations(
     request: Request,
@@ -127,7 +129,7 @@ def _in_form(done: Transcription, response_format: str, logprobs: bool = False) 
     return {"text": done.text, "usage": done.usage} | ({"logprobs": done.logprobs} if logprobs else {})
 
 
-@router.post("/asr", dependencies=[Depends(checked)])
+@router.post("/asr", dependencies=[Depends(checked)], openapi_extra=example("-F file=@clip.wav {url}"))
 async def asr(request: Request, services: Served, file: Upload, max_new_tokens: MaxNewTokens = None) -> dict[str, Any]:
     """Transcribe a recording, without options."""
     began, service = time.perf_counter(), services.first
@@ -136,7 +138,14 @@ async def asr(request: Request, services: Served, file: Upload, max_new_tokens: 
     return {"text": done.text, "audio_seconds": done.seconds, "seconds": time.perf_counter() - began}
 
 
-@router.post("/v1/chat/completions", response_model=None, responses=answers("application/json", "text/event-stream"))
+@router.post(
+    "/v1/chat/completions",
+    response_model=None,
+    responses=answers("application/json", "text/event-stream"),
+    openapi_extra=example(
+        """--json '{"messages": [{"role": "user", "content": "Why?"}], "max_completion_tokens": 64}' {url}"""
+    ),
+)
 async def chat_completions(request: Request, services: Served, wanted: ChatRequest) -> Response | dict[str, Any]:
     """Continue a conversation; with `stream`, as server-sent events."""
     service = services.named(wanted.model)

@@ -150,6 +150,11 @@ class ChatRequest(Strict):
         return self.max_completion_tokens or self.max_tokens
 
 
+def example(arguments: str) -> dict[str, Any]:
+    """The arguments of a curl command as an example in the API description; `{url}` is the path's own."""
+    return {"x-example": f"curl {arguments}"}
+
+
 def answers(*types: str) -> dict[int | str, dict[str, Any]]:
     """The API description of a response with one of these media types."""
     return {200: {"description": "The answer.", "content": {one: {} for one in types}}}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import PlainTextResponse
 
 from antiphon.serve.errors import RequestError
-from antiphon.serve.schemas import answers
+from antiphon.serve.schemas import answers, example
 from antiphon.serve.service import Service
 from antiphon.serve.services import Services
 
@@ -28,8 +28,8 @@ async def models(services: Served) -> dict[str, Any]:
     return {"object": "list", "data": [_model(name, service) for name, service in services.by_name.items()]}
 
 
-@router.get("/v1/models/{name:path}")
-async def model(name: str, services: Served) -> dict[str, Any]:
+@router.get("/v1/models/{name:path}", openapi_extra=example("{url}/builtin:student"))
+async def model(name: Annotated[str, Path(description="Its name.")], services: Served) -> dict[str, Any]:
     """Describe one model."""
     return _model(name, services.named(name))
 
@@ -56,7 +56,9 @@ async def metrics(services: Served) -> PlainTextResponse:
 
 
 @router.get("/token-mask")
-async def token_mask(services: Served, model: str | None = None) -> dict[str, Any]:
+async def token_mask(
+    services: Served, model: Annotated[str | None, Query(description="A served model; default: the first.")] = None
+) -> dict[str, Any]:
     """Tokens that are never generated, mainly control tokens; `blocked_first` cannot start an answer."""
     service = services.named(model)
     policy: Any = service.policy
