@@ -226,7 +226,7 @@ def test_a_call_that_takes_too_long_has_failed() -> None:
 
 def sleeps(sample: Sample) -> float:
     if sample.response == "two":
-        time.sleep(0.5)
+        time.sleep(3)
     return 1.0
 
 
@@ -248,10 +248,10 @@ def loops_and_catches(sample: Sample) -> float:
 @pytest.mark.parametrize("reward", [sleeps, loops, loops_and_catches])
 def test_a_call_that_never_awaits_times_out_too(reward) -> None:
     began = time.monotonic()
-    values, (message,) = scores(reward, RewardLimits(timeout_s=0.05, on_failure="drop"))
+    values, (message,) = scores(reward, RewardLimits(timeout_s=0.15, on_failure="drop"))
     assert values == [1.0, None, 1.0]
-    assert "failed on sample 'a' (completion 1): TimeoutError: no answer within 0.05 s" in message
-    assert time.monotonic() - began < 0.4
+    assert "failed on sample 'a' (completion 1): TimeoutError: no answer within 0.15 s" in message
+    assert time.monotonic() - began < 2.5
 
 
 def test_a_batch_that_never_awaits_times_out_too() -> None:
@@ -265,7 +265,7 @@ def test_a_batch_that_never_awaits_times_out_too() -> None:
 
 def test_a_loop_that_timed_out_ends() -> None:
     threads = {one for one in threading.enumerate() if one.name == "antiphon-reward"}
-    scores(loops, RewardLimits(timeout_s=0.05, on_failure="drop"))
+    scores(loops, RewardLimits(timeout_s=0.15, on_failure="drop"))
     ended = time.monotonic() + 5
     while time.monotonic() < ended:
         left = [one for one in threading.enumerate() if one.name == "antiphon-reward" and one not in threads]
@@ -282,8 +282,8 @@ def test_the_limit_is_each_calls_own() -> None:
         time.sleep(0.02)
         return 1.0
 
-    samples = [Sample(str(i), "", "", "") for i in range(10)]
-    assert scores(f, RewardLimits(timeout_s=0.1), samples)[0] == [1.0] * 10
+    samples = [Sample(str(i), "", "", "") for i in range(30)]
+    assert scores(f, RewardLimits(timeout_s=0.5), samples)[0] == [1.0] * 30
 
 
 def test_plain_calls_are_made_one_after_the_other_in_one_thread() -> None:

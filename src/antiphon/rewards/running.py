@@ -55,7 +55,7 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
     future = asyncio.run_coroutine_threadsafe(coroutine, loop)
     try:
         while not wait([future], timeout=WATCH_EVERY).done:
-            if what := overdue():
+            if what := overdue(thread):
                 _loop.cache_clear()
                 loop.call_soon_threadsafe(loop.stop)
                 abandon(thread)

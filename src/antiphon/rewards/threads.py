@@ -85,8 +85,8 @@ def _serve(calls: queue.SimpleQueue[Callable[[], None] | None]) -> None:
             work()
 
 
-_running: list[tuple[str, float]] = []
-"""What holds the event loop now, between two awaits, and the time by which it should have given way."""
+_running: dict[int, tuple[str, float]] = {}
+"""By thread: what holds its event loop now, between two awaits, and the time by which it should have given way."""
 
 
 @types.coroutine
@@ -94,14 +94,15 @@ def watched(coroutine: Coroutine[Any, Any, Any], what: str, seconds: float) -> G
     """The result of `coroutine`, while `overdue` can tell that it holds up the event loop for over `seconds`."""
     send: Callable[[Any], Any] = coroutine.send
     value: Any = None
+    thread = threading.get_ident()
     while True:
-        _running.append((what, time.monotonic() + seconds))
+        _running[thread] = what, time.monotonic() + seconds
         try:
             awaited = send(value)
         except StopIteration as stop:
             return stop.value
         finally:
-            _running.clear()
+            _running.pop(thread, None)
         try:
             value, send = (yield awaited), coroutine.send
         except GeneratorExit:
@@ -111,10 +112,7 @@ def watched(coroutine: Coroutine[Any, Any, Any], what: str, seconds: float) -> G
             value, send = error, coroutine.throw
 
 
-def overdue() -> str | None:
-    """What has held up the event loop for longer than its time limit, if anything."""
-    with contextlib.suppress(IndexError):
-        what, until = _running[0]
-        if time.monotonic() > until:
-            return what
-    return None
+def overdue(thread: threading.Thread) -> str | None:
+    """What has held up the event loop of `thread` for longer than its time limit, if anything."""
+    what, until = _running.get(thread.ident or 0, (None, 0.0))
+    return what if time.monotonic() > until else None

@@ -61,20 +61,20 @@ def as_reward(
     by_name = {one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.default is one.empty}
     if _BATCH_ARGUMENTS & names or (takes_any and not positional and "solution_str" not in names):
         return BatchReward(name, function, limits, highest)
-    of_sample: Callable[[Sample], Any]
+
+    def of_samples(call: Callable[[Sample], Any]) -> SampleReward:
+        return SampleReward(name, call, limits, highest, worker_for(function, limits))
+
     if "solution_str" in names and {*required, *by_name} <= _VERL_ARGUMENTS:
         wanted = _VERL_ARGUMENTS if takes_any else names & _VERL_ARGUMENTS
-        of_sample = lambda sample: function(**_verl_arguments(sample, wanted))  # noqa: E731
-    elif not by_name and len(required) == 2 and required[1] == "sample":
-        of_sample = lambda sample: function(_NO_ARGUMENTS, sample)  # noqa: E731
-    elif not by_name and (len(required) == 1 or (len(positional) == 1 and not required)):
-        of_sample = function
-    else:
-        raise ConfigError(
-            f"the reward {name!r} has the parameters {signature}, which match none of the accepted forms; "
-            f"use one of{FORMS}"
-        )
-    return SampleReward(name, of_sample, limits, highest, worker_for(function, limits))
+        return of_samples(lambda sample: function(**_verl_arguments(sample, wanted)))
+    if not by_name and len(required) == 2 and required[1] == "sample":
+        return of_samples(lambda sample: function(_NO_ARGUMENTS, sample))
+    if not by_name and (len(required) == 1 or (len(positional) == 1 and not required)):
+        return of_samples(function)
+    raise ConfigError(
+        f"the reward {name!r} has the parameters {signature}, which match none of the accepted forms; use one of{FORMS}"
+    )
 
 
 def _verl_arguments(sample: Sample, wanted: Set[str]) -> dict[str, Any]:
