@@ -20,6 +20,8 @@ Seconds = float
 Hertz = int
 Device = Literal["auto", "cpu", "cuda"]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
+LongAudio = Literal["error", "skip", "split"]
+"""What becomes of a clip longer than a model hears."""
 FinishReason = Literal["stop", "length"]
 Words = Literal["instruction", "context"]
 """What a prompt says beside its clip."""

@@ -46,7 +46,7 @@ def command(
     format: options.Format = None,
     language: options.Language = "auto",
     side_by_side: options.SideBySide = None,
-    max_new_tokens: options.MaxNewTokens = options.LONGEST,
+    max_new_tokens: options.MaxNewTokens = None,
     device: options.DeviceOption = "auto",
     dtype: options.DTypeOption = "auto",
     trust_remote_code: options.TrustRemoteCode = False,

@@ -84,9 +84,10 @@ def command(
     timeout: options.Timeout = None,
     chat: options.Chat = False,
     beam: options.Beam = None,
-    max_new_tokens: options.MaxNewTokens = options.LONGEST,
+    max_new_tokens: options.MaxNewTokens = None,
     max_seconds: options.MaxSeconds = 30.0,
     on_bad_audio: options.OnBadAudioOption = options.OnBadAudio.error,
+    long_audio: options.LongAudioOption = "error",
     device: options.DeviceOption = "auto",
     dtype: options.DTypeOption = "auto",
     trust_remote_code: options.TrustRemoteCode = False,
@@ -108,6 +109,7 @@ def command(
         "data.columns": options.parse_columns(columns or []),
         "data.format": format,
         "data.on_bad_audio": on_bad_audio.value,
+        "data.long_audio": long_audio,
     }
     config = load_config(flags=flags)
     sets = named_sets([*(data or []), *_preset_sets(preset, data_dir, presets or [], context.args)], format)

@@ -126,7 +126,7 @@ def check_command(
     prompts: Annotated[int, typer.Option("--prompts", min=1, help="Rows of it that are used.")] = 4,
     columns: options.Columns = None,
     language: options.Language = "auto",
-    max_new_tokens: options.MaxNewTokens = 32,
+    max_new_tokens: options.MaxNewTokens = None,
     trust_remote_code: options.TrustRemoteCode = False,
     device: options.DeviceOption = "auto",
     dtype: options.DTypeOption = "auto",
@@ -153,7 +153,13 @@ def check_command(
         terminal.phase("reading the prompts")
         asked = _prompts(data, prompts, policy.rate, language, options.parse_columns(columns or []))
         terminal.phase("checking")
-        report = run_gate(policy, InProcessEngine(policy), asked, Sampling(1.0, max_new_tokens), seed=0)
+        report = run_gate(
+            policy,
+            InProcessEngine(policy),
+            asked,
+            Sampling(1.0, max_new_tokens or 32, shorten=max_new_tokens is None),
+            seed=0,
+        )
     architecture = type(policy.model).__name__
     if as_json:
         checks = [{**asdict(check), "passed": check.passed} for check in report.checks]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from antiphon.errors import ConfigError
-from antiphon.types import Device, DType
+from antiphon.types import Device, DType, LongAudio
 
 if TYPE_CHECKING:
     from antiphon.evaluate.decode import Decode
@@ -52,7 +52,10 @@ SideBySide = Annotated[
 Beam = Annotated[
     int | None, typer.Option("--beam", min=1, help="Width of a beam search, for CTC models; greedy by default.")
 ]
-MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest transcript, in tokens.")]
+MaxNewTokens = Annotated[
+    int | None,
+    typer.Option("--max-new-tokens", min=1, help="Longest transcript, in tokens: 256, or what the model has room for."),
+]
 ServedModel = Annotated[
     str | None, typer.Option("--served-model", metavar="NAME", help="Of a URL that serves several models.")
 ]
@@ -105,6 +108,14 @@ def parse_columns(given: list[str] | None) -> dict[str, str]:
     return columns
 
 
+LongAudioOption = Annotated[
+    LongAudio,
+    typer.Option(
+        "--long-audio", help="Stop at a clip longer than the model hears, leave it out, or transcribe it in pieces."
+    ),
+]
+
+
 class OnBadAudio(StrEnum):
     error = "error"
     skip = "skip"
@@ -139,7 +150,6 @@ def load(
     return Loaded(policy, decoder(policy, InProcessEngine(policy), batch_size, beam))
 
 
-LONGEST = 256
 TIMEOUT = 120.0
 
 
@@ -151,7 +161,7 @@ class ModelOptions:
     dtype: DType = "auto"
     side_by_side: int | None = None
     beam: int | None = None
-    max_new_tokens: int = LONGEST
+    max_new_tokens: int | None = None
     runs: str = "runs"
     served_model: str | None = None
     timeout: float | None = None
@@ -180,17 +190,18 @@ class ModelOptions:
     def _remote(self, url: str) -> Subject:
         from antiphon.client.http import Client
         from antiphon.evaluate.remote import RemoteModel
+        from antiphon.evaluate.subject import LONGEST
 
         set_there = {
             "--device": self.device != "auto",
             "--dtype": self.dtype != "auto",
             "--trust-remote-code": self.trust_remote_code,
             "--beam": self.beam is not None,
-            "--max-new-tokens": self.max_new_tokens != LONGEST and not self.chat,
+            "--max-new-tokens": self.max_new_tokens is not None and not self.chat,
         }
         if odd := [name for name, given in set_there.items() if given]:
             raise ConfigError(f"{odd[0]} is for the server at {url} to set; leave it out")
         remedy = "see that it runs and takes such clips; with --output, the same command goes on from here"
         endpoint = Client(url, self.timeout or TIMEOUT, remedy=remedy)
-        how = (self.side_by_side or 8, self.chat, self.max_new_tokens)
+        how = (self.side_by_side or 8, self.chat, self.max_new_tokens or LONGEST)
         return RemoteModel.connect(endpoint, self.served_model, *how)

@@ -38,8 +38,9 @@ def command(
     language: options.Language = "auto",
     batch_size: options.BatchSize = 32,
     beam: options.Beam = None,
-    max_new_tokens: options.MaxNewTokens = 256,
+    max_new_tokens: options.MaxNewTokens = None,
     on_bad_audio: options.OnBadAudioOption = options.OnBadAudio.error,
+    long_audio: options.LongAudioOption = "split",
     device: options.DeviceOption = "auto",
     dtype: options.DTypeOption = "auto",
     trust_remote_code: options.TrustRemoteCode = False,
@@ -48,7 +49,10 @@ def command(
 ) -> None:
     """Transcribe audio files."""
     from antiphon.config import load_config
+    from antiphon.evaluate.pieces import piece_of
     from antiphon.evaluate.recognize import transcribe
+    from antiphon.evaluate.subject import LONGEST
+    from antiphon.models.fit import Fit, fitting
     from antiphon.runs import atomic
     from antiphon.tasks.load import prompter
     from antiphon.tasks.request import unread
@@ -56,7 +60,9 @@ def command(
     if bool(files) == bool(input):
         raise ConfigError("give either audio files or --input F.jsonl")
     examples = _from_files(files) if files else _from_jsonl(input, options.parse_columns(columns or []))
-    config = load_config(flags={"language": language})
+    config = load_config(
+        flags={"language": language, "data.on_bad_audio": on_bad_audio.value, "data.long_audio": long_audio}
+    )
     if output:
         with atomic.naming(output):
             output.parent.mkdir(parents=True, exist_ok=True)
@@ -66,14 +72,20 @@ def command(
         prompt = prompter(config, loaded.policy.rate, loaded.policy.language, loaded.policy.reads)
         terminal.phase("checking the audio", len(examples))
         usable = _usable(examples, on_bad_audio, terminal)
+        piece = piece_of(loaded.policy, prompt.task, config)
+        fit, data = Fit(loaded.policy, prompt, max_new_tokens, piece=piece), config.data
+        usable, unfit = fitting(fit, usable, "the input", data.on_bad_audio, data.long_audio)
+        for row in unfit:
+            terminal.noted(f"skipped {row}")
         for note in unread(usable, loaded.policy.reads):
             terminal.noted(note)
         terminal.phase("transcribing", len(usable))
-        transcripts, spent = transcribe(loaded.policy, loaded.decode, usable, prompt, max_new_tokens, terminal.advance)
+        most = max_new_tokens or LONGEST
+        transcripts, spent = transcribe(loaded.policy, loaded.decode, usable, prompt, most, terminal.advance, piece)
         rows = [_row(prompt.task, *one) for one in zip(usable, transcripts, strict=True)]
         cut = sum(row["finish_reason"] == "length" for row in rows)
         if cut:
-            terminal.noted(f"{cut} transcript(s) reached --max-new-tokens={max_new_tokens} and were truncated")
+            terminal.noted(f"{cut} transcript(s) reached --max-new-tokens={most} and were truncated")
     if output:
         atomic.write_text(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     if as_json:
@@ -126,4 +138,11 @@ def _row(task: Task, example: Example, transcript: Transcript) -> dict[str, Any]
         "pred_text": words_of(task.read(transcript.answer)),
         "seconds": transcript.seconds,
         "finish_reason": transcript.finish_reason,
+        **_segments(transcript),
     }
+
+
+def _segments(transcript: Transcript) -> dict[str, Any]:
+    """The pieces of a long clip, by their times in seconds."""
+    rows = [{"begin_time": one.begin, "end_time": one.end, "text": one.text} for one in transcript.segments]
+    return {"segments": rows} if rows else {}

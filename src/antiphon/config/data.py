@@ -16,6 +16,7 @@ from pydantic import (
 
 from antiphon.config.augment import Augment
 from antiphon.config.settings import Fraction, Name, Settings, listed
+from antiphon.types import LongAudio
 
 
 class Data(Settings):
@@ -51,6 +52,11 @@ class Data(Settings):
     on_bad_audio: Literal["error", "skip"] = Field(
         default="error",
         description="On an unusable clip, stop before training (error), or count and skip it (skip).",
+    )
+    long_audio: LongAudio = Field(
+        default="error",
+        description="On a clip longer than the model hears: treat it as bad audio (error), count and skip it (skip), "
+        "or in evaluation answer it in pieces (split).",
     )
     max_seconds: PositiveFloat = Field(default=30.0, description="Longer clips are bad audio; clips are never cut.")
     min_seconds: NonNegativeFloat = Field(default=0.1, description="Shorter clips are bad audio.")

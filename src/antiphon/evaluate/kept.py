@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from antiphon.errors import RunError
+from antiphon.evaluate.pieces import Segment
 from antiphon.evaluate.recognize import Portion, Transcript
 from antiphon.runs import atomic, lines
 from antiphon.types import Answer, Audio, Example, Seconds, Text
@@ -70,6 +72,7 @@ class KeptTranscripts:
                 row["language"],
                 row.get("instruction", ""),
                 tuple(row.get("token_ids", ())),
+                tuple(Segment(**one) for one in row.get("segments", ())),
             )
             for row in rows
             if row["id"] in clips and clips[row["id"]] == row["clip"]
@@ -86,6 +89,8 @@ def _record(transcript: Transcript) -> dict[str, Any]:
     """A transcript as a line has it; of an answer that is audio the samples, float32 in base64."""
     answer, how = transcript.answer, {key: getattr(transcript, key) for key in ("seconds", "finish_reason", "language")}
     how |= {key: value for key in ("instruction", "token_ids") if (value := getattr(transcript, key))}
+    if transcript.segments:
+        how["segments"] = [asdict(one) for one in transcript.segments]
     if isinstance(answer, Text):
         return {"text": answer.text} | how
     samples = base64.b64encode(answer.waveform.astype("<f4").tobytes()).decode()

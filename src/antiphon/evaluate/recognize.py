@@ -6,16 +6,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from antiphon.distributed.world import World
 from antiphon.evaluate.decode import Decode
 from antiphon.evaluate.metrics import measure, summarize
 from antiphon.evaluate.normalizers import Normalizer, load_normalizer
+from antiphon.evaluate.pieces import USUAL, Pieces, Segment
 from antiphon.models.policy import Policy
 from antiphon.tasks.load import Prompter
 from antiphon.tasks.task import Answered, Row, Task, worst_first
-from antiphon.types import Answer, Audio, Example, FinishReason, Prompt, Seconds
+from antiphon.types import Answer, Audio, Completion, Example, FinishReason, Prompt, Seconds
 
 IN_MEMORY = 256
 """Clips held decoded at once."""
@@ -36,6 +38,8 @@ class Transcript:
     """What was asked in words."""
     token_ids: tuple[int, ...] = ()
     """Of the answer, where they are known."""
+    segments: tuple[Segment, ...] = ()
+    """Of a long clip, the pieces in which something was heard."""
 
 
 @dataclass(frozen=True)
@@ -55,22 +59,39 @@ def portions(
     prompt: Callable[[Example], Prompt],
     max_new_tokens: int,
     size: int = IN_MEMORY,
+    longest: Seconds | None = None,
 ) -> Iterator[Portion]:
-    """The transcripts, in order, `size` clips at a time."""
-    for start in range(0, len(examples), size):
-        chosen = examples[start : start + size]
-        prompts = [prompt(example) for example in chosen]
+    """The transcripts, in order, `size` clips at a time; clips of more than `longest` seconds in pieces."""
+    for chosen, prompts in _together(examples, prompt, size):
         began = time.perf_counter()
-        completions = decode(prompts, max_new_tokens)
-        answers = [policy.render(*one) for one in zip(completions, prompts, strict=True)]
-        spent = time.perf_counter() - began
-        transcripts = [
-            Transcript(
-                answer, one.seconds, completion.finish_reason, one.language, one.instruction, completion.token_ids
-            )
-            for one, answer, completion in zip(prompts, answers, completions, strict=True)
-        ]
-        yield Portion([example.id for example in chosen], transcripts, spent)
+        recordings = [Pieces.of(one, longest) for one in prompts]
+        pieces = [piece for recording in recordings for piece in recording.prompts]
+        completions = decode(pieces, max_new_tokens) if pieces else []
+        answered = iter([(policy.render(*one), one[0]) for one in zip(completions, pieces, strict=True)])
+        transcripts = [_transcript(one, list(islice(answered, len(one.prompts)))) for one in recordings]
+        yield Portion([example.id for example in chosen], transcripts, time.perf_counter() - began)
+
+
+def _together(
+    examples: Sequence[Example], prompt: Callable[[Example], Prompt], size: int
+) -> Iterator[tuple[list[Example], list[Prompt]]]:
+    """`size` examples at a time with their prompts; fewer where their clips are long."""
+    chosen: list[Example] = []
+    prompts: list[Prompt] = []
+    for example in examples:
+        chosen.append(example)
+        prompts.append(prompt(example))
+        if len(chosen) == size or sum(one.seconds for one in prompts) > size * USUAL:
+            yield chosen, prompts
+            chosen, prompts = [], []
+    if chosen:
+        yield chosen, prompts
+
+
+def _transcript(recording: Pieces, answered: Sequence[tuple[Answer, Completion]]) -> Transcript:
+    prompt = recording.prompt
+    answer, reason, tokens, segments = recording.joined([one for one, _ in answered], [one for _, one in answered])
+    return Transcript(answer, prompt.seconds, reason, prompt.language, prompt.instruction, tokens, segments)
 
 
 def transcribe(
@@ -80,11 +101,12 @@ def transcribe(
     prompt: Callable[[Example], Prompt],
     max_new_tokens: int,
     on_progress: Callable[[int], None] | None = None,
+    longest: Seconds | None = None,
 ) -> tuple[list[Transcript], Seconds]:
-    """The transcripts, in order, and the time from waveforms in memory to texts."""
+    """The transcripts, in order, and the time from waveforms in memory to texts; see `portions`."""
     transcripts: list[Transcript] = []
     spent = 0.0
-    for portion in portions(policy, decode, examples, prompt, max_new_tokens):
+    for portion in portions(policy, decode, examples, prompt, max_new_tokens, longest=longest):
         transcripts += portion.transcripts
         spent += portion.spent
         if on_progress:
@@ -147,11 +169,12 @@ def transcribe_on_ranks(
     max_new_tokens: int,
     on_progress: Callable[[int], None] | None,
     world: World,
+    longest: Seconds | None = None,
 ) -> tuple[list[Transcript], Seconds] | None:
     """As `transcribe`, each rank of the `world` its share: rank 0 has them all, with the slowest rank's time, and the
     others None."""
     mine = world.share(examples)
-    ranks = world.gather_at_main(transcribe(policy, decode, mine, prompt, max_new_tokens, on_progress))
+    ranks = world.gather_at_main(transcribe(policy, decode, mine, prompt, max_new_tokens, on_progress, longest))
     if ranks is None:
         return None
     return [one for rank, _ in ranks for one in rank], max(seconds for _, seconds in ranks)

@@ -12,6 +12,8 @@ from antiphon.audio.encode import wav
 from antiphon.client.http import Client
 from antiphon.client.messages import conversation
 from antiphon.config import Config
+from antiphon.data.rows import BadRow
+from antiphon.data.scans import OnProgress
 from antiphon.errors import ConfigError, ModelError
 from antiphon.evaluate.recognize import Portion, Transcript
 from antiphon.tasks.load import find_task, prompter
@@ -81,6 +83,12 @@ class RemoteModel:
             "chat": self.chat,
             "max_new_tokens": self.max_new_tokens,
         }
+
+    def fitting(
+        self, examples: Sequence[Example], source: str, config: Config, on_progress: OnProgress
+    ) -> tuple[Sequence[Example], list[BadRow]]:
+        """All: the server knows its model, and splits long recordings itself."""
+        return examples, []
 
     def portions(self, examples: Sequence[Example], config: Config) -> Iterator[Portion]:
         """One portion an answer, as they come; its time is that since the answer before it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -48,6 +49,13 @@ def bar(progress: Progress, title: str) -> Callable[[int, int], None]:
     return tell
 
 
+def unbounded(config: Config) -> Config:
+    """The recipe without `data.max_seconds` where long clips are split."""
+    if config.data.long_audio != "split":
+        return config
+    return config.model_copy(update={"data": config.data.model_copy(update={"max_seconds": math.inf})})
+
+
 def preset_files(folder: Path, presets: Sequence[str]) -> list[str]:
     """`folder/test_PRESET.jsonl` of each. Raises `ConfigError` naming the presets there are."""
     missing = [preset for preset in presets if not (folder / f"test_{preset}.jsonl").is_file()]
@@ -83,7 +91,10 @@ def evaluate_sets(
     with _folder(output) as folder:
         for name, spec in sets.items():
             progress.phase(f"checking {spec}")
-            examples, skipped = load_set(spec, config, limit, bar(progress, f"checking {spec}"))
+            examples, skipped = load_set(spec, unbounded(config), limit, bar(progress, f"checking {spec}"))
+            title = f"checking {spec} against the model"
+            examples, unfit = subject.fitting(examples, spec, config, bar(progress, title))
+            skipped = [*skipped, *unfit]
             for note in unread(examples, subject.reads):
                 progress.noted(f"{name}: {note}")
             names = group_names(examples, group_by, name) if group_by else None

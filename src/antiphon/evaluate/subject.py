@@ -7,13 +7,19 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from antiphon.config import Config
+from antiphon.data.rows import BadRow
+from antiphon.data.scans import OnProgress
 from antiphon.evaluate.decode import Decode
 from antiphon.evaluate.kept import weights_digest
+from antiphon.evaluate.pieces import piece_of
 from antiphon.evaluate.recognize import IN_MEMORY, Portion, portions
+from antiphon.models.fit import Fit, fitting
 from antiphon.models.policy import Policy
-from antiphon.tasks.load import prompter
-from antiphon.types import Example, Words
+from antiphon.tasks.load import Prompter, find_task, prompter
+from antiphon.types import Example, Seconds, Words
 
+LONGEST = 256
+"""Tokens of an answer, where the user names no limit."""
 PORTION = 4
 """Batches that are decoded together, and kept together: the decoder fills a batch's empty places from the next."""
 
@@ -38,6 +44,13 @@ class Subject(Protocol):
         """What its transcripts depend on, `precision` and `device` among it."""
         ...
 
+    def fitting(
+        self, examples: Sequence[Example], source: str, config: Config, on_progress: OnProgress
+    ) -> tuple[Sequence[Example], list[BadRow]]:
+        """The examples of the set `source` that the model can take, and the rows that it cannot (see
+        `antiphon.models.fit.fitting`)."""
+        ...
+
     def portions(self, examples: Sequence[Example], config: Config) -> Iterator[Portion]:
         """The transcripts of `examples`, each in one portion, in any order."""
         ...
@@ -52,7 +65,8 @@ class LocalModel:
     decode: Decode
     side_by_side: int
     beam: int | None
-    max_new_tokens: int
+    max_new_tokens: int | None = None
+    """As the user named it; by default `LONGEST`, or what a prompt leaves room for."""
 
     @property
     def reads(self) -> frozenset[Words]:
@@ -66,12 +80,29 @@ class LocalModel:
             "task": config.task,
             "language": config.language,
             "beam": self.beam,
-            "max_new_tokens": self.max_new_tokens,
+            "max_new_tokens": self.max_new_tokens or LONGEST,
+            **({} if (piece := self._piece(config)) is None else {"piece_seconds": piece}),
         }
 
+    def fitting(
+        self, examples: Sequence[Example], source: str, config: Config, on_progress: OnProgress
+    ) -> tuple[Sequence[Example], list[BadRow]]:
+        fit = Fit(self.policy, self._prompter(config), self.max_new_tokens, piece=self._piece(config))
+        return fitting(fit, examples, source, config.data.on_bad_audio, config.data.long_audio, on_progress)
+
     def portions(self, examples: Sequence[Example], config: Config) -> Iterator[Portion]:
-        prompt, size = (
-            prompter(config, self.policy.rate, self.policy.language, self.policy.reads),
+        return portions(
+            self.policy,
+            self.decode,
+            examples,
+            self._prompter(config),
+            self.max_new_tokens or LONGEST,
             min(PORTION * self.side_by_side, IN_MEMORY),
+            self._piece(config),
         )
-        return portions(self.policy, self.decode, examples, prompt, self.max_new_tokens, size)
+
+    def _prompter(self, config: Config) -> Prompter:
+        return prompter(config, self.policy.rate, self.policy.language, self.policy.reads)
+
+    def _piece(self, config: Config) -> Seconds | None:
+        return piece_of(self.policy, find_task(config.task), config)

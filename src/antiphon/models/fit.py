@@ -20,17 +20,23 @@ from antiphon.models.ctc import CTC, too_few_frames
 from antiphon.models.limits import frames_needed
 from antiphon.models.policy import Policy
 from antiphon.tasks.load import Prompter
-from antiphon.types import Example, Prompt, Seconds
+from antiphon.types import Example, LongAudio, Prompt, Seconds
 
 
 class Fit:
     """Says of one example after another why the model cannot take it, or None."""
 
     def __init__(
-        self, policy: Policy, prompt: Prompter, max_new_tokens: int | None = None, with_reference: bool = False
+        self,
+        policy: Policy,
+        prompt: Prompter,
+        max_new_tokens: int | None = None,
+        with_reference: bool = False,
+        piece: Seconds | None = None,
     ) -> None:
         """`max_new_tokens` is what each answer must have room for, if the user named it; `with_reference`, whether the
-        example's text is to be the model's own answer, as in SFT."""
+        example's text is to be the model's own answer, as in SFT; `piece`, how much of a long clip is heard at once."""
+        self.piece = piece
         self.policy, self.limits = policy, policy.limits
         self._prompt, self.new_tokens, self._with_reference = prompt, max_new_tokens, with_reference
         self._known: dict[tuple[Any, ...], tuple[int, int]] = {}
@@ -41,6 +47,8 @@ class Fit:
 
     def __call__(self, example: Example, seconds: Seconds | None = None) -> str | None:
         """`seconds` is the length of the example's clip, None where it is not known before the clip is made."""
+        if self.piece is not None and seconds is not None:
+            seconds = min(seconds, self.piece)
         try:
             prompt = self._prompt.silent(example, 1.0 if seconds is None else seconds)
             return (
@@ -50,6 +58,11 @@ class Fit:
             )
         except AntiphonError as error:
             return str(error).removeprefix(f"prompt {example.id!r}").removeprefix(":").strip()
+
+    def too_long(self, seconds: Seconds | None) -> bool:
+        """Whether a clip is longer than the model hears."""
+        most = self.limits.most_samples
+        return not (self.piece or most is None or seconds is None) and round(seconds * self.policy.rate) > most
 
     def _clip_fault(self, prompt: Prompt, seconds: Seconds | None) -> str | None:
         if prompt.waveform is None or seconds is None:
@@ -125,13 +138,14 @@ def seconds_of(example: Example) -> Seconds | None:
     return None if measure is None else measure()
 
 
-def faults(fit: Fit, examples: Iterable[Example]) -> Iterator[tuple[Example, str | None]]:
-    """Each example with why the model cannot take it, or None."""
+def faults(fit: Fit, examples: Iterable[Example]) -> Iterator[tuple[Example, str | None, bool]]:
+    """Each example with why the model cannot take it, or None, and whether that is because its clip is too long."""
     for example in examples:
         try:
-            yield example, fit(example, seconds_of(example))
+            seconds = seconds_of(example)
+            yield example, fit(example, seconds), fit.too_long(seconds)
         except AudioError as error:
-            yield example, str(error)
+            yield example, str(error), False
 
 
 def fitting(
@@ -139,40 +153,49 @@ def fitting(
     examples: Sequence[Example],
     source: str,
     on_bad_audio: Literal["error", "skip"] = "error",
+    long_audio: LongAudio = "error",
     on_progress: OnProgress | None = None,
 ) -> tuple[Sequence[Example], list[BadRow]]:
     """The examples that the model can take, and the rows that it cannot.
 
-    Raises `DataError`, listing the first bad rows of `source`, if there are any and `on_bad_audio` is "error", or if no
-    example is left; `ConfigError` for a `max_new_tokens` that no prompt has room for.
+    With `long_audio` "skip", clips that are too long are left out whatever `on_bad_audio` says. Raises `DataError`,
+    listing the first bad rows of `source`, if there are any others and `on_bad_audio` is "error", or if no example is
+    left; `ConfigError` for a `max_new_tokens` that no prompt has room for.
     """
     bad: list[BadRow] = []
-    for number, (example, fault) in enumerate(faults(fit, examples)):
+    errors: list[BadRow] = []
+    for number, (example, fault, too_long) in enumerate(faults(fit, examples)):
         if fault is not None:
-            bad.append(BadRow(example.line, example.id, _named(example, fault), number))
+            bad.append(BadRow(example.line, example.id, _named(example, fault, too_long, long_audio), number))
+            if on_bad_audio == "error" and not (too_long and long_audio == "skip"):
+                errors.append(bad[-1])
         if on_progress:
             on_progress(number + 1, len(examples))
     if not bad:
         return examples, bad
-    kept = select(examples, np.delete(np.arange(len(examples)), [row.number for row in bad]))
     if fit.new_tokens and 0 < fit.most_room < fit.new_tokens:
         raise ConfigError(
             f"max_new_tokens is {fit.new_tokens}, but this model has {fit.limits.positions} positions for a prompt and "
             f"its answer, and the shortest prompt of {source} leaves {fit.most_room}; set max_new_tokens to at most "
             f"{fit.most_room}, or leave it out"
         )
-    if on_bad_audio == "error" or not kept:
+    if errors or len(bad) == len(examples):
         remedy = (
             "Correct or remove them, or leave them out with data.on_bad_audio: skip"
-            if kept or on_bad_audio == "error"
+            if errors
             else "No example is left; correct the data, or take another model"
         )
-        raise DataError(f"{describe_bad(bad, source, len(examples), what='fit the model')}\n{remedy}")
-    return kept, bad
+        raise DataError(f"{describe_bad(errors or bad, source, len(examples), what='fit the model')}\n{remedy}")
+    return select(examples, np.delete(np.arange(len(examples)), [row.number for row in bad])), bad
 
 
-def _named(example: Example, fault: str) -> str:
+def _named(example: Example, fault: str, too_long: bool, long_audio: str) -> str:
     """`fault` after what it is a fault of."""
     if example.clip is None or not fault.startswith("has "):
         return fault
+    if too_long and long_audio == "split":
+        why = "data.long_audio=split is for evaluation: to split its text too takes an alignment"
+        fault = f"{fault} before training ({why})"
+    elif too_long:
+        fault = f"{fault} (data.long_audio)"
     return f"{example.clip.name} {fault}"

@@ -19,7 +19,8 @@ from antiphon.distributed.world import World
 from antiphon.errors import ConfigError
 from antiphon.evaluate.decode import decoder
 from antiphon.evaluate.groups import group_names
-from antiphon.evaluate.sets import bar
+from antiphon.evaluate.pieces import piece_of
+from antiphon.evaluate.sets import bar, unbounded
 from antiphon.models.audio_ctc import AudioCTC
 from antiphon.models.blocking import block_from
 from antiphon.models.feature_cache import cache_features
@@ -156,13 +157,19 @@ class Components:
         self.examples = mixed(sets)
         self._set_of = {example.id: spec for spec, examples in sets for example in examples} if sets[1:] else {}
         eval_sets = named_sets(config.data.eval, config.data.format)
-        self.eval_sets = {name: self._load_set(spec, config.eval.limit) for name, spec in eval_sets.items()}
+        self.eval_sets = {
+            name: self._load_set(spec, config.eval.limit, config=unbounded(config)) for name, spec in eval_sets.items()
+        }
         if config.labels:
             self.examples = self._relabeled(config.labels)
 
-    def _load_set(self, spec: str, limit: int | None = None, text_required: bool = True) -> Sequence[Example]:
+    def _load_set(
+        self, spec: str, limit: int | None = None, text_required: bool = True, config: Config | None = None
+    ) -> Sequence[Example]:
         self.observers.phase(f"checking {spec}")
-        examples, skipped = load_set(spec, self.config, limit, bar(self.observers, f"checking {spec}"), text_required)
+        examples, skipped = load_set(
+            spec, config or self.config, limit, bar(self.observers, f"checking {spec}"), text_required
+        )
         self._note_skipped(spec, skipped, len(skipped) + len(examples))
         return examples
 
@@ -181,7 +188,13 @@ class Components:
         else:
             of = {spec: [one for one in self.examples if self._set_of[one.id] == spec] for spec in config.data.train}
             self.examples = [one for spec, examples in of.items() for one in self._fitting(fit, spec, examples)]
-        fit = Fit(self.policy, self.prompt, longest)
+        self.piece = piece_of(self.policy, self.prompt.task, config)
+        if self.piece is not None and self.eval_reward is not None and config.eval.samples_per_prompt > 1:
+            raise ConfigError(
+                "'eval.samples_per_prompt' draws answers to whole clips, and data.long_audio=split answers long ones "
+                "in pieces; set eval.samples_per_prompt to 1 or 0"
+            )
+        fit = Fit(self.policy, self.prompt, longest, piece=self.piece)
         self.eval_sets = {name: self._fitting(fit, name, examples) for name, examples in self.eval_sets.items()}
         column = config.eval.group_by
         self.groups = {name: group_names(rows, column, name) for name, rows in self.eval_sets.items() if column}
@@ -193,8 +206,9 @@ class Components:
                 self.observers.noted(f"{name}: {note}")
 
     def _fitting(self, fit: Fit, spec: str, examples: Sequence[Example]) -> Sequence[Example]:
+        data = self.config.data
         self.observers.phase(title := f"checking {spec} against the model")
-        kept, bad = fitting(fit, examples, spec, self.config.data.on_bad_audio, bar(self.observers, title))
+        kept, bad = fitting(fit, examples, spec, data.on_bad_audio, data.long_audio, bar(self.observers, title))
         self._note_skipped(spec, bad, len(examples))
         return kept
 

@@ -52,6 +52,7 @@ class Evaluations:
             components.config.rollout.longest,
             self._observers.advance,
             components.world,
+            components.piece,
         )
         sampled = self._sampled(step, name, examples)
         if heard is None:

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from antiphon import __version__
+from antiphon.evaluate.pieces import longest_piece
 from antiphon.models.policy import Policy
 from antiphon.serve import diff, errors, pages, routes, state
 from antiphon.serve.access import AccessControl
@@ -19,7 +20,7 @@ from antiphon.serve.front import Front
 from antiphon.serve.hosts import own_names
 from antiphon.serve.limits import Limits
 from antiphon.serve.metrics import Metrics
-from antiphon.serve.service import Service, longest_piece
+from antiphon.serve.service import Service
 from antiphon.serve.services import Services, accepted
 from antiphon.serve.upload import Uploads
 from antiphon.serve.worker import Worker

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import math
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,7 +12,6 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from fastapi import Request
 
-from antiphon.errors import ModelError
 from antiphon.models.decoding import Row
 from antiphon.models.pieces import Pieces
 from antiphon.models.policy import Policy, Sampling
@@ -24,8 +22,7 @@ from antiphon.serve.metrics import Metrics
 from antiphon.serve.question import Question
 from antiphon.serve.upload import Uploads
 from antiphon.serve.worker import Worker
-from antiphon.tasks.asr import INSTRUCTION
-from antiphon.types import Prompt, Seconds
+from antiphon.types import Seconds
 
 T = TypeVar("T")
 
@@ -116,25 +113,6 @@ class Service:
                 one.cancel()
             with suppress(BaseException):
                 await asyncio.gather(task, gone, return_exceptions=True)
-
-
-def longest_piece(policy: Policy, wanted: Seconds | None) -> Seconds:
-    """`wanted`, or half of it, or a quarter … as much as fits the model. A model that does not transcribe gets
-    a recording whole.
-
-    By default the longest utterances it was trained on, if its configuration has `utterance_seconds`, or else 30 s.
-    """
-    if policy.rate == 0 or not policy.transcribes:
-        return math.inf
-    longest = wanted or getattr(policy.model.config, "utterance_seconds", 30.0)
-    for seconds in (longest / 2**halvings for halvings in range(6)):
-        silence = np.zeros(int(seconds * policy.rate), np.float32)
-        try:
-            policy.size(Prompt("silence", silence, policy.rate, INSTRUCTION, transcribe=True))
-            return seconds
-        except ModelError:
-            continue
-    return longest
 
 
 async def _gone(request: Request) -> None:

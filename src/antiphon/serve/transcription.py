@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from antiphon.audio.voice import no_speech_probability, runs, split
+from antiphon.audio.voice import runs, split
+from antiphon.evaluate.pieces import Spoken, spoken_parts
 from antiphon.models.policy import Sampling
 from antiphon.serve.errors import RequestError
 from antiphon.serve.forms import ServerVad
@@ -23,6 +23,7 @@ from antiphon.serve.service import Service
 from antiphon.tasks.asr import INSTRUCTION
 from antiphon.tasks.asr import task as RECOGNITION
 from antiphon.tasks.task import words_of
+from antiphon.text.stitch import stitched
 from antiphon.text.tags import may_open_tags
 from antiphon.types import Completion, Prompt, Seconds, Text
 
@@ -30,8 +31,6 @@ SHORTEST: Seconds = 0.1
 """Shorter recordings are refused, as by OpenAI."""
 LONGEST = 256
 """Tokens of a segment's transcript, where the client sets no limit."""
-_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
-"""Thai, Lao, Burmese, Khmer, Japanese and Chinese, which have no spaces between words."""
 
 
 @dataclass(frozen=True)
@@ -95,17 +94,6 @@ class Segment:
         return len(raw) / len(zlib.compress(raw))
 
 
-class Spoken(NamedTuple):
-    """A part of a recording to transcribe."""
-
-    begin: int
-    """Its first sample."""
-    end: int
-    """The sample after its last."""
-    no_speech: float
-    """How likely it is that there is no speech in it."""
-
-
 class Transcription:
     """A transcription in progress. The segments are submitted to the worker at creation."""
 
@@ -159,7 +147,7 @@ class Transcription:
 
     @property
     def text(self) -> str:
-        return join([segment.text for segment in self.segments])
+        return stitched([segment.text for segment in self.segments])
 
     async def texts(self) -> AsyncIterator[str]:
         """Yields the transcript so far; each text extends the previous one, if the model allows."""
@@ -168,7 +156,7 @@ class Transcription:
                 before = [segment.text for segment in self.segments]
                 async for _ in job.steps():
                     if not job.ended:
-                        yield join([*before, self._so_far(job)])
+                        yield stitched([*before, self._so_far(job)])
                 self._close(job, part)
                 yield self.text
         finally:
@@ -248,7 +236,7 @@ class Transcription:
 
 
 def _spoken(service: Service, waveform: np.ndarray, vad: ServerVad | None) -> list[Spoken]:
-    """The parts to transcribe. Recognizers make up words for silence and steady noise, so these are left out."""
+    """The parts to transcribe; of a model that does not transcribe, the whole."""
     if not service.policy.transcribes:
         return [Spoken(0, len(waveform), 0.0)]
     rate, least = service.policy.rate, vad.threshold if vad else 0.5
@@ -256,14 +244,4 @@ def _spoken(service: Service, waveform: np.ndarray, vad: ServerVad | None) -> li
         spans = runs(waveform, rate, service.piece_s, vad.silence_duration_ms / 1000, vad.prefix_padding_ms / 1000)
     else:
         spans = split(waveform, rate, service.piece_s)
-    parts = [Spoken(begin, end, no_speech_probability(waveform[begin:end], rate)) for begin, end in spans]
-    return [part for part in parts if 1 - part.no_speech > least]
-
-
-def join(texts: Sequence[str]) -> str:
-    """Join segments, with spaces if the script has them."""
-    whole = ""
-    for text in filter(None, texts):
-        space = whole and not (_UNSPACED.match(whole[-1]) or _UNSPACED.match(text[0]))
-        whole += f" {text}" if space else text
-    return whole
+    return spoken_parts(waveform, rate, spans, least)
