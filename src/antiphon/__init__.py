@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from antiphon.api.datasets import MultimodalDataset
+    from antiphon.api.datasets import MultimodalDataset, open_dataset
     from antiphon.api.deploy import DeploymentConfig, ModelDeployment
     from antiphon.api.evaluate import EvalConfig, EvalResult
     from antiphon.api.launch import LaunchedRun
@@ -32,9 +32,10 @@ __all__ = [
     "TrainConfig",
     "TrainingGroup",
     "list_checkpoints",
+    "open_dataset",
 ]
 _MODULES = {
-    "datasets": ["MultimodalDataset"],
+    "datasets": ["MultimodalDataset", "open_dataset"],
     "deploy": ["DeploymentConfig", "ModelDeployment"],
     "evaluate": ["EvalConfig", "EvalResult"],
     "launch": ["LaunchedRun"],

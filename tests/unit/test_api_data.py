@@ -10,12 +10,13 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from antiphon import MultimodalDataset
+from antiphon import MultimodalDataset, open_dataset
 from antiphon.api.datasets import NamedDataset, as_dataset
 from antiphon.api.prepare import set_specs
 from antiphon.api.recordings import as_uri, encoded
@@ -299,3 +300,58 @@ def test_named_sets_have_rows_of_the_same_form(tmp_path):
     rows = as_dataset(write(tmp_path / "a.jsonl", whole, part)).load()
     assert rows[0]["audios"] == [str(tmp_path / "a.wav")]
     assert len(soundfile.read(io.BytesIO(encoded(rows[1]["audios"])))[0]) == len(TONE) - RATE // 5
+
+
+class Loads:
+    """A data set of somebody else's: all that it has is `load`."""
+
+    def load(self):
+        return [{"path": np_wave(), "sentence": "eins"}]
+
+
+def np_wave() -> tuple:
+    return (np.rint(TONE * 32767).astype(np.int16), RATE)
+
+
+def prepared(dataset, output: Path) -> list:
+    (spec,) = set_specs(dataset, output)
+    return examples_of(spec)
+
+
+def test_tables_and_objects_in_memory_are_sets(tmp_path):
+    frame = pd.DataFrame(
+        {"audio": [(TONE, RATE), flac()], "text": ["eins", "two"], "language": ["de", None], "snr": [np.nan, 3]}
+    )
+    first, second = prepared(frame, tmp_path)
+    assert (first.text, first.language, second.language) == ("eins", "de", None)
+    assert (dict(first.columns), dict(second.columns)) == ({}, {"snr": 3.0})
+    for dataset in (Loads(), Loads, [{"audio": np_wave(), "transcription": "eins"}]):
+        (one,) = prepared(dataset, tmp_path)
+        assert one.text == "eins", "a column with a usual name is the text"
+        assert np.abs(one.clip.load(RATE) - TONE).max() < 1e-4, "samples are scaled by their type"
+
+
+def test_splits_are_passed_one_by_one(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    split = datasets.Dataset.from_dict({"text": ["a"]})
+    with pytest.raises(ConfigError, match="has the splits train, test; pass one of them"):
+        set_specs(datasets.DatasetDict({"train": split, "test": split}), tmp_path)
+
+
+def test_a_data_set_of_any_form_is_opened(tmp_path):
+    table = pa.table({"audio": [flac()], "sentence": ["eins"], "locale": ["de"]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    rows = open_dataset(tmp_path / "a.parquet")
+    assert rows.format == "parquet"
+    assert {field: rows.columns[field] for field in ("audio", "text", "language")} == {
+        "audio": "audio",
+        "text": "sentence",
+        "language": "locale",
+    }
+    (one,) = rows.examples
+    assert np.array_equal(one.clip.load(RATE), read_tone(one))
+    assert open_dataset("builtin:digits-clean", limit=2).format == "builtin"
+
+
+def read_tone(one) -> np.ndarray:
+    return soundfile.read(io.BytesIO(one.clip.path.read()), dtype="float32")[0]

@@ -10,13 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pandas as pd
+
 from antiphon.api.recordings import as_uri
 from antiphon.audio.decode import FileClip
 from antiphon.config import load_config
+from antiphon.data.fields import fields_of
 from antiphon.data.forms import set_name
 from antiphon.data.readers import builtin
 from antiphon.data.readers.hub import HubSet
-from antiphon.data.rows import ReadOptions
+from antiphon.data.rows import ReadOptions, Rows
 from antiphon.data.source import load_set, read_set
 from antiphon.errors import AudioError, ConfigError
 from antiphon.tasks.asr import INSTRUCTION
@@ -144,9 +147,8 @@ class MultimodalDataset:
         with Path(path).open("w", encoding="utf-8") as file:
             for number, row in enumerate(rows):
                 try:
-                    media = {
-                        name: _uris(row[name]) for name in (self.media_column, "audio") if row.get(name) is not None
-                    }
+                    names = {self.media_column, "audio", fields_of(row, {}).get("audio", "audio")}
+                    media = {name: _uris(row[name]) for name in names if row.get(name) is not None}
                 except AudioError as error:
                     raise AudioError(f"{self.name}, row {number}: {error}") from error
                 file.write(json.dumps({**row, **media}, ensure_ascii=False, default=_plain) + "\n")
@@ -162,7 +164,7 @@ class MultimodalDataset:
 
 
 class NamedDataset:
-    """A data set given by a spec: a file, `builtin:NAME` or `hf:REPO:CONFIG:SPLIT`."""
+    """A data set given by a spec: a file, a folder, or a name such as `builtin:NAME` or `hf:REPO:CONFIG:SPLIT`."""
 
     def __init__(self, spec: str) -> None:
         self.spec = spec
@@ -187,20 +189,76 @@ def row_of(example: Example, audio: str | None, input_key: str, media_column: st
 
 
 def as_dataset(dataset: Any) -> MultimodalDataset | NamedDataset:
-    """Convert anything that users pass as a data set: an instance, a list of rows, or a spec.
+    """Convert anything that users pass as a data set: an object or class with `load()`, rows in memory, or a spec.
 
     Raises `ConfigError` for anything else.
     """
+    if isinstance(dataset, type):
+        dataset = dataset()
     if isinstance(dataset, MultimodalDataset | NamedDataset):
         return dataset
     if isinstance(dataset, str | os.PathLike):
         return NamedDataset(os.fspath(dataset))
+    if isinstance(dataset, pd.DataFrame):
+        return MultimodalDataset(rows=_rows_of(dataset))
+    if isinstance(dataset, Mapping) and dataset and all(hasattr(split, "features") for split in dataset.values()):
+        raise ConfigError(f"the data set has the splits {', '.join(map(str, dataset))}; pass one of them")
+    load = None if isinstance(dataset, Sequence | Mapping) else getattr(dataset, "load", None)
+    if callable(load):
+        dataset = list(load())  # pyright: ignore[reportArgumentType]
     if isinstance(dataset, Sequence) and dataset and all(isinstance(row, Mapping) for row in dataset):
         return MultimodalDataset(rows=dataset)
     raise ConfigError(
-        f"a {type(dataset).__name__} is not a data set; pass a JSONL file, builtin:NAME, hf:REPO:CONFIG:SPLIT, a list "
-        "of rows, a split of datasets, or a MultimodalDataset"
+        f"a {type(dataset).__name__} is not a data set; pass a file or folder, builtin:NAME, hf:REPO:CONFIG:SPLIT, a "
+        "list of rows, a pandas DataFrame, a split of datasets, or an object with load(), such as a MultimodalDataset"
     )
+
+
+def open_dataset(
+    spec: str | Path,
+    *,
+    format: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    task: str = "asr",
+    limit: int | None = None,
+    text_required: bool = True,
+) -> Rows:
+    """Read a data set of any form, found by its name and content. No recording is decoded.
+
+    Args:
+        spec: A file, a folder, or a name such as `builtin:digits-clean`, `librispeech:dev-clean` or `hf:REPO:CONFIG`.
+        format: The reader, if it is not to be found: `"jsonl"`, `"parquet"`, or your own, `"file.py:name"`.
+        columns: Map of our fields to the set's columns, where they are not found by their usual names.
+        task: The task of rows that do not name one.
+        limit: Read the first rows only.
+        text_required: Whether rows must have a text.
+
+    Returns:
+        `examples`, whose `clip.load(rate)` gives the mono float32 waveform; `bad` rows with line and reason; `columns`,
+        which column served which field; and the `format`.
+
+    Raises:
+        DataError: The set cannot be read at all.
+        ConfigError: An unknown reader, field or task.
+
+    Example:
+        ```python
+        rows = open_dataset("cv/dev.tsv")
+        print(rows.format, rows.columns, len(rows.examples), rows.bad)
+        ```
+    """
+    how = ReadOptions(columns=columns or {}, task=task, limit=limit, text_required=text_required, format=format)
+    return read_set(spec, how)
+
+
+def _rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table, without the cells that are missing."""
+    rows = frame.to_dict("records")
+    return [{str(key): cell for key, cell in row.items() if not _is_missing(cell)} for row in rows]
+
+
+def _is_missing(cell: Any) -> bool:
+    return cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float) and cell != cell)
 
 
 def _path_or_uri(example: Example) -> str | None:

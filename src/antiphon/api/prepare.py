@@ -13,6 +13,7 @@ from typing import Any
 from antiphon.api.datasets import MultimodalDataset, NamedDataset, as_dataset
 from antiphon.api.recordings import encoded, ending
 from antiphon.audio.embedded import SCHEME
+from antiphon.data.fields import fields_of
 from antiphon.errors import AudioError, DataError
 from antiphon.runs import atomic
 
@@ -101,15 +102,18 @@ def _rows(file: Path, dataset: MultimodalDataset) -> Iterator[tuple[int, dict[st
 
 def _our_fields(row: Mapping[str, Any], dataset: MultimodalDataset, folder: Path) -> dict[str, Any]:
     """The row with our field names: `audio`, `text`, `prompt`."""
-    taken = {dataset.media_column, dataset.label_key, dataset.input_key, "audio", "text"}
+    keys = fields_of(row, {})
+    given = dataset.label_key if dataset.label_key in row else keys.get("text")
+    media_key = dataset.media_column if row.get(dataset.media_column) else keys.get("audio", "audio")
+    taken = {dataset.media_column, dataset.label_key, dataset.input_key, "audio", "text", given, media_key}
     rest = {name: value for name, value in row.items() if name not in taken}
-    text = row.get(dataset.label_key, row.get("text", ""))
+    text = "" if given is None or row[given] is None else row[given]
     prompt = row.get(dataset.input_key)
     if dataset.modality == "text":
         return {**rest, "task": "text", "prompt": _prompt_text(prompt, dataset.input_key), "text": text}
     shown = {} if prompt is None else {"prompt": prompt}
-    media = row.get(dataset.media_column, row.get("audio"))
-    if not media:
+    media = row.get(media_key)
+    if media is None or media == []:
         raise DataError(f"there is no recording under {dataset.media_column!r} or 'audio'; it has {', '.join(row)}")
     return {**rest, **shown, "audio": _audio_path(media, folder), "text": text}
 
