@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -207,10 +208,16 @@ def _name_of(clip: Clip, folder: Path | str) -> str:
         return clip.name
     name = str(clip.path)
     if isinstance(clip.path, Path) and isinstance(folder, Path):
-        name, below = os.path.normpath(name), os.path.join(os.path.normpath(folder), "")  # noqa: PTH118
+        name, below = os.path.normpath(name), _below(folder)
         name = name.removeprefix(below) if name.startswith(below) else os.path.relpath(name, folder)
     heard = f"\n{clip.channel}" if isinstance(clip.channel, int) else ""
     return f"{name}\n{clip.begin or 0.0}\n{clip.end}{heard}"
+
+
+@lru_cache(maxsize=16)
+def _below(folder: Path) -> str:
+    """What the paths below a folder begin with."""
+    return os.path.join(os.path.normpath(folder), "")  # noqa: PTH118
 
 
 def _hash(own: str, name: str) -> str:

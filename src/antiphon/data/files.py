@@ -73,7 +73,7 @@ def recording(name: str, folder: Path | str) -> Path | Embedded:
         return Embedded(name, partial(_fetch, name))
     if isinstance(folder, str) and not name.startswith("/"):
         return recording(f"{folder}/{name}", "")
-    path = Path(folder) / name
+    path = folder / name if isinstance(folder, Path) else Path(name)
     if "\\" in name and not path.exists():
         raise DataError(f"{name} is a Windows path; write it with / and from a folder of this machine")
     return path
@@ -180,7 +180,7 @@ def _fetch(url: str) -> bytes:
         raise AudioError(f"{url}: the remote file cannot be read ({_cause(error)}); copy it here") from error
 
 
-def _cause(error: Exception) -> str:
+def _cause(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
-        return "there is none"
+        return "there is none" if error.__cause__ is None else _cause(error.__cause__)
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -49,8 +49,13 @@ class Request:
         return "\n".join(filter(None, (self.context, ", ".join(self.hot_words))))
 
 
+_NOTHING = Request()
+
+
 def request_of(columns: Mapping[str, Any]) -> Request:
     """The request in a row's columns. Raises `DataError` if they hold what is none, or several turns."""
+    if columns.keys().isdisjoint(_ASKING):
+        return _NOTHING
     talk = conversation_of(columns) or Conversation()
     prompt, context = columns.get("prompt"), columns.get("context")
     for name, value in (("prompt", prompt), ("context", context)):
@@ -125,8 +130,6 @@ def asked(prompt: Prompt, example: Example) -> Prompt:
 
 def without(columns: Mapping[str, Any], reads: Collection[Words]) -> tuple[bool, bool]:
     """Whether a row has an instruction, and whether it has a context or hot words, that a model does not read."""
-    if columns.keys().isdisjoint(_ASKING):
-        return False, False
     own = request_of(columns)
     return (
         "instruction" not in reads and own.instruction not in ("", TRANSCRIBE),

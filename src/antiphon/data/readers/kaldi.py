@@ -46,11 +46,9 @@ def read(spec: str, options: ReadOptions) -> Iterator[Row | BadRow]:
             yield BadRow(place, id, fault)
             continue
         folder = folder or root_of(source, scp.parent, Path())
-        values: dict[str, Any] = {"id": id, "audio": source, "begin_time": begin, "end_time": end}
-        values |= {"speaker": speakers.get(id) or None, "language": languages.get(id) or None}
-        if id in texts:
-            values["text"] = texts[id]
-        yield Row(place, values, folder, OWN_KEYS)
+        values: dict[str, Any] = {"id": id, "audio": source, "text": texts.get(id)}
+        values |= {"begin_time": begin, "end_time": end, "speaker": speakers.get(id), "language": languages.get(id)}
+        yield Row(place, {key: value for key, value in values.items() if value is not None}, folder, OWN_KEYS)
     for number, id in enumerate(texts, start=1):
         if id not in known:
             yield BadRow(f"{_beside(scp, 'text').name} line {number}", id, "the utterance has no recording; remove it")
