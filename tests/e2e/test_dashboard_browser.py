@@ -10,12 +10,13 @@ import shutil
 import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
-from browser import chromium, needs_chromium, shoot
+from browser import accessible, chromium, needs_chromium, shoot
 from dashboard import dashboard, get, make_run, visit
 from playwright.sync_api import Browser, Page, expect
 
@@ -114,6 +115,20 @@ def test_runs_are_filtered_and_sorted(browser, server):
         page.get_by_role("textbox", name="Search").fill("")
         expect(page.locator(".runs tbody tr")).to_have_count(8)
 
+        for name in ("noisy-low-lr", "failed"):
+            page.get_by_role("button", name=re.compile(f"Pin .*-{name}$")).click()
+            expect(page.locator(".pin[aria-pressed=true]")).to_have_count(1 + (name == "failed"))
+        page.reload()
+        expect(page.locator(".pin[aria-pressed=true]")).to_have_count(2)
+        assert set(names(page)[:2]) == {"noisy-low-lr", "failed"}, "this browser remembers them"
+        page.get_by_role("textbox", name="Search").fill("dapo")
+        expect(page.locator(".runs tbody tr")).to_have_count(3)
+        for name in ("noisy-low-lr", "failed"):
+            page.get_by_role("button", name=re.compile(f"Pin .*-{name}$")).click()
+        page.get_by_role("textbox", name="Search").fill("")
+        expect(page.locator(".runs tbody tr")).to_have_count(8)
+        accessible(page)
+
         page.get_by_role("columnheader", name="Best").click()
         expect(page).to_have_url(f"{server}/?sort=best&down=False")
         expect(page.locator(".runs tbody td a").first).to_have_text(re.compile("-noisy-high-lr$"))
@@ -144,6 +159,7 @@ def test_runs_are_compared(browser, server):
         expect(differing.filter(has_text="algorithm.name")).to_contain_text("dapo")
         expect(differing.filter(has_text="train.steps")).to_have_count(0)
         shoot(page, "dashboard-compare")
+        accessible(page)
         reads_and_zooms(page)
         hides_a_run(page)
         downloads(page)
@@ -241,7 +257,8 @@ def test_curves_change_their_axis_and_their_smoothing(browser, server):
         page.wait_for_function("() => document.querySelector('.chart.large canvas').width > 1000")
         assert small is not None
         assert small["width"] < 500
-        page.get_by_text("All 7").click()
+        accessible(page)
+        page.get_by_text(re.compile(r"^All \d+ settings")).click()
         expect(page.locator("table.settings tr").filter(has_text="gate.enabled")).to_be_visible()
 
 
@@ -266,11 +283,12 @@ def test_a_run_is_watched_while_it_trains(browser, server, root, recipe):
         assert reporter.halfway.wait(60)
         with visit(browser, server) as page:
             row = page.locator(".runs tbody tr").filter(has_text="live")
-            expect(row.locator(".badge.busy")).to_have_text("running")
+            expect(row.locator(".badge.busy:visible")).to_have_text("running")
             expect(row).to_contain_text("3 / 6")
             row.get_by_role("link").click()
             expect(page.locator(".head .badge")).to_have_text("running")
             expect(page.locator(".facts")).to_contain_text("3 of 6")
+            expect(page.locator(".facts")).to_contain_text(re.compile(r"Left\s*about \d+ s, until \d\d:\d\d"))
             page.wait_for_function(f"() => ({POINTS})('Reward')[0] === 3")
             assert page.evaluate(POINTS, "WER on dev") == [1]
             reporter.go_on.set()
@@ -285,7 +303,9 @@ def test_a_run_is_watched_while_it_trains(browser, server, root, recipe):
 
 def test_damaged_runs_are_shown_as_such(browser, server):
     with visit(browser, server, "/?q=20261101") as page:
-        expect(page.locator(".runs tbody tr").filter(has_text="junk").locator(".badge.bad")).to_have_text("damaged")
+        expect(page.locator(".runs tbody tr").filter(has_text="junk").locator(".badge.bad:visible")).to_have_text(
+            "damaged"
+        )
         expect(page.locator(".runs tbody tr").filter(has_text="torn")).to_contain_text("config.yaml cannot be read")
         page.get_by_role("link", name="20261101-120000-junk").click()
         for name in ("status.json", "config.yaml", "metrics.jsonl"):
@@ -303,6 +323,49 @@ def test_damaged_runs_are_shown_as_such(browser, server):
 @pytest.mark.parametrize("run", ["20261101-110000-rubble", "20261101-120000-junk", "20261101-130000-torn"])
 def test_every_page_of_a_damaged_run_answers(server, run, tab):
     assert get(f"{server}/run/{run}{tab}")[0] == 200
+
+
+def test_a_run_that_is_removed_while_somebody_looks_says_so(browser, server, root):
+    run = next(root.glob("*-whisper-raft"))
+    with ExitStack() as opened:
+        tabs = ("", "/rollouts", "/evals", "/checkpoints", "/logs")
+        pages = [opened.enter_context(visit(browser, server, f"/run/{run.name}{tab}")) for tab in tabs]
+        before = [page.locator(".page").inner_text() for page in pages]
+        run.rename(root.parent / run.name)
+        try:
+            for page, read in zip(pages, before, strict=True):
+                expect(page.get_by_role("alert")).to_contain_text("was removed or moved", timeout=10000)
+                assert set(read.split("\n")) <= set(page.locator(".page").inner_text().split("\n")), (
+                    "what was read stays"
+                )
+        finally:
+            (root.parent / run.name).rename(run)
+        for page in pages:
+            expect(page.get_by_role("alert")).to_be_hidden(timeout=10000)
+
+
+def test_a_long_name_fits_and_is_told_whole(browser, server, root):
+    long = root / f"20261101-100000-{'long-' * 38}end"
+    shutil.copytree(next(root.glob("*-failed")), long)
+    try:
+        with visit(browser, server, "/?q=failed") as page:
+            page.goto(f"{server}/?q=long")
+            row = page.locator(".runs tbody tr").filter(has_text="long-long")
+            expect(row.get_by_role("link")).to_have_attribute("title", long.name)
+            for path in (
+                "/?q=long",
+                f"/run/{long.name}",
+                f"/compare?runs={long.name},{next(root.glob('*-dapo')).name}",
+            ):
+                for width in (1280, 390):
+                    page.set_viewport_size({"width": width, "height": 800})
+                    page.goto(server + path)
+                    page.wait_for_selector(".bar")
+                    wide = "() => [document.documentElement, document.querySelector('.q-table__middle, .states')]"
+                    wide += ".every((one) => !one || one.scrollWidth <= one.clientWidth + 1)"
+                    assert page.evaluate(wide), (path, width)
+    finally:
+        shutil.rmtree(long)
 
 
 def test_light_dark_and_narrow(browser, server):

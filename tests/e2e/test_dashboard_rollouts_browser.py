@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import urllib.request
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from browser import chromium, needs_chromium, shoot
+from browser import accessible, chromium, needs_chromium, shoot
 from dashboard import dashboard, get, visit
 from playwright.sync_api import Browser, Page, expect
 from proxy import below
@@ -43,6 +44,7 @@ def run(trained, tmp_path_factory) -> RunFolder:
     save_scores(
         root / "evals" / "20261121-143000-whisper-dev%3Adigits", other, rows, {"audio/0.flac": clip.read_bytes()}
     )
+    shutil.copytree(run.path, root / f"{run.id[:15]}-other")
     return run
 
 
@@ -100,7 +102,7 @@ def column(page: Page, place: int) -> list[float]:
 
 def test_steps_are_turned_and_groups_sorted_and_filtered(browser, server, run):
     with visit(browser, server, f"/run/{run.id}/rollouts") as page:
-        title = page.locator("h1.step")
+        title = page.locator("h2.step")
         expect(title).to_have_text(f"Step {LAST} the last")
         expect(page.locator(".groups a.group")).to_have_count(8)
         page.get_by_role("button", name="Previous step").click()
@@ -128,7 +130,7 @@ def test_steps_are_turned_and_groups_sorted_and_filtered(browser, server, run):
 
 def test_a_damaged_step_is_named_and_hides_no_other(browser, server, run):
     with visit(browser, server, f"/run/{run.id}/rollouts?step={BROKEN}") as page:
-        expect(page.locator(".notice.bad")).to_contain_text(f"rollouts/step-{BROKEN:06d}.parquet cannot be read")
+        expect(page.locator(".notice.bad:visible")).to_contain_text(f"step-{BROKEN:06d}.parquet cannot be read")
         page.get_by_role("button", name="Next step").click()
         expect(page.locator(".groups a.group")).to_have_count(8)
 
@@ -149,6 +151,7 @@ def test_every_sample_of_a_group_is_shown_with_its_reward_and_advantage(browser,
         assert page.locator(".sample .tokens .p4, .sample .tokens .m4").count()
         expect(page.locator("clip-player.ready")).to_be_visible()
         shoot(page, "dashboard-rollouts")
+        accessible(page)
         page.get_by_role("button", name="Probability").click()
         expect(page.locator(".sample .tokens .p4, .sample .tokens .m4")).to_have_count(0)
         assert page.locator(".sample .tokens .u0").count()
@@ -206,6 +209,16 @@ def test_evaluations_are_read_worst_first_searched_and_set_side_by_side(browser,
         expect(page.locator("clip-player.ready").first).to_be_visible()
         shoot(page, "dashboard-evals")
 
+        accessible(page)
+
+        other = next(path.name for path in run.path.parent.iterdir() if path.name.endswith("-other"))
+        choose(page, "Run to compare with", other)
+        expect(page).to_have_url(re.compile(f"against={LAST}&run={other}"))
+        expect(page.locator(".sentence")).to_contain_text(f"{other} step {LAST} on dev")
+        expect(page.locator(".errors b").first).to_have_text("=")
+        page.reload()
+        expect(page.locator(".sentence")).to_contain_text(f"{run.id} step {LAST} makes exactly as many errors as")
+
         page.locator("td a", has_text="0.500").click()
         expect(page.locator(".facts")).to_contain_text("Mean score")
         expect(entries.first).to_contain_text("ValueError: no digits in the answer")
@@ -214,7 +227,8 @@ def test_evaluations_are_read_worst_first_searched_and_set_side_by_side(browser,
 
         page.get_by_role("link", name="antiphon").click()
         page.get_by_role("link", name="Evaluations of other models").click()
-        expect(page.locator("h1")).to_have_text("dev:digits 2026-11-21 14:30 whisper")
+        accessible(page)
+        expect(page.locator("h2.title")).to_have_text("dev:digits 2026-11-21 14:30 whisper")
         expect(entries.nth(1).locator("clip-player.ready")).to_be_visible()
 
 
@@ -238,6 +252,7 @@ def test_two_checkpoints_are_compared_and_one_is_served(browser, server, run):
         served = page.locator("a.served")
         expect(served).to_be_visible(timeout=120000)
         shoot(page, "dashboard-checkpoints")
+        accessible(page)
         assert get(f"{served.get_attribute('href')}/health")[0] == 200
         page.get_by_role("button", name="Stop", exact=True).last.click()
         expect(served).to_have_count(0, timeout=60000)
@@ -264,6 +279,7 @@ def test_a_log_is_followed_and_searched(browser, server, run):
     with visit(browser, server, f"/run/{run.id}/logs") as page:
         lines = page.locator(".log > div")
         expect(lines.filter(has_text="finished 16 steps")).to_have_class("good")
+        accessible(page)
         before = lines.count()
         run.log("step 17: reward 'mine' failed: <timeout>")
         expect(lines).to_have_count(before + 1)
@@ -276,7 +292,7 @@ def test_a_log_is_followed_and_searched(browser, server, run):
 def test_further_steps_are_offered_and_what_is_read_stays(browser, server, run):
     rollouts = run.path / "rollouts"
     with visit(browser, server, f"/run/{run.id}/rollouts") as page:
-        title = page.locator("h1.step")
+        title = page.locator("h2.step")
         expect(title).to_have_text(f"Step {LAST} the last")
         expect(page.get_by_role("button", name="Next step")).to_be_disabled()
         shutil.copy(rollouts / f"step-{LAST:06d}.parquet", rollouts / f"step-{LAST + 1:06d}.parquet")

@@ -54,7 +54,7 @@ def test_evaluations_are_listed_compared_and_paired(run):
     assert [(one.step, one.set, one.column.key) for one in (before, after)] == [(0, "dev", "wer"), (4, "dev", "wer")]
     pairs = evaluations.paired(*(evaluations.read_rows(run.path, one.folder) for one in (before, after)))
     assert [pair.change for pair in pairs] == [-3, -3, -3, -3, -3, 1]
-    (found,) = judge(run.path, [before], [after], "step 0", "step 4")
+    (found,) = judge((run.path, [before]), (run.path, [after]), "step 0", "step 4")
     assert found.significant
     assert found.sentence.startswith("step 4 makes 93% fewer errors than step 0 on dev")
     assert (found.errors_a, found.errors_b) == (15, 1)
@@ -71,7 +71,7 @@ def test_evaluations_on_other_rows_are_not_compared(run):
     path = run.path / "evals" / after.folder / "rows.parquet"
     pq.write_table(pq.read_table(path).slice(1), path)
     with pytest.raises(DataError, match="different rows"):
-        judge(run.path, [before], [after], "a", "b")
+        judge((run.path, [before]), (run.path, [after]), "a", "b")
 
 
 def test_evaluations_scored_by_a_function_are_read(run):

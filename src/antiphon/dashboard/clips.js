@@ -27,7 +27,7 @@
       this.time = Object.assign(document.createElement("span"), { className: "time" });
       this.audio = Object.assign(document.createElement("audio"), { preload: "none", src: this.getAttribute("src") });
       this.append(this.button, this.canvas, this.time, this.audio);
-      for (const [name, value] of Object.entries({ tabindex: 0, role: "slider", "aria-label": "Position", "aria-valuemin": 0 }))
+      for (const [name, value] of Object.entries({ tabindex: 0, role: "slider", "aria-label": "Position", "aria-valuemin": 0, "aria-valuenow": 0 }))
         this.canvas.setAttribute(name, value);
       this.button.addEventListener("click", () => this.toggle());
       this.canvas.addEventListener("pointerdown", (event) => this.drag(event));

@@ -1,5 +1,5 @@
-"""Compares two checkpoints: by the run's evaluations if both have them, else by `antiphon compare` in a separate
-process, which ends with the dashboard."""
+"""Compares evaluations, and two checkpoints: by the run's evaluations if both have them, else by `antiphon compare` in
+a process of its own, which ends with the dashboard."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ class Comparison:
             self._recognize(config)
             return
         try:
-            found = judge(self.run, *self.saved, *self.names(config))
+            before, after = self.saved
+            found = judge((self.run, before), (self.run, after), *self.names(config))
             self.sets, self.state = [one.to_dict() for one in found], "finished"
         except AntiphonError as error:
             self.error, self.state = str(error), "failed"
@@ -97,10 +98,12 @@ class Comparison:
                 self.state = "failed"
 
 
-def judge(
-    run: Path, before: Sequence[Evaluated], after: Sequence[Evaluated], name_a: str, name_b: str
-) -> list[evaluate.Comparison]:
-    """Compare evaluations of a run, on the sets that both steps have.
+Side = tuple[Path, Sequence[Evaluated]]
+"""A run, and some of its evaluations."""
+
+
+def judge(before: Side, after: Side, name_a: str, name_b: str) -> list[evaluate.Comparison]:
+    """Compare evaluations of one run or two, on the sets that both sides have.
 
     Raises `DataError` if they cannot be compared, and `RunError` if one is damaged.
     """
@@ -111,7 +114,7 @@ def judge(
             {one.set: {"normalizer": None, **one.summary} for one in side},
             {one.set: read_rows(run, one.folder) for one in side},
         )
-        for name, side in ((name_a, before), (name_b, after))
+        for name, (run, side) in ((name_a, before), (name_b, after))
     )
     return evaluate.compare(a, b, name_a, name_b)
 

@@ -15,7 +15,8 @@ from urllib.parse import quote
 
 from nicegui import app, ui
 
-from antiphon.dashboard.widgets import empty
+from antiphon.dashboard.read.runs import is_run
+from antiphon.dashboard.widgets import empty, heading, notice
 
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#17635f"/>'
@@ -27,6 +28,7 @@ TABS = {"": "Overview", "rollouts": "Rollouts", "evals": "Evaluations", "checkpo
 HOME = "./"
 """The path of the list of runs, relative to the base of all pages."""
 
+REFRESH = 2.0
 _THEME = "theme"
 _SWITCH = f"""() => {{
   const dark = !document.body.classList.contains("body--dark");
@@ -61,15 +63,26 @@ def frame(title: str, run: str | None = None, tab: str | None = None) -> Iterato
             if (app.state.runs / "evals").is_dir():
                 ui.link("Evaluations of other models", "evals").classes("where")
         else:
-            ui.link(run, run_url(run)).classes("where")
-            with ui.element("nav"):
+            ui.link(run, run_url(run)).classes("where").props["title"] = run
+            with ui.element("nav").props('aria-label="Pages of this run"'):
                 for path, name in TABS.items():
                     ui.link(name, run_url(run, path)).classes("here" if path == tab else "")
         ui.space()
         button = ui.button(icon="contrast").props('flat round dense size=sm color=gray aria-label="Dark or light"')
         button.on("click", js_handler=_SWITCH)
     with ui.element("div").classes("page"):
+        heading(title, 1).classes("unseen")
+        if run is not None:
+            _watch(app.state.runs / run)
         yield
+
+
+def _watch(path: Path) -> None:
+    """Say so when the run is removed while somebody looks at it; the page keeps what it shows."""
+    words = "This run was removed or moved while you looked at it. The page shows what was last read of it."
+    gone = notice(words, "bad").props("role=alert")
+    gone.set_visibility(False)
+    ui.timer(REFRESH, lambda: gone.set_visibility(not is_run(path)), immediate=False)
 
 
 def missing(why: str) -> None:

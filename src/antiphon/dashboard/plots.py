@@ -48,12 +48,12 @@ class CurvesView:
         self._heads: dict[str, list[Chart]] = {}
         with ui.element("div").classes("row controls"):
             ui.toggle(AXES, value="step", on_change=self._turn).props("dense unelevated no-caps").classes("axes")
-            ui.label("Smoothing").classes("quiet")
-            slider = ui.slider(min=0, max=len(WINDOWS) - 1, step=1, value=AT_FIRST).props(
-                'dense aria-label="Smoothing"'
-            )
-            slider.classes("smooth").on_value_change(lambda event: self._smooth(int(event.value or 0)))
-            self._says = ui.label().classes("quiet number")
+            with ui.element("div").classes("smoothing"):
+                ui.label("Smoothing").classes("quiet")
+                slider = ui.slider(min=0, max=len(WINDOWS) - 1, step=1, value=AT_FIRST)
+                slider.props('dense aria-label="Smoothing"').classes("smooth")
+                slider.on_value_change(lambda event: self._smooth(int(event.value or 0)))
+                self._says = ui.label().classes("quiet number")
             box = ui.checkbox("Log scale", on_change=lambda event: self._scale(bool(event.value))).props("dense")
             box.tooltip("Logarithmic axes for charts without negative values")
             if len(runs) > 1:
@@ -62,6 +62,8 @@ class CurvesView:
         self._damage = ui.element("div").classes("stack")
         self._body = ui.element("div").classes("stack sections")
         self._notes: list[str] = []
+        self._last: dict[str, Curves] = {}
+        """Of a run that is removed, what was last read stays."""
         self._smooth(AT_FIRST)
         ui.timer(REFRESH, self._look, immediate=False)
 
@@ -75,7 +77,8 @@ class CurvesView:
     def draw(self) -> None:
         """Redraw the charts whose data has changed."""
         self._drawn = self._stamps()
-        found = [(name, Curves.of(path)) for name, path in self.runs]
+        self._last |= {name: Curves.of(path) for name, path in self.runs if path.is_dir()}
+        found = [(name, self._last[name]) for name, _ in self.runs]
         several = len(found) > 1
         notes = [f"{name}: {note}" if several else note for name, curves in found for note in curves.damage]
         if not any(curves.has(self.axis) for _, curves in found):

@@ -97,7 +97,7 @@ def compared(run: str | None, folder: str, pair: Pair, before: str, after: str) 
     change = f"{pair.change:+.4g}".replace("-", "−") if pair.change else "="
     tone = "better" if pair.change < 0 else "worse" if pair.change > 0 else "same"
     texts = "".join(
-        f'<span class="quiet">{escape(name)}</span><p class="diff">{_diff(row)}</p>'
+        f'<span class="quiet name" title="{escape(name)}">{escape(name)}</span><p class="diff">{_diff(row)}</p>'
         f'<span class="quiet number">{row_errors(row):.4g}</span>'
         for name, row in ((before, pair.before), (after, pair.after))
     )

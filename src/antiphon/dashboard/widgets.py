@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from nicegui import ui
+from nicegui.element import Element
 
 _TONES = {
     "starting": "busy",
@@ -17,6 +18,7 @@ _TONES = {
     "killed": "bad",
     "failed": "bad",
     "damaged": "bad",
+    "removed": "bad",
 }
 
 
@@ -50,8 +52,10 @@ def facts(values: Mapping[str, str]) -> None:
                 ui.label(value).classes("value")
 
 
-def heading(text: str, level: int = 2) -> None:
-    ui.element(f"h{level}").props["textContent"] = text
+def heading(text: str, level: int = 2) -> Element:
+    element = ui.element(f"h{level}")
+    element.props["textContent"] = text
+    return element
 
 
 def settings_table(heads: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
@@ -86,6 +90,13 @@ def since(moment: str) -> float | None:
         return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
     except (ValueError, TypeError):
         return None
+
+
+def remaining(seconds: float) -> str:
+    """`about 12 min, until 14:05 CET`, by the clock of this machine."""
+    end = datetime.now().astimezone() + timedelta(seconds=seconds)
+    clock = "%H:%M %Z" if seconds < 72_000 else "%d %b %H:%M %Z"
+    return f"about {duration(seconds)}, until {end.strftime(clock)}"
 
 
 def ago(moment: str) -> str:

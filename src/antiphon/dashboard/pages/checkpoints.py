@@ -18,7 +18,7 @@ from antiphon.dashboard.frame import frame, missing
 from antiphon.dashboard.pages.evals import Wanted
 from antiphon.dashboard.read.checkpoints import Kept, list_checkpoints
 from antiphon.dashboard.read.evaluations import Evaluated, list_evaluations
-from antiphon.dashboard.read.runs import find
+from antiphon.dashboard.read.runs import find, is_run
 from antiphon.dashboard.widgets import ago, badge, empty, notice, size
 from antiphon.errors import AntiphonError, RunError
 from antiphon.evaluate.percent import percent
@@ -61,6 +61,8 @@ class _Checkpoints:
 
     def _look(self) -> None:
         """Redraw only what has changed, as a menu may be open."""
+        if not is_run(self.run):
+            return  # The frame says so.
         evaluations, _ = list_evaluations(self.run)
         self.measured = [one for one in evaluations if one.kind == "recognized"]
         kept = list_checkpoints(self.run, self.config, [one.summary for one in self.measured])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from html import escape
@@ -13,27 +12,17 @@ from urllib.parse import urlencode
 from nicegui import run as background
 from nicegui import ui
 
-from antiphon.dashboard import utterances
+from antiphon.dashboard import filtering, utterances
 from antiphon.dashboard.comparing import judge
 from antiphon.dashboard.frame import frame, missing, run_url
-from antiphon.dashboard.read.evaluations import Evaluated, Pair, Row, list_evaluations, paired, read_rows
-from antiphon.dashboard.read.runs import find
+from antiphon.dashboard.read.evaluations import Evaluated, list_evaluations, paired, read_rows
+from antiphon.dashboard.read.runs import find, list_rows
 from antiphon.dashboard.widgets import empty, facts, notice
 from antiphon.errors import AntiphonError, RunError
-from antiphon.tasks.task import row_errors, row_units
+from antiphon.tasks.task import row_errors
 
 REFRESH = 3.0
 PER_PAGE = 20
-SHOWN: dict[str, dict[str, str]] = {
-    "recognized": {"": "All", "errors": "With errors", "cut": "Truncated", "empty": "Empty transcript"},
-    "scored": {"": "All", "failed": "Failed"},
-    "compared": {"": "All", "changed": "Changed", "better": "Better", "worse": "Worse"},
-}
-ORDERS: dict[str, dict[str, str]] = {
-    "recognized": {"": "Worst first", "rate": "Highest rate first", "longest": "Longest first"},
-    "scored": {"": "Worst first", "best": "Best first"},
-    "compared": {"": "Worsened first", "better": "Improved first"},
-}
 _PICK = """(event) => {
   const cell = event.target.closest("[data-folder]");
   if (!cell || event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -50,6 +39,8 @@ class Wanted:
     """The evaluation's folder; default: the last step's."""
     against: int | None = None
     """A step to compare with."""
+    run: str = ""
+    """The run of that step; default: this one."""
     only: str = ""
     sort: str = ""
     q: str = ""
@@ -64,22 +55,30 @@ class Wanted:
 def register(root: Path) -> None:
     @ui.page("/run/{name}/evals")
     def show(
-        name: str, eval: str = "", against: str = "", only: str = "", sort: str = "", q: str = "", page: str = ""
+        name: str,
+        eval: str = "",
+        against: str = "",
+        run: str = "",
+        only: str = "",
+        sort: str = "",
+        q: str = "",
+        page: str = "",
     ) -> None:
         step = int(against[:12]) if against.isdecimal() else None
         number = max(1, int(page[:9])) if page.isdecimal() else 1
         try:
             path = find(root, name)
+            run = run and find(root, run).name
         except RunError as error:
             return missing(str(error))
         with frame(f"Evaluations of {name}", name, "evals"):
-            _Evaluations(path, name, Wanted(eval, step, only, sort, q, number))
+            _Evaluations(path, name, Wanted(eval, step, run, only, sort, q, number))
 
     @ui.page("/evals")
     def show_others(eval: str = "", only: str = "", sort: str = "", q: str = "", page: str = "") -> None:
         number = max(1, int(page[:9])) if page.isdecimal() else 1
         with frame("Evaluations of other models"):
-            _Evaluations(root, None, Wanted(eval, None, only, sort, q, number))
+            _Evaluations(root, None, Wanted(eval, None, "", only, sort, q, number))
 
 
 class _Evaluations:
@@ -109,14 +108,25 @@ class _Evaluations:
 
     @property
     def others(self) -> dict[int, Evaluated]:
-        """Evaluations of the same set at other steps."""
+        """Evaluations of the same set by the run to compare with, at other steps if it is this one."""
         if self.chosen.kind == "scored":
             return {}
-        return {one.step: one for one in self.all if one.set == self.chosen.set and one is not self.chosen}
+        listed = list_evaluations(self.home_of_others)[0] if self.wanted.run else self.all
+        return {one.step: one for one in listed if _comparable(one, self.chosen)}
+
+    @property
+    def home_of_others(self) -> Path:
+        return self.home.parent / self.wanted.run if self.wanted.run else self.home
 
     @property
     def against(self) -> Evaluated | None:
         return None if self.wanted.against is None else self.others.get(self.wanted.against)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the two evaluations of a comparison are called, the earlier one first."""
+        before, after = f"step {self.wanted.against:,}", f"step {self.chosen.step:,}"
+        return (f"{self.wanted.run} {before}", f"{self.run} {after}") if self.wanted.run else (before, after)
 
     @property
     def kind(self) -> str:
@@ -131,7 +141,7 @@ class _Evaluations:
             self._fill_table()
 
     def _want(self, **changes: Any) -> None:
-        other_rows = {"eval", "against"} & set(changes)
+        other_rows = {"eval", "against", "run"} & set(changes)
         start = {"page": 1, "only": "", "sort": ""} if other_rows else {"page": 1}
         self.wanted = replace(self.wanted, **{**start, **changes})
         ui.navigate.history.replace(self.wanted.url(self.run))
@@ -156,15 +166,12 @@ class _Evaluations:
     def _show(self) -> None:
         one = self.chosen
         self.rows = read_rows(self.home, one.folder)
-        self.pairs = paired(read_rows(self.home, self.against.folder), self.rows) if self.against else []
+        self.pairs = paired(read_rows(self.home_of_others, self.against.folder), self.rows) if self.against else []
         with ui.element("div").classes("row"):
-            ui.html(f"{escape(one.set)} <small>{self._whose(one)}</small>", tag="h1")
+            ui.html(f"{escape(one.set)} <small>{self._whose(one)}</small>", tag="h2").classes("title")
             ui.space()
-            if self.others:
-                options = {-1: "Compare with …"} | {step: f"Compare with step {step:,}" for step in self.others}
-                select = ui.select(options, value=-1 if self.against is None else self.against.step)
-                select.on_value_change(lambda event: self._want(against=event.value if event.value >= 0 else None))
-                select.props('dense outlined options-dense aria-label="Compare with"')
+            if self.run is not None and one.kind == "recognized":
+                self._choose_others()
         if self.against:
             self._comparison(self.against)
         else:
@@ -178,6 +185,35 @@ class _Evaluations:
         self.pages.props("dense flat color=gray active-color=primary max-pages=9").classes("self-center")
         self._fill_rows()
 
+    def _choose_others(self) -> None:
+        """A run that has evaluated the same set, and one of its steps."""
+        runs = {"": "this run"} | {name: name for name in self._runs()}
+        if len(runs) > 1:
+            select = ui.select(runs, value=self.wanted.run, with_input=len(runs) > 10)
+            select.on_value_change(lambda event: self._want(run=event.value or "", against=self._last_of(event.value)))
+            select.props('dense outlined options-dense aria-label="Run to compare with"').classes("others")
+        if self.others:
+            options = {-1: "Compare with …"} | {step: f"Compare with step {step:,}" for step in self.others}
+            select = ui.select(options, value=-1 if self.against is None else self.against.step)
+            select.on_value_change(lambda event: self._want(against=event.value if event.value >= 0 else None))
+            select.props('dense outlined options-dense aria-label="Compare with"')
+
+    def _runs(self) -> list[str]:
+        """The other runs that have evaluated the set, newest first."""
+        others = (row.id for row in list_rows(self.home.parent) if row.id != self.run)
+        return [
+            run
+            for run in others
+            if any(_comparable(one, self.chosen) for one in list_evaluations(self.home.parent / run)[0])
+        ]
+
+    def _last_of(self, run: str | None) -> int | None:
+        """The last step at which another run evaluated the set."""
+        if not run:
+            return None
+        found = list_evaluations(self.home.parent / run)[0]
+        return max((one.step for one in found if _comparable(one, self.chosen)), default=None)
+
     def _whose(self, one: Evaluated) -> str:
         return escape(one.when) if self.run is None else f"after step {one.when}" if one.step else "before training"
 
@@ -187,17 +223,19 @@ class _Evaluations:
             said = ui.label("Comparing …").classes("sentence").props("role=status")
             same = len(self.pairs) - better - worse
             told = {"Better": f"{better:,}", "Worse": f"{worse:,}", "As many errors": f"{same:,}"}
-            for step, side in ((against.step, "before"), (self.chosen.step, "after")):
+            for name, side in zip(self.names, ("before", "after"), strict=True):
                 errors = sum(row_errors(getattr(pair, side)) for pair in self.pairs)
-                told[f"Errors at step {step:,}"] = f"{errors:,}" if errors == int(errors) else f"{errors:,.4g}"
+                told[f"Errors of {name}" if self.wanted.run else f"Errors at {name}"] = (
+                    f"{errors:,}" if errors == int(errors) else f"{errors:,.4g}"
+                )
             facts(told)
             tests = ui.label().classes("quiet number")
-        chosen = self.chosen
+        sides = (self.home_of_others, [against]), (self.home, [self.chosen])
+        names = self.names
 
         async def test() -> None:
             try:
-                names = f"step {against.step:,}", f"step {chosen.step:,}"
-                (result,) = await background.io_bound(judge, self.home, [against], [chosen], *names) or (None,)
+                (result,) = await background.io_bound(judge, *sides, *names) or (None,)
             except AntiphonError as error:
                 said.set_text(str(error))
                 return
@@ -214,7 +252,7 @@ class _Evaluations:
             field = ui.input(placeholder="Search words, id, speaker", value=self.wanted.q)
             field.on_value_change(lambda event: self._want(q=event.value or ""))
             field.props('dense outlined clearable debounce=250 aria-label="Search"').classes("search")
-            for key, options in (("only", SHOWN[self.kind]), ("sort", ORDERS[self.kind])):
+            for key, options in (("only", filtering.SHOWN[self.kind]), ("sort", filtering.ORDERS[self.kind])):
                 value = getattr(self.wanted, key)
                 select = ui.select(options, value=value if value in options else "")
                 select.on_value_change(lambda event, key=key: self._want(**{key: event.value}))
@@ -241,55 +279,19 @@ class _Evaluations:
 
     def _found(self) -> Sequence[Any]:
         """The filtered and sorted rows, or pairs of rows."""
-        words = self.wanted.q.casefold()
-        only = self.wanted.only if self.wanted.only in SHOWN[self.kind] else ""
-        sort = self.wanted.sort if self.wanted.sort in ORDERS[self.kind] else ""
+        wanted = self.wanted
         if self.against:
-            pairs = [one for one in self.pairs if _passes(one, only) and words in _text(one.after, one.before)]
-            return sorted(pairs, key=lambda one: one.change if sort == "better" else -one.change)
-        rows = [row for row in self.rows if _is(row, only) and words in _text(row)]
-        return sorted(rows, key=_KEYS[sort]) if sort else _worst(rows)
+            return filtering.pairs(self.pairs, wanted.only, wanted.sort, wanted.q)
+        return filtering.rows(self.rows, self.kind, wanted.only, wanted.sort, wanted.q)
 
     def _entry(self) -> Callable[[Any], str]:
         run, one, against = self.run, self.chosen, self.against
         if against:
-            names = f"step {against.step:,}", f"step {one.step:,}"
+            names = self.names
             return lambda pair: utterances.compared(run, one.folder, pair, *names)
         of_kind = utterances.scored if one.kind == "scored" else utterances.recognized
         return lambda row: of_kind(run, one.folder, row)
 
 
-def _worst(rows: list[Row]) -> list[Row]:
-    """Worst first. Recognized rows are saved in this order; of scored rows, failed ones come first, then low scores."""
-    if not rows or "score" not in rows[0]:
-        return rows
-    return sorted(rows, key=lambda row: -math.inf if row["score"] is None else row["score"])
-
-
-def _is(row: Row, only: str) -> bool:
-    match only:
-        case "errors":
-            return row_errors(row) > 0
-        case "cut":
-            return bool(row.get("truncated"))
-        case "empty":
-            return not row.get("pred_clean", row.get("pred_text"))
-        case "failed":
-            return row.get("error") is not None
-    return True
-
-
-def _passes(pair: Pair, only: str) -> bool:
-    return {"changed": pair.change != 0, "better": pair.change < 0, "worse": pair.change > 0}.get(only, True)
-
-
-def _text(*rows: Row) -> str:
-    keys = ("id", "ref_clean", "pred_clean", "speaker", "group", "reference", "response", "prompt", "error")
-    return "\n".join(str(row[key]) for row in rows for key in keys if row.get(key)).casefold()
-
-
-_KEYS: dict[str, Callable[[Row], Any]] = {
-    "rate": lambda row: -row_errors(row) / max(row_units(row), 1),
-    "longest": lambda row: -row["seconds"],
-    "best": lambda row: (row["score"] is None, -(row["score"] or 0.0)),
-}
+def _comparable(one: Evaluated, other: Evaluated) -> bool:
+    return one is not other and (one.set, one.kind) == (other.set, other.kind)

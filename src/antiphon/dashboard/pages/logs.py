@@ -44,7 +44,8 @@ class _Log:
         ui.timer(REFRESH, self._look)
 
     def _look(self) -> None:
-        if self.follow.value and stamp(self.path) != self.seen:
+        now = stamp(self.path)
+        if self.follow.value and now is not None and now != self.seen:
             self._fill()
 
     def _fill(self) -> None:

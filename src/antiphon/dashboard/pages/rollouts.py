@@ -122,7 +122,7 @@ class _Rollouts:
         self.back.props(f'{flat} aria-label="Previous step"')
         self.on = ui.button(icon="chevron_right", on_click=lambda: self._turn_steps(1))
         self.on.props(f'{flat} aria-label="Next step"')
-        self.title = ui.html("", tag="h1").classes("number step")
+        self.title = ui.html("", tag="h2").classes("number step title")
         place = self.steps.index(self.step)
         self.slider = ui.slider(min=0, max=max(len(self.steps) - 1, 1), value=place).classes("grow steps")
         self.slider.props('aria-label="Step"')
@@ -133,7 +133,7 @@ class _Rollouts:
         with ui.element("div").classes("row filters"):
             field = ui.input(placeholder="Search reference, prompt, id", value=self.wanted.q)
             field.on_value_change(lambda event: self._want(q=event.value or "", page=1, group=0))
-            field.props('dense outlined clearable debounce=250 aria-label="Search"').classes("grow")
+            field.props('dense outlined clearable debounce=250 aria-label="Search"').classes("search")
             for key, options in (("only", FILTERS), ("sort", ORDERS)):
                 select = ui.select(options, value=getattr(self.wanted, key))
                 select.on_value_change(lambda event, key=key: self._want(**{key: event.value, "page": 1}))

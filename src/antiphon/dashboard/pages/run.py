@@ -16,7 +16,7 @@ from antiphon.dashboard.read.curves import interval
 from antiphon.dashboard.read.evaluations import Evaluated, list_evaluations
 from antiphon.dashboard.read.reasons import clean
 from antiphon.dashboard.read.recipes import default_recipe, differences, read_recipe
-from antiphon.dashboard.read.runs import Row, find, read_row
+from antiphon.dashboard.read.runs import Row, find, is_run, read_row
 from antiphon.dashboard.read.tables import read_table
 from antiphon.dashboard.widgets import (
     ago,
@@ -26,6 +26,7 @@ from antiphon.dashboard.widgets import (
     heading,
     notice,
     plural,
+    remaining,
     settings_table,
     since,
     tone,
@@ -58,6 +59,8 @@ class _Head:
         ui.timer(REFRESH, self.fill, immediate=False)
 
     def fill(self) -> None:
+        if not is_run(self.path):
+            return  # The frame says so.
         row = read_row(self.path)
         figures, alarm, problems = _facts(self.path, row), _alarm(self.path), _problems(self.path)
         if (row.state, row.damage, figures, alarm, problems) == self.said:
@@ -66,11 +69,12 @@ class _Head:
         self.body.clear()
         with self.body:
             with ui.element("div").classes("row"):
-                heading(row.id, 1)
+                heading(row.id).classes("title")
                 badge(row.state, tone(row.state))
                 if row.steps:
                     done = min(1.0, (row.step or 0) / row.steps)
-                    ui.linear_progress(done, show_value=False, size="5px").classes("done").props("rounded")
+                    bar = ui.linear_progress(done, show_value=False, size="5px").classes("done")
+                    bar.props('rounded aria-label="Steps done"')
             for note in row.damage:
                 notice(note, "bad")
             if alarm:
@@ -87,9 +91,6 @@ def _facts(path: Path, row: Row) -> dict[str, str]:
     begun = since(row.started) if row.started else None
     written = since(row.updated) if row.updated else None
     took = None if begun is None or written is None else begun - (0 if row.live else written)
-    left = None
-    if row.live and begun is not None and row.step and row.steps:
-        left = begun / row.step * (row.steps - row.step)
     shown = {
         "Step": None if row.step is None else f"{row.step:,}" + (f" of {row.steps:,}" if row.steps else ""),
         **_rates(path),
@@ -99,7 +100,7 @@ def _facts(path: Path, row: Row) -> dict[str, str]:
         "Started": ago(row.started) if row.started else None,
         "Took": duration(took) if took is not None and not row.live else None,
         "Running for": duration(took) if took is not None and row.live else None,
-        "Left": f"about {duration(left)}" if left else None,
+        "Left": remaining(row.left) if row.left else None,
         **_machine(path, row),
     }
     return {name: value for name, value in shown.items() if value is not None}
@@ -171,7 +172,7 @@ def _recipe(path: Path) -> None:
     changed = differences([recipe, default])
     with ui.element("section").classes("stack"):
         heading("Recipe")
-        with ui.element("div").classes("panel scroll"):
+        with ui.element("div").classes("panel scroll").props("tabindex=0"):
             rows = [[key, value, usual] for key, (value, usual) in changed.items() if value is not None]
             settings_table(["Setting", "This run", "Default"], rows)
         with ui.expansion(f"All {len(recipe)} settings").classes("panel all").props("dense"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,10 +15,12 @@ from antiphon.dashboard.draw import PALETTE
 from antiphon.dashboard.frame import HOME, frame, run_url
 from antiphon.dashboard.group import figure
 from antiphon.dashboard.read.runs import Row, list_rows
-from antiphon.dashboard.widgets import ago, empty, plural, tone
+from antiphon.dashboard.widgets import ago, duration, empty, plural, tone
 
 REFRESH = 3.0
 PER_PAGE = 50
+_PINNED = "antiphon_pinned"
+"""Where a browser keeps the names of pinned runs, which stay on top of every view."""
 
 LEFT = {"id": "Run", "state": "State", "step": "Steps", "model": "Model", "algorithm": "Algorithm"}
 RIGHT = {"reward": "Reward", "last": "Last", "best": "Best", "started": "Started"}
@@ -26,13 +29,23 @@ COLUMNS = [
     for name, label in (LEFT | RIGHT).items()
 ]
 _SLOTS = {
-    "id": '<q-td :props="props"><a :href="props.row.url">{{ props.row.id }}</a>'
-    '<div v-if="props.row.why" class="why" :title="props.row.why">{{ props.row.why }}</div></q-td>',
+    "id": """<q-td :props="props">
+        <div class="named">
+          <a :href="props.row.url" :title="props.row.id">{{ props.row.id }}</a>
+          <button type="button" class="pin" title="Keep this run on top" :aria-label="'Pin ' + props.row.id"
+            :aria-pressed="String(props.row.pinned)" @click="() => $parent.$emit('pin', props.row.id)"
+            ><q-icon name="push_pin" /></button>
+        </div>
+        <span :class="'narrow badge ' + props.row.tone">{{ props.row.state }}</span>
+        <div v-if="props.row.why" class="why" :title="props.row.why">{{ props.row.why }}</div>
+      </q-td>""",
     "model": '<q-td :props="props"><div class="model" :title="props.row.model"><bdi>{{ props.row.model }}</bdi></div>'
     "</q-td>",
     "state": '<q-td :props="props"><span :class="\'badge \' + props.row.tone">{{ props.row.state }}</span></q-td>',
     "step": '<q-td :props="props"><div class="progress"><span>{{ props.row.step }}</span>'
-    '<i v-if="props.row.share != null"><b :style="{width: 100 * props.row.share + \'%\'}"></b></i></div></q-td>',
+    '<i v-if="props.row.share != null"><b :style="{width: 100 * props.row.share + \'%\'}"></b></i></div>'
+    '<div v-if="props.row.left" class="why">{{ props.row.left }}</div></q-td>',
+    "selection": '<q-checkbox v-model="props.selected" dense :aria-label="\'Select \' + props.row.id" />',
     "last": '<q-td :props="props">{{ props.row.last }}<small v-if="props.row.measure"> {{ props.row.measure }}</small>'
     "</q-td>",
 }
@@ -100,6 +113,7 @@ class _Runs:
 
     def __init__(self, root: Path, wanted: Wanted) -> None:
         self.root, self.wanted = root, wanted
+        self.pinned: set[str] = set()
         rows = list_rows(root)
         if not rows:
             empty("No runs yet", f"Start one with: antiphon train --output {root}")
@@ -114,12 +128,15 @@ class _Runs:
         self.table = ui.table(columns=COLUMNS, rows=[], selection="multiple", on_select=self._selected)
         self.table.props("flat dense binary-state-sort hide-pagination").classes("runs")
         for name, slot in _SLOTS.items():
-            self.table.add_slot(f"body-cell-{name}", slot)
+            self.table.add_slot("body-selection" if name == "selection" else f"body-cell-{name}", slot)
+        self.table.add_slot("header-selection", '<q-checkbox v-model="props.selected" dense aria-label="Select all" />')
+        self.table.on("pin", lambda event: self._pin(str(event.args)))
         self.table.on("request", lambda event: self._sort(event.args["pagination"]))
         self.pages = ui.pagination(1, 1, direction_links=True, value=wanted.page, on_change=self._turn)
         self.pages.props("dense flat color=gray active-color=primary").classes("self-center")
         self._fill(rows)
         self._selected()
+        ui.timer(0, self._recall, once=True)
         ui.timer(REFRESH, lambda: self._fill(list_rows(root)), immediate=False)
 
     def _search(self) -> None:
@@ -146,6 +163,20 @@ class _Runs:
     def _sort(self, asked: dict[str, Any]) -> None:
         self._want(sort=asked.get("sortBy") or Wanted.sort, down=bool(asked.get("descending")))
 
+    async def _recall(self) -> None:
+        """The pins of this browser."""
+        try:
+            self.pinned = set(await ui.run_javascript(f"JSON.parse(localStorage.{_PINNED} ?? '[]')", timeout=5))
+        except (TimeoutError, TypeError):
+            return  # The page was left, or somebody wrote something else there.
+        if self.pinned:
+            self._fill(list_rows(self.root))
+
+    def _pin(self, run: str) -> None:
+        self.pinned ^= {run}
+        ui.run_javascript(f"localStorage.{_PINNED} = JSON.stringify({json.dumps(sorted(self.pinned))})")
+        self._fill(list_rows(self.root))
+
     def _fill(self, rows: Sequence[Row]) -> None:
         for key, select in self._choices.items():
             values = sorted({getattr(row, key) for row in rows} - {None} | {getattr(self.wanted, key)} - {""})
@@ -153,8 +184,11 @@ class _Runs:
             if select.options != options:
                 select.set_options(options)
         chosen = self.wanted.chosen(rows)
-        page, pages, shown = paged(chosen, self.wanted.page)
-        cells = [_cells(row) for row in shown]
+        page, pages, shown = paged([row for row in chosen if row.id not in self.pinned], self.wanted.page)
+        pinned = Wanted(sort=self.wanted.sort, down=self.wanted.down).chosen(
+            [row for row in rows if row.id in self.pinned]
+        )
+        cells = [_cells(row, row.id in self.pinned) for row in (*pinned, *shown)]
         if cells != self.table.rows:
             self.table.rows = cells
         pagination = {"sortBy": self.wanted.sort, "descending": self.wanted.down, "page": 1}
@@ -176,12 +210,14 @@ class _Runs:
         ui.navigate.to("compare?" + urlencode({"runs": ",".join(row["id"] for row in self.table.selected)}))
 
 
-def _cells(row: Row) -> dict[str, Any]:
+def _cells(row: Row, pinned: bool) -> dict[str, Any]:
     """The table row of a run."""
     done = "–" if row.step is None else f"{row.step:,}" + (f" / {row.steps:,}" if row.steps else "")
     return {
         "id": row.id,
         "url": run_url(row.id),
+        "pinned": pinned,
+        "left": f"{duration(row.left)} left" if row.left else None,
         "state": row.state,
         "tone": tone(row.state),
         "step": done,

@@ -29,6 +29,9 @@ from antiphon.tasks.summary import main_column
 STALE_AFTER = 900.0
 """Seconds without an update after which a training run is called stale."""
 
+RECENT = 50
+"""Steps whose seconds say how long the others will take."""
+
 _SIGNS = ("status.json", "config.yaml", "metrics.jsonl")
 _TAIL = 1 << 16
 _BLOCK = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
@@ -55,6 +58,8 @@ class Row:
     last: float | None = None
     reward: float | None = None
     """Its mean at the last step."""
+    left: float | None = None
+    """Seconds until a running run ends, evaluations apart, if its steps take as long as the last ones did."""
     why: str | None = None
     """Why the run failed or stopped."""
     damage: tuple[str, ...] = ()
@@ -109,6 +114,8 @@ def read_row(path: Path) -> Row:
         last = _last_line(path / "metrics.jsonl")
     except RunError as error:
         damage.append(str(error))
+    state = _state(path, status)
+    pace = _pace(path / "timings.jsonl") if status and state in ("starting", "running") else None
     evaluations, damaged = list_evaluations(path)
     recognized = [one.summary for one in evaluations if one.kind == "recognized"]
     column = main_column(*recognized)
@@ -117,7 +124,7 @@ def read_row(path: Path) -> Row:
     of_best = min if column.lower_is_better else max
     return Row(
         id=path.name,
-        state=_state(path, status),
+        state=state,
         step=status.step if status else last.get("step"),
         steps=status.steps if status else None,
         model=clean(model) if model else None,
@@ -129,6 +136,7 @@ def read_row(path: Path) -> Row:
         best=of_best(rates.values(), default=None),
         last=rates[max(rates)] if rates else None,
         reward=None if np.isnan(reward) else reward,
+        left=pace * (status.steps - status.step) if pace and status else None,
         why=clean(status.error or status.reason or "") or None if status else None,
         damage=tuple(map(clean, (*damage, *damaged))),
     )
@@ -187,15 +195,7 @@ def _words(blocks: str) -> tuple[str, str]:
 
 def _read_last_line(path: Path) -> dict[str, Any]:
     """The last complete line with a step; empty if there is none."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _TAIL))
-            text = file.read()
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise RunError(f"{path.name} cannot be read: {reason(error)}") from error
+    text, size = _read_tail(path)
     for line in reversed(text.split(b"\n")[:-1]):
         try:
             value = json.loads(line)
@@ -210,6 +210,32 @@ def _read_last_line(path: Path) -> dict[str, Any]:
     return {}
 
 
+def _read_pace(path: Path) -> float | None:
+    """Mean seconds of the last steps; None before the first."""
+    seconds = []
+    for line in _read_tail(path)[0].split(b"\n")[-RECENT - 1 : -1]:
+        try:
+            seconds.append(number(json.loads(line)["step_seconds"]))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            continue
+    known = [value for value in seconds if value >= 0]
+    return sum(known) / len(known) if known else None
+
+
+def _read_tail(path: Path) -> tuple[bytes, int]:
+    """The end of a file, nothing if there is none, and the file's size."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _TAIL))
+            return file.read(), size
+    except FileNotFoundError:
+        return b"", 0
+    except OSError as error:
+        raise RunError(f"{path.name} cannot be read: {reason(error)}") from error
+
+
+_pace = Cached(_read_pace)
 _status = Cached(_read_status)
 _recipe = Cached(_read_recipe)
 _last_line = Cached(_read_last_line)
