@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from audio_files import ALL, by_ffmpeg_read, made, speech_like, with_data_size
@@ -196,3 +199,55 @@ def test_c_libraries_do_not_write_to_the_terminal(tmp_path: Path, name: str, cap
         with contextlib.suppress(AudioError):
             read_audio(written(tmp_path, name, bytes(hurt)), 16000)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("tag", [b"ID3\x04\x00\x00\x80\x00\x00\x23", b"ID3\x03\x00\x00\xff\xff\xff\xff", b"ID3\x04"])
+def test_a_broken_tag_is_no_reason_to_ask_another_decoder(
+    tmp_path: Path, tag: bytes, capfd: pytest.CaptureFixture[str]
+):
+    path = written(tmp_path, "tag.mp3", tag + made("plain.mp3", 1.0)[45:])
+    with contextlib.suppress(AudioError):
+        read_audio(path, 16000)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_hundreds_of_damaged_files_neither_crash_nor_hang_nor_pass_with_a_wrong_length():
+    from fuzz_audio import fuzz
+
+    found = fuzz(7, range(220))
+    assert found.failures == []
+    assert found.kinds["refused"] > 50
+    assert sum(count for kind, count in found.kinds.items() if kind.startswith("read")) > 50
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(
+    name=st.sampled_from(["pcm16.wav", "free.flac", "vorbis.ogg", "xing.mp3", "aac.m4a", "opus.webm", "core.caf"]),
+    edits=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=4)), max_size=4),
+    kept=st.floats(0.05, 1),
+    ending=st.sampled_from([".wav", ".mp3", ".raw", ""]),
+)
+def test_whatever_is_changed_a_file_is_read_or_refused_by_name(name, edits, kept, ending):
+    content = bytearray(made(name, 0.5))
+    for at, value in edits:
+        begin = int(at * (len(content) - len(value)))
+        content[begin : begin + len(value)] = value
+    with tempfile.TemporaryDirectory() as folder:
+        path = written(Path(folder), f"clip{ending}", bytes(content[: int(kept * len(content))]))
+        try:
+            waveform = read_audio(path, 16000)
+        except AudioError as error:
+            message = str(error)
+        else:
+            message = f"{path}: {len(waveform)}" if np.isfinite(waveform).all() else ""
+    assert f"clip{ending}" in message
+
+
+@pytest.mark.parametrize("filler", [b"\x55", b"\xff\xfb", b"junk"])
+def test_a_lost_beginning_of_an_mp3_is_not_passed_over(tmp_path: Path, filler: bytes):
+    content = made("xing.mp3", 2.0)
+    hurt = content[:45] + (filler * 3000)[:3000] + content[3045:]
+    with pytest.raises(AudioError, match="truncated or damaged"):
+        read_audio(written(tmp_path, "a.mp3", hurt), 16000)
+    padded = content[:45] + bytes(500) + content[45:]
+    assert len(read_audio(written(tmp_path, "b.mp3", padded), 16000)) == 32000

@@ -15,6 +15,8 @@ from typing import BinaryIO, NamedTuple
 
 _STREAMED = 0x7FFFF000
 """Programs that write to a pipe do not know the size and write a value from here up to 2^32 - 1 instead."""
+_SAMPLE_BY_SAMPLE = (1, 3, 6, 7)
+"""Format tags of PCM, floats, A-law and μ-law, of which a block is one sample of all channels."""
 _OGG_HEADER = 27
 _LARGEST_OGG_PAGE = _OGG_HEADER + 255 + 255 * 255
 _NIST_HEADER = 1024
@@ -26,7 +28,7 @@ class Riff(NamedTuple):
     format: int
     """The format tag of RFC 2361; that of the sub-format for WAVE_FORMAT_EXTENSIBLE."""
     block: int
-    """Bytes of a block: of one sample of all channels for PCM."""
+    """Bytes of one sample of all channels; 1 for codings that have none."""
     stated: int | None
     """Bytes of audio; None if it does not know."""
     present: int
@@ -46,7 +48,10 @@ def missing_bytes(file: BinaryIO) -> int:
     magic = file.read(16)
     for at, first, find in _FORMS:
         if magic[at : at + len(first)] == first:
-            return max(find(file, size), 0)
+            try:
+                return max(find(file, size), 0)
+            except (OSError, OverflowError):  # A size that no file has.
+                return 0
     return 0
 
 
@@ -70,6 +75,7 @@ def riff_audio(file: BinaryIO) -> Riff | None:
             tag, block = struct.unpack("<H", content[:2])[0], struct.unpack("<H", content[12:14])[0]
             if tag == 0xFFFE:
                 tag = struct.unpack("<H", content[24:26])[0]
+            block = block if tag in _SAMPLE_BY_SAMPLE else 1
         file.seek(begin + length + length % 2)
     return None
 

@@ -15,7 +15,7 @@ import numpy as np
 from av.error import FFmpegError
 
 from antiphon.audio.container import missing_bytes
-from antiphon.audio.faults import damaged, no_samples
+from antiphon.audio.faults import damaged, no_samples, not_audio
 from antiphon.audio.waveform import to_float
 from antiphon.errors import AudioError
 from antiphon.types import Hertz, Seconds
@@ -54,6 +54,8 @@ class Ffmpeg:
         self._content, self.name, self.format, self._demuxer = file, name, format, demuxer
         with self._opened() as (_, stream):
             context = stream.codec_context
+            if context is None:
+                raise not_audio(name, f"{format} with a coding that FFmpeg does not know")
             if not context.sample_rate or not context.channels:
                 raise no_samples(name)
             self.rate, self.channels = context.sample_rate, context.channels
@@ -147,14 +149,14 @@ class Ffmpeg:
         self._content.seek(0)
         options = {"format_whitelist": _WHITELISTS.get(self._demuxer, self._demuxer), "protocol_whitelist": "none"}
         try:
-            container = av.open(self._content, format=self._demuxer, options=options, metadata_errors="replace")
+            container = av.open(_Input(self._content), format=self._demuxer, options=options, metadata_errors="replace")
         except (FFmpegError, ValueError, OSError) as error:
             raise damaged(self.name, f"{self.format} that does not open ({_cause(error)})") from error
         with container:
             if not container.streams.audio:
                 raise AudioError(f"{self.name}: has no audio stream; record it again or remove the row")
             stream = container.streams.audio[0]
-            if self._demuxer == "flac":  # Damaged frames would be decoded to noise.
+            if self._demuxer == "flac" and stream.codec_context:  # Damaged frames would be decoded to noise.
                 stream.codec_context.options = {"err_detect": "crccheck+explode"}
             yield container, stream
 
@@ -170,6 +172,20 @@ class Ffmpeg:
             if first is None or first.pts is None or not stream.time_base:
                 return None
             return _Grid(first.pts, first.samples % _OPUS_GRID, _OPUS_GRID) if opus else _Grid(first.pts, 0, 1)
+
+
+class _Input:
+    """A file as FFmpeg reads it: damaged files send it to places that are none, which PyAV would print."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.read, self.tell = file.read, file.tell
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1
 
 
 class _Grid(NamedTuple):

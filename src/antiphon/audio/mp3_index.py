@@ -142,6 +142,8 @@ def _first_frame(content: Content, name: str) -> int:
     while 0 <= at <= end:
         length = _LENGTH[content[at + 1] << 8 | content[at + 2]]
         if length and (at + length == len(content) or _alike(content, at, at + length) or _tag(content, at + length)):
+            if content[begin:at].strip(b"\0"):
+                raise damaged(name, f"the bytes from {begin} to {at} are no MPEG audio frames")
             return at
         at = content.find(b"\xff", at + 1)
     raise not_audio(name, "no MPEG audio frames where they should begin")

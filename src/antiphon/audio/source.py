@@ -87,12 +87,10 @@ def form_of(file: BinaryIO) -> Form:
     """The form of an open recording, by its content alone: names lie. Leaves the file at its start."""
     file.seek(0)
     head = file.read(_HEAD)
-    if head[:3] == b"ID3" and (tag := id3_size(head)):
+    tagged = head[:3] == b"ID3"
+    if tagged and (tag := id3_size(head)):
         file.seek(tag)
         head = file.read(_HEAD)
-        tagged = True
-    else:
-        tagged = False
     form = _form(head, file, tagged)
     file.seek(0)
     return form
