@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from conftest import write_rows
 from measured import measured, summarized
 
 from antiphon.audio.decode import read_audio
+from antiphon.audio.encode import wav as wav_bytes
 from antiphon.cli import output
 from antiphon.data.corpora.sets import builtin_set
+from antiphon.evaluate.results import read_evaluation
 
 FORMATS = (("wav", 8000), ("flac", 44100), ("ogg", 48000), ("mp3", 22050), ("wav", 96000), ("flac", 16000))
 ROW_COLUMNS = ("ref_text", "pred_text", "ref_clean", "pred_clean", "wer_errors", "cer_errors", "ref_words", "ref_chars")
@@ -172,3 +175,92 @@ def test_eval_shows_people_a_table_and_the_worst_rows(cli, speech, monkeypatch):
     told = cli("eval", "builtin:student", "--data", speech / "train.jsonl", "--language", "English", "--limit", 1)
     assert told.err == ""
     assert "English rules" in told.out
+
+
+@pytest.fixture(scope="module")
+def segments(tmp_path_factory) -> Path:
+    """Two recordings of two utterances each as segments, with columns of their own, one of which is no number."""
+    folder = tmp_path_factory.mktemp("segments")
+    rows = []
+    for number in range(2):
+        spoken = builtin_set("digits-clean")[2 * number : 2 * number + 2]
+        clips = [one.clip.load(16000) for one in spoken if one.clip]
+        soundfile.write(folder / f"both {number}.wav", np.concatenate(clips), 16000)
+        middle = len(clips[0]) / 16000
+        whole = sum(map(len, clips)) / 16000
+        for part, (begin, end) in enumerate([(0.0, middle), (middle, whole)]):
+            row = {"id": f"{number}-{part}", "audio": f"both {number}.wav", "begin_time": begin, "end_time": end}
+            rows.append(row | {"text": spoken[part].text, "speaker": "jo", "note": {"snr": float("nan"), "by": ["x"]}})
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "rows.jsonl").write_text(lines)
+    return folder
+
+
+def json_rows(path: Path) -> list[dict]:
+    return [json.loads(line, parse_constant=pytest.fail) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("place", ["texts.jsonl", "out/texts.jsonl"])
+def test_what_transcribe_writes_is_a_set_with_every_field(cli, segments, tmp_path, place):
+    output = tmp_path / place
+    assert cli("transcribe", "builtin:student", "--input", segments / "rows.jsonl", "--output", output).status == 0
+    rows = json_rows(output)
+    assert [row["id"] for row in rows] == ["0-0", "0-1", "1-0", "1-1"]
+    assert all((output.parent / row["audio"]).is_file() for row in rows)
+    assert all(row["note"] == {"snr": None, "by": ["x"]} and row["speaker"] == "jo" for row in rows)
+    assert [row["end_time"] for row in rows[:1]] == [row["begin_time"] for row in rows[1:2]]
+    asked = ("--columns", "text=pred_text")
+    assert cli("data", "check", output, *asked, "--json").json["bad"] == []
+    again = cli("eval", "builtin:student", "--data", output, *asked, "--language", "en", "--json").json
+    assert again["texts"]["wer"] == 0.0
+    scored = cli("score", output, segments / "rows.jsonl", "--language", "en", "--json").json
+    direct = cli("eval", "builtin:student", "--data", segments / "rows.jsonl", "--language", "en", "--json").json
+    assert scored["rows"]["edits"] == direct["rows"]["edits"]
+
+
+def test_transcripts_beside_their_recordings_have_paths_from_there(cli, segments):
+    output = segments / "beside.jsonl"
+    cli("transcribe", "builtin:student", "--input", segments / "rows.jsonl", "--output", output)
+    assert {row["audio"] for row in json_rows(output)} == {"both 0.wav", "both 1.wav"}
+
+
+def test_an_interrupted_transcription_goes_on_where_it_stopped(cli, segments, tmp_path):
+    output = tmp_path / "texts.jsonl"
+    command = ("transcribe", "builtin:student", "--input", segments / "rows.jsonl", "--output", output)
+    cli(*command)
+    whole = output.read_text()
+    lines = whole.splitlines(keepends=True)
+    marked = lines[0].replace('"speaker": "jo"', '"speaker": "kept"')
+    output.write_text(marked + lines[1] + lines[2][:20])
+    assert cli(*command, "--json").json["results"][0]["speaker"] == "kept"
+    assert output.read_text() == marked + "".join(lines[1:])
+    refused = cli(*command, "--max-new-tokens", 3)
+    assert refused.status == 2
+    assert "other options" in refused.err
+
+
+def test_clips_that_are_no_files_are_written_beside_their_transcripts(cli, tmp_path):
+    output = tmp_path / "texts.jsonl"
+    data = tmp_path / "rows.jsonl"
+    clip = builtin_set("digits-clean")[0].clip
+    assert clip is not None
+    sound = clip.load(16000)
+    wav = base64.b64encode(wav_bytes(sound, 16000)).decode()
+    write_rows(data, [{"id": "a", "audio": f"data:audio/wav;base64,{wav}", "text": "x"}])
+    cli("transcribe", "builtin:student", "--input", data, "--output", output)
+    (row,) = json_rows(output)
+    assert (tmp_path / row["audio"]).is_file()
+    assert cli("data", "check", output, "--json").json["bad"] == []
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_rows_of_an_evaluation_name_their_audio_and_are_compared_in_either_form(cli, segments, tmp_path, form):
+    folder = tmp_path / form
+    how = ("--data", segments / "rows.jsonl", "--language", "en", "--output", folder, "--rows", form)
+    cli("eval", "builtin:student", *how)
+    assert {path.suffix for path in folder.iterdir() if path.stem == "rows"} == {f".{form}"}
+    rows = read_evaluation(folder).rows["rows"]
+    assert all(Path(row["audio"]).is_file() and row["end_time"] > row["begin_time"] for row in rows)
+    checked = cli("data", "check", folder / f"rows.{form}", "--columns", "text=ref_text", "--json").json
+    assert (checked["good"], checked["bad"]) == (4, [])
+    assert cli("compare", folder, folder, "--json").json["sets"][0]["n"] == 4

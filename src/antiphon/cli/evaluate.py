@@ -49,6 +49,11 @@ class Preset(StrEnum):
     open_asr = "open-asr"
 
 
+class RowForm(StrEnum):
+    parquet = "parquet"
+    jsonl = "jsonl"
+
+
 def command(
     context: typer.Context,
     model: options.Target,
@@ -68,6 +73,7 @@ def command(
         Path | None,
         typer.Option("--output", metavar="DIR", help="Write figures, rows and report.html; go on where it stopped."),
     ] = None,
+    rows: Annotated[RowForm, typer.Option("--rows", help="The form of the rows in --output.")] = RowForm.parquet,
     group_by: Annotated[
         str | None, typer.Option("--group-by", metavar="COLUMN", help="Measure by group too: speaker, language, ...")
     ] = None,
@@ -122,11 +128,11 @@ def command(
     with Terminal() as terminal:
         terminal.phase("loading the model")
         subject = model_options.subject(model)
-        evaluation = evaluate_sets(subject, sets, config, rules, terminal, limit, group_by, output, scorer)
+        evaluation = evaluate_sets(subject, sets, config, rules, terminal, limit, group_by, output, scorer, rows.value)
     if as_json:
         print_json(evaluation.sets)
     else:
-        _show(evaluation, output)
+        show(evaluation, output, rows.value)
 
 
 def _preset_sets(
@@ -146,7 +152,8 @@ def _preset_sets(
     return preset_files(folder, [*presets, *further]) if folder else []
 
 
-def _show(evaluation: Evaluation, output: Path | None) -> None:
+def show(evaluation: Evaluation, output: Path | None, form: str = "parquet") -> None:
+    """Print an evaluation's tables: figures, conditions, confusions and worst rows."""
     from antiphon.tasks.summary import columns_of, main_column
 
     results = evaluation.sets
@@ -169,16 +176,17 @@ def _show(evaluation: Evaluation, output: Path | None) -> None:
     for name, rows in evaluation.rows.items():
         _show_worst(name, rows)
     if output:
-        tables.print(f"\nreport: {output}/report.html; rows: {output}/SET.parquet", highlight=False, soft_wrap=True)
+        tables.print(f"\nreport: {output}/report.html; rows: {output}/SET.{form}", highlight=False, soft_wrap=True)
 
 
 def _show_conditions(results: dict[str, dict[str, Any]]) -> None:
-    from antiphon.evaluate.results import normalized_by, speed_conditions
+    from antiphon.evaluate.results import FILE, normalized_by, speed_conditions
 
     one = next(iter(results.values()))
     units = sorted({one["ci_unit"] for one in results.values()})
+    speed = "" if one["device"] == FILE else f"RTFx with {speed_conditions(one)}; "
     tables.print(
-        f"\nintervals over {'s or '.join(units)}s; RTFx with {speed_conditions(one)}; normalizer {normalized_by(one)}",
+        f"\nintervals over {'s or '.join(units)}s; {speed}normalizer {normalized_by(one)}",
         highlight=False,
         soft_wrap=True,
     )

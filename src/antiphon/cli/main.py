@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from antiphon import __version__
-from antiphon.cli import compare, dashboard, data, demo, evaluate, export, models, runs, serve, train, transcribe
+from antiphon.cli import compare, dashboard, data, demo, evaluate, export, models, runs, score, serve, train, transcribe
 from antiphon.cli.output import print_error
 from antiphon.distributed import environment
 from antiphon.errors import AntiphonError, ConfigError, RankError
@@ -32,6 +32,7 @@ app.command("demo", epilog=demo.EPILOG)(demo.command)
 app.command("train", epilog=train.EPILOG)(train.command)
 app.command("eval", epilog=evaluate.EPILOG, context_settings=evaluate.MORE_PRESETS)(evaluate.command)
 app.command("compare", epilog=compare.EPILOG)(compare.command)
+app.command("score", epilog=score.EPILOG)(score.command)
 app.command("transcribe", epilog=transcribe.EPILOG)(transcribe.command)
 app.command("serve", epilog=serve.EPILOG)(serve.command)
 app.command("dashboard", epilog=dashboard.EPILOG)(dashboard.command)

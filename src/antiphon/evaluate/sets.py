@@ -15,9 +15,10 @@ from antiphon.errors import ConfigError
 from antiphon.evaluate.groups import group_names, grouped
 from antiphon.evaluate.kept import KeptTranscripts, clip_names
 from antiphon.evaluate.normalizers import Normalizer
+from antiphon.evaluate.outputs import heard
 from antiphon.evaluate.page import write_page
 from antiphon.evaluate.recognize import Transcript, score
-from antiphon.evaluate.results import REPORT, Evaluation, save_evaluation
+from antiphon.evaluate.results import REPORT, Evaluation, RowForm, save_evaluation
 from antiphon.evaluate.rewarded import rewarded, sample_of
 from antiphon.evaluate.subject import Subject
 from antiphon.rewards.sample import RewardFunction
@@ -77,6 +78,7 @@ def evaluate_sets(
     group_by: str | None = None,
     output: Path | None = None,
     reward: RewardFunction | None = None,
+    form: RowForm = "parquet",
 ) -> Evaluation:
     """Measures a model on `sets`, what `antiphon.data.source.load_set` takes by name.
 
@@ -108,6 +110,8 @@ def evaluate_sets(
                     f"the language of {unnamed} row(s) of {name} is unknown, so the general rules apply to them; "
                     "give the set a column language, or set --language"
                 )
+            places = {example.id: heard(example.clip) for example in examples}
+            rows = [row | places[row["id"]] for row in rows]
             if reward is not None:
                 answers = [[sample_of(task, *one)] for one in zip(examples, transcripts, strict=True)]
                 summary, rows = rewarded(task, reward, answers, summary, rows, progress.noted)
@@ -123,7 +127,7 @@ def evaluate_sets(
             for row in skipped:
                 progress.noted(f"skipped {row}")
         if output:
-            save_evaluation(output, evaluation)
+            save_evaluation(output, evaluation, form)
             write_page(output / REPORT, evaluation, clips)
     return evaluation
 

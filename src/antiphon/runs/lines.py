@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,15 @@ def encode(value: Any) -> str:
 
 def append(path: Path, value: Mapping[str, Any]) -> None:
     """Append a line and sync it to disk. A partial last line is dropped first."""
-    line = f"{encode(value)}\n".encode()
+    extend(path, [value])
+
+
+def extend(path: Path, values: Sequence[Mapping[str, Any]]) -> None:
+    """Append several lines, as `append` does one."""
+    text = "".join(f"{encode(value)}\n" for value in values).encode()
     with naming(path), path.open("a+b") as file:
         _drop_torn_line(file)
-        file.write(line)
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
 
