@@ -14,6 +14,7 @@ from antiphon.runs import RunFolder
 
 REWARDS = """
 import asyncio
+import time
 
 from antiphon.types import Reward
 
@@ -57,6 +58,20 @@ def not_finite(sample):
 
 def too_few(completions, **columns):
     return [0.0]
+
+
+def flat(sample):
+    return 0.5
+
+
+def asleep_at_the_third(sample):
+    if sample.index == 2:
+        time.sleep(1)
+    return len(sample.response.split())
+
+
+def huge(sample):
+    return 1e39 if sample.index else 0.0
 
 
 async def not_the_third(sample):
@@ -123,6 +138,7 @@ def test_a_users_reward_adds_to_a_built_in_one(small, rewards):
             "not_finite",
             r"returned a value of nan for sample 'digits-\S+' \(completion 0\); every number must be",
         ),
+        ("huge", r"reward '\S+:huge' returned a value of 1e\+39 for sample 'digits-\S+' \(completion 1\), beyond"),
         ("too_few", r"returned a list of length 1 for a batch of 16, 'digits-\S+' \(completion 0\) to 'digits-"),
     ],
 )
@@ -135,6 +151,27 @@ def test_a_failing_reward_stops_the_run_and_names_the_sample(small, rewards, nam
     assert run.status.error
     assert name in run.status.error
     assert name in (run.path / "log.txt").read_text()
+
+
+def test_a_run_says_at_its_end_what_went_wrong(small, rewards, cli):
+    """Nothing learned, answers cut, rewards that failed: in its folder, its result, its log and the list of runs."""
+    flat = train(
+        small(f"reward={rewards}:flat", *QUICK, "train.steps=3", "rollout.max_new_tokens=3", "gate.enabled=false")
+    )
+    assert [one["kind"] for one in flat.run.problems()] == ["nothing_learned", "truncated"]
+    assert flat.problems == flat.to_dict()["problems"] == [one["message"] for one in flat.run.problems()]
+    log = (flat.run.path / "log.txt").read_text()
+    assert "step 3: nothing was learned so far" in log
+    assert "cut at rollout.max_new_tokens=3" in log
+    (listed,) = cli("runs", "--output", flat.run.path.parent, "--json").json["runs"]
+    assert listed["problems"] == flat.problems
+
+
+def test_a_plain_reward_that_sleeps_does_not_hold_up_the_run(small, rewards):
+    limits = ("reward_limits.timeout_s=0.2", "reward_limits.on_failure=drop")
+    result = train(small(f"reward={rewards}:asleep_at_the_third", *limits, *QUICK, "train.steps=1"))
+    assert result.run.metrics()[0]["reward_dropped"] == 4, "one of each prompt"
+    assert any("4 of 16 completions had no reward" in one for one in result.problems)
 
 
 def test_a_run_goes_on_without_what_is_dropped(small, rewards):

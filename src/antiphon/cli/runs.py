@@ -115,7 +115,8 @@ def _runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("last", justify="right", min_width=6)
     table.add_column("age", justify="right", no_wrap=True, min_width=5)
     for row in rows:
-        state = f"{row['state']}, see log" if row["problems"] else row["state"]
+        count = len(row["problems"])
+        state = f"{row['state']}, {count} problem{'s' * (count > 1)}" if count else row["state"]
         cells = (row["run"], state, f"{row['step']}/{row['steps']}", row["model"], row["algorithm"])
         show = column_named(row["measure"]).show if row["measure"] else percent
         figures = (row["measure"] or "–", show(row["best"]), show(row["last"]))

@@ -59,6 +59,8 @@ class Problems(Observer):
 
     def started(self, run: RunFolder, done: int) -> None:
         self.run = run
+        if run.problems():
+            run.write_problems([])  # Of the part of the run that is resumed now.
 
     def stepped(self, step: Step) -> None:
         self._last.append(step.metrics)
@@ -123,7 +125,7 @@ def _nothing_learned(rows: Sequence[Mapping[str, Any]], config: Config) -> str |
     if moved and (by_reward or config.teacher):
         return None
     if _mean(rows, "truncated_share") >= SHARE:
-        return f"almost all answers were cut at rollout.max_new_tokens={config.rollout.max_new_tokens}; raise it"
+        return f"almost all answers were cut at rollout.max_new_tokens={config.rollout.longest}; raise it"
     if all((row.get("zero_variance_share") or 0) == 1 for row in rows):
         return f"all completions of a prompt earned the same, in every step; {CONSTANT}"
     if not by_reward:
@@ -135,7 +137,7 @@ def _nothing_learned(rows: Sequence[Mapping[str, Any]], config: Config) -> str |
 
 
 def _truncated(rows: Sequence[Mapping[str, Any]], config: Config) -> str:
-    share, limit = _mean(rows, "truncated_share"), config.rollout.max_new_tokens
+    share, limit = _mean(rows, "truncated_share"), config.rollout.longest
     return f"{share:.0%} of the completions were cut at rollout.max_new_tokens={limit}"
 
 
