@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import chromium, needs_chromium, shoot
+from browser import accessible, chromium, needs_chromium, shoot
 from playwright.sync_api import Browser, Page, expect
 
 pytestmark = [pytest.mark.browser, needs_chromium]
@@ -53,6 +53,7 @@ def test_figures_plots_and_the_worst_clips_are_there(page):
     page.mouse.move(0, 0)
     page.evaluate("scrollTo({top: 0, behavior: 'instant'})")
     shoot(page, "eval-report")
+    accessible(page)
 
 
 def test_a_player_plays_the_clip(page):

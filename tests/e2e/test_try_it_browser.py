@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import httpx2
 import numpy as np
 import pytest
 import soundfile
-from browser import chromium, microphone, needs_chromium, shoot
+from browser import accessible, chromium, microphone, needs_chromium, shoot
 from measured import measured
 from playwright.sync_api import Browser, Page, expect
 from serving import say, served, text_policy
@@ -153,6 +154,8 @@ def test_a_recording_is_transcribed_by_both_models_and_compared_with_what_was_sa
     page.mouse.move(0, 0)
     page.locator("#reference").blur()
     shoot(page, "try-it")
+    page.locator(".mask summary").first.click()
+    accessible(page)
 
     window.column(MODELS[1]).get_by_role("button", name="Use as reference").click()
     expect(window.column(MODELS[1]).locator(".score strong")).to_have_text("WER 0.0%")
@@ -181,6 +184,63 @@ def test_a_segment_is_played_and_the_playhead_goes_where_one_clicks(window, erra
     assert page.evaluate("audio.currentTime") == pytest.approx(whole / 2 - 1, abs=0.1)
     waveform.press("End")
     expect(waveform).to_have_attribute("aria-valuenow", f"{whole:.2f}")
+
+
+def test_a_transcript_is_copied_and_downloaded(window, url, errands):
+    page = window.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    window.upload(errands.path)
+    text = window.transcripts()[0]
+    column = window.column(MODELS[0])
+    column.get_by_role("button", name="Copy").click()
+    expect(column.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == text
+    saved = {}
+    for kind in ("txt", "srt", "json"):
+        with page.expect_download() as download:
+            column.get_by_role("button", name=kind, exact=True).click()
+        assert download.value.suggested_filename == f"errands.{kind}"
+        saved[kind] = download.value.path().read_text()
+    assert saved["txt"] == f"{text}\n"
+    assert saved["srt"].startswith("1\n00:00:00,")
+    answer = json.loads(saved["json"])
+    assert answer["text"] == text
+    assert [one["text"] for one in answer["segments"]] == [
+        one["text"] for one in transcribed(url, errands.path, MODELS[0])["segments"]
+    ]
+
+
+def test_several_recordings_are_heard_one_after_the_other(window, errands, folder):
+    page = window.page
+    short = folder / "digits.wav"
+    soundfile.write(short, SPOKEN.clip.load(RATE), RATE)
+    page.set_input_files("#file", [errands.path, short, folder / "microphone.wav"])
+    history = page.locator("#history button")
+    expect(history).to_have_count(3)
+    expect(history.nth(2)).to_contain_text("microphone.wav")
+    expect(history.filter(has_text="waiting …")).to_have_count(0, timeout=60_000)
+    expect(page.locator("#about")).to_contain_text("microphone.wav")
+    history.nth(1).click()
+    expect(page.locator("#about")).to_contain_text("digits.wav")
+    assert similar(SPOKEN.text.split(), window.transcripts()[1].split()) >= len(SPOKEN.text.split()) / 2
+
+
+def test_languages_are_those_of_the_models(browser):
+    page = browser.new_page()
+    listed = {"data": [{"id": "w", "accepts": ["audio", "language"], "languages": ["de", "en", "x-?"]}]}
+    policy = text_policy()
+    with served(policy) as server:
+        page.route("**/v1/models", lambda route: route.fulfill(json=listed))
+        page.route("**/token-mask*", lambda route: route.fulfill(json={"enabled": False, "blocked": []}))
+        page.goto(server.url)
+        options = page.locator("#languages option")
+        expect(options).to_have_count(3)
+        assert options.evaluate_all("all => all.map((one) => [one.value, one.textContent])") == [
+            ["de", "German"],
+            ["en", "English"],
+            ["x-?", "x-?"],
+        ]
+    page.close()
 
 
 def test_the_microphone_is_heard(window):
@@ -272,7 +332,8 @@ def test_it_fits_narrow_windows_and_dark_ones(window, errands, width, scheme):
     page.fill("#reference", errands.text)
     expect(page.locator(".diff").last).to_be_visible()
     page.locator(".mask summary").first.click()
-    expect(page.locator(".mask p").first).to_contain_text("<|im_start|>")
+    expect(page.locator(".mask p").first).to_contain_text("no transcript has one")
+    expect(page.locator(".mask code").first).to_contain_text("<|im_start|>")
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
@@ -299,6 +360,7 @@ def test_the_description_of_the_api_is_the_servers_own(window):
     page.get_by_role("link", name="API").click()
     paths = httpx2.get(f"{window.url}/openapi.json").json()["paths"]
     assert set(page.locator("h2 code").all_inner_texts()) == set(paths)
+    accessible(page)
 
 
 def test_a_key_is_asked_for_where_there_is_one(browser):
@@ -331,6 +393,7 @@ def test_with_models_that_read_one_chats(browser):
             answer = client.post("/v1/chat/completions", json=say("Why?", model=name)).json()
             shown = page.get_by_role("region", name=name, exact=True).locator("p").last
             assert shown.text_content() == answer["choices"][0]["message"]["content"]
+        accessible(page)
         page.get_by_role("button", name="New conversation").click()
         expect(turns).to_have_count(0)
         assert window.errors == []

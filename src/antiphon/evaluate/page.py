@@ -51,7 +51,7 @@ def write_page(path: Path, evaluation: Evaluation, clips: Mapping[str, Mapping[s
         path,
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width"><title>{title}</title><style>{style}</style></head>'
-        f"<body>{''.join(parts)}</body></html>\n",
+        f"<body><main>{''.join(parts)}</main></body></html>\n",
     )
 
 
@@ -146,7 +146,11 @@ def _table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
         rows.append(_row(name, one, main, shown, "set"))
         rows += [_row(group, figures, main, shown, "group") for group, figures in one.get("groups", {}).items()]
     head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
-    return f'<div class="card wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    body = "".join(rows)
+    return (
+        '<div class="card wide" tabindex="0" role="region" aria-label="Figures of all sets">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def _row(name: str, one: Mapping[str, Any], main: Column, shown: Sequence[Column], kind: str) -> str:

@@ -36,7 +36,9 @@ async def model(name: Annotated[str, Path(description="Its name.")], services: S
 
 def _model(name: str, service: Service) -> dict[str, Any]:
     about = {"object": "model", "created": service.created, "owned_by": "antiphon"}
-    return {"id": name, **about, "accepts": service.accepts}
+    languages = service.policy.limits.languages
+    told = {} if languages is None else {"languages": sorted(languages)}
+    return {"id": name, **about, "accepts": service.accepts, **told}
 
 
 @router.get("/health")

@@ -1,7 +1,7 @@
 // One model's column: the streaming transcript, speed, errors and segments.
 
 import { call, events, json } from "./api.js";
-import { node } from "./dom.js";
+import { copy, download, node } from "./dom.js";
 import { time } from "./player.js";
 
 const MOST_TOKENS = 60;
@@ -11,13 +11,13 @@ export class Column {
   constructor(model, play, refer) {
     this.model = model;
     this.play = play;
+    this.refer = refer;
     this.answer = null;
-    this.asked = null;
     this.reference = "";
     this.root = document.querySelector("#column").content.firstElementChild.cloneNode(true);
     this.part("h2").textContent = model;
     this.part("h2").title = model;
-    this.part(".quietly").addEventListener("click", () => refer(this.answer.text));
+    this.part(".take").addEventListener("click", (event) => this.#take(event.target));
     this.#mask();
   }
 
@@ -25,18 +25,14 @@ export class Column {
     return this.root.querySelector(selector);
   }
 
-  /** Transcribe `clip`, showing the text as it streams. Returns the response, which `show` can display again. */
-  async transcribe(clip, { language, prompt }, signal) {
-    const form = new FormData();
-    const fields = { model: this.model, response_format: "verbose_json", stream: "true", language, prompt };
-    for (const [name, value] of Object.entries(fields)) if (value) form.set(name, value);
-    form.set("file", clip, clip.name);
-    this.asked = signal;
-    const update = (answer) => this.asked === signal && this.#render(answer);
+  /** Transcribe `clip`, calling `update` with the response as it grows, with the last one when it is whole. */
+  async transcribe(clip, options, signal, update) {
     update({ text: "", going: true });
     const began = performance.now();
     let answer = { text: "" };
     try {
+      const form = this.#form(clip, options, "verbose_json");
+      form.set("stream", "true");
       for await (const event of events(await call("v1/audio/transcriptions", { method: "POST", body: form, signal }))) {
         if (event.type === "transcript.text.delta") update({ text: (answer.text += event.delta), going: true });
         else answer = { ...event, elapsed: (performance.now() - began) / 1000 };
@@ -44,14 +40,52 @@ export class Column {
     } catch (error) {
       answer.error = error.name === "AbortError" ? "Stopped." : error.message;
     }
-    update(answer);
-    return answer;
+    update({ ...answer, clip, options });
+  }
+
+  #form(clip, { language, prompt }, format) {
+    const form = new FormData();
+    const fields = { model: this.model, response_format: format, language, prompt };
+    for (const [name, value] of Object.entries(fields)) if (value) form.set(name, value);
+    form.set("file", clip, clip.name);
+    return form;
   }
 
   /** Show a response; null clears the column. */
   show(answer) {
-    this.asked = null;
     this.#render(answer);
+  }
+
+  /** What a button below the transcript does: copy it, download it, or make it the reference. */
+  async #take(button) {
+    const { clip, options, going, elapsed, type, ...rest } = this.answer, what = button.dataset.do;
+    const name = `${clip.name.replace(/\.[^.]+$/, "")}.${what}`;
+    if (what === "refer") this.refer(rest.text);
+    if (what === "txt") download(`${rest.text}\n`, name, "text/plain");
+    if (what === "json") download(JSON.stringify(rest, null, 2), name, "application/json");
+    if (what === "copy") await this.#say(button, () => copy(rest.text), "Copied");
+    if (what === "srt") {
+      const asked = async () => {
+        const answer = await call("v1/audio/transcriptions", { method: "POST", body: this.#form(clip, options, "srt") });
+        download(await answer.text(), name, "application/x-subrip");
+      };
+      await this.#say(button, asked, "srt");
+    }
+  }
+
+  /** Do something that takes a moment, and say on its button that it is done. */
+  async #say(button, work, done) {
+    const before = button.textContent;
+    button.disabled = true;
+    try {
+      await work();
+      button.textContent = done;
+    } catch (error) {
+      this.part(".problem").textContent = error.message;
+      this.part(".problem").hidden = false;
+    }
+    button.disabled = false;
+    setTimeout(() => (button.textContent = before), 1500);
   }
 
   #render(answer) {
@@ -65,7 +99,7 @@ export class Column {
     transcript.hidden = Boolean(answer?.error && !answer.text);
     this.part(".problem").textContent = answer?.error ?? "";
     this.part(".problem").hidden = !answer?.error;
-    this.part(".quietly").hidden = !answer?.text || Boolean(answer.going);
+    this.part(".take").hidden = !answer?.text || Boolean(answer.going);
     this.part(".compared").hidden = true;
     this.#figures(answer);
     this.#segments(answer?.segments ?? []);
@@ -124,7 +158,10 @@ export class Column {
     this.part(".mask summary").textContent = enabled ? `${blocked.length} tokens masked` : "no token mask";
     const more = blocked.length > MOST_TOKENS ? ` … and ${blocked.length - MOST_TOKENS} more` : "";
     const names = blocked.slice(0, MOST_TOKENS).map(({ id, token }) => token ?? `#${id}`);
-    this.part(".mask p").textContent = enabled ? `Never spoken: ${names.join(" ")}${more}` : "The model may say any of its tokens.";
+    this.part(".mask p").textContent = enabled
+      ? "These tokens are no words but marks of the model's own format. They are masked while it writes, so no transcript has one:"
+      : "The model may write any of its tokens, marks of its format among them.";
+    this.part(".mask code").textContent = enabled ? names.join(" ") + more : "";
   }
 }
 

@@ -42,6 +42,8 @@ function meet(models) {
   for (const field of ["language", "prompt"]) {
     the(`${field}-label`).hidden = !hearing.some(({ accepts }) => accepts.includes(field));
   }
+  const languages = new Set(hearing.flatMap((model) => model.languages ?? []));
+  the("languages").replaceChildren(...[...languages].sort().map((code) => node("option", { value: code }, nameOf(code))));
   const reading = models.filter((model) => !hearing.includes(model));
   if (reading.length) chatWith(reading.map(({ id }) => id));
   health();
@@ -61,14 +63,13 @@ async function health() {
   the("health").className = `badge ${kind}`;
 }
 
-async function hear(file) {
-  stopWork();
+/** Transcribe recordings in order; all are in the history at once, where each can be looked at meanwhile. */
+async function hear(files) {
   tell("");
-  current = { file, answers: new Map(), reference: "", seconds: null };
-  the("reference").value = "";
-  await show(current);
-  visit.unshift(current);
-  await transcribe();
+  const entries = files.map((file) => ({ file, answers: new Map(), reference: "", seconds: null, waiting: true }));
+  visit.unshift(...entries);
+  await show(entries[0]);
+  await transcribe(entries);
 }
 
 /** Show a recording of the history with its results. */
@@ -78,30 +79,39 @@ async function show(entry) {
   the("invitation").hidden = true;
   the("transcribe").disabled = false;
   the("reference").value = entry.reference;
+  for (const column of columns) column.show(entry.answers.get(column.model) ?? null);
+  list();
   const readable = await player.load(entry.file);
+  if (entry !== current) return;
   entry.seconds = readable ? player.seconds : null;
   const length = readable ? `${time(player.seconds)} · ` : "";
   the("about").textContent = `${entry.file.name} · ${length}${size(entry.file.size)}`;
-  for (const column of columns) column.show(entry.answers.get(column.model) ?? null);
   compare();
   list();
 }
 
-/** Ask one model after the other, so that their times are separate. */
-async function transcribe() {
+/** Ask one model after the other, so that their times are separate. Who looks at the last recording sees the next. */
+async function transcribe(entries) {
   stopWork();
-  const entry = current;
   const mine = (work = new AbortController());
   the("cancel").hidden = false;
-  for (const column of columns) column.show(null);
-  for (const column of columns) {
-    if (mine.signal.aborted) break;
-    const options = { language: the("language").value.trim(), prompt: the("prompt").value.trim() };
-    const answer = await column.transcribe(entry.file, options, mine.signal);
-    entry.answers.set(column.model, answer);
-    if (entry === current) compare();
-    list();
+  for (const [place, entry] of entries.entries()) {
+    if (place && current === entries[place - 1] && !mine.signal.aborted) await show(entry);
+    entry.answers.clear();
+    if (entry === current) for (const column of columns) column.show(null);
+    for (const column of columns) {
+      if (mine.signal.aborted) break;
+      const options = { language: the("language").value.trim(), prompt: the("prompt").value.trim() };
+      await column.transcribe(entry.file, options, mine.signal, (answer) => {
+        entry.answers.set(column.model, answer);
+        if (entry === current) column.show(answer);
+      });
+      if (entry === current) compare();
+      list();
+    }
+    entry.waiting = false;
   }
+  list();
   if (work === mine) the("cancel").hidden = true;
 }
 
@@ -134,12 +144,9 @@ function list() {
       button.append(
         node("span", { className: "name" }, entry.file.name),
         node("span", { className: "figures" }, entry.seconds === null ? "" : time(entry.seconds)),
-        node("span", { className: "quiet" }, first?.error ?? first?.text ?? ""),
+        node("span", { className: "quiet" }, first?.error ?? (first?.text || (entry.waiting ? "waiting …" : ""))),
       );
-      button.addEventListener("click", () => {
-        stopWork();
-        show(entry);
-      });
+      button.addEventListener("click", () => show(entry));
       return node("li", {}, button);
     }),
   );
@@ -150,7 +157,7 @@ async function record() {
     const finished = microphone;
     microphone = null;
     listening(false);
-    return hear(await finished.stop());
+    return hear([await finished.stop()]);
   }
   tell("");
   stopWork();
@@ -185,6 +192,15 @@ function tell(problem) {
   the("problem").hidden = !problem;
 }
 
+/** A language's English name, if the browser knows its code. */
+function nameOf(code) {
+  try {
+    return new Intl.DisplayNames("en", { type: "language" }).of(code);
+  } catch {
+    return code;
+  }
+}
+
 function size(bytes) {
   return bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
@@ -196,14 +212,14 @@ the("key").addEventListener("submit", (event) => {
 });
 the("choose").addEventListener("click", () => the("file").click());
 the("file").addEventListener("change", () => {
-  const [file] = the("file").files;
+  const files = [...the("file").files];
   the("file").value = "";
-  if (file) hear(file);
+  if (files.length) hear(files);
 });
 the("record").addEventListener("click", record);
 the("options").addEventListener("submit", (event) => {
   event.preventDefault();
-  transcribe();
+  transcribe([current]);
 });
 the("cancel").addEventListener("click", stopWork);
 
@@ -218,8 +234,8 @@ for (const name of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(name, (event) => {
     event.preventDefault();
     document.body.classList.toggle("dropping", name === "dragover");
-    const file = name === "drop" && event.dataTransfer.files[0];
-    if (file && columns.length && !microphone) hear(file);
+    const files = name === "drop" ? [...event.dataTransfer.files] : [];
+    if (files.length && columns.length && !microphone) hear(files);
   });
 }
 
