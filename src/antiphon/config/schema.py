@@ -129,10 +129,12 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _evaluations(self) -> Config:
-        during = self.eval.every and self.data.eval
+        during = self.eval.every and self.data.evaluates
         if self.eval.patience and not during:
             raise ValueError("'eval.patience' needs evaluations during training: set 'eval.every' and 'data.eval'")
-        if self.guard.action == "stop" and not (self.eval.before and (during or (self.eval.after and self.data.eval))):
+        if self.guard.action == "stop" and not (
+            self.eval.before and (during or (self.eval.after and self.data.evaluates))
+        ):
             raise ValueError(
                 "'guard.action: stop' compares evaluations with the one before training; "
                 "set 'data.eval', 'eval.before: true', and 'eval.every' or 'eval.after: true'"

@@ -29,6 +29,10 @@ from antiphon.types import Clip, Example
 Keys = Mapping[str, str]
 
 
+class _RepeatedError(DataError):
+    """An earlier row has the same id."""
+
+
 def to_examples(spec: str, found: Iterable[Row | BadRow], options: ReadOptions, format: str = "") -> Rows:
     """Make examples of the first `options.limit` rows of `spec`, and collect the bad rows. Audio is not opened.
 
@@ -107,9 +111,9 @@ def _made(
         example = _example(row, id, keys, options, fields, own)
         has_id, id = id is not None, example.id
         if id in first:
-            raise DataError(duplicate(has_id, example.clip is not None, first[id]))
+            raise _RepeatedError(duplicate(has_id, example.clip is not None, first[id]))
     except DataError as error:
-        return BadRow(row.line, id, str(error))
+        return BadRow(row.line, id, str(error), repeats=isinstance(error, _RepeatedError))
     return example
 
 

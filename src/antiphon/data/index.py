@@ -194,7 +194,7 @@ class _Builder:
                 first.setdefault(id, line)
         for row in refused.to_pylist():
             reason = duplicate(row["named"], row["clip"] != "", first[row["id"]])
-            self._bad.append(BadRow(row["line"], row["id"], reason, row["number"]))
+            self._bad.append(BadRow(row["line"], row["id"], reason, row["number"], True))
         self._bad.sort(key=lambda row: row.number)
         return table.filter(pa.array(~again))
 

@@ -64,6 +64,8 @@ class BadRow:
     reason: str
     number: int = field(default=0, compare=False, repr=False)
     """Row number in the set, from 0."""
+    repeats: bool = field(default=False, compare=False, repr=False)
+    """Whether its only fault is that an earlier row has the same id."""
 
     def __str__(self) -> str:
         name = "" if self.id is None else f"example {self.id}"

@@ -61,15 +61,15 @@ def scan_all(
     Scans of large sets are kept under the name `source`. Without `synthetic`, speech that is made when it is needed is
     left out, like rows without a clip.
     """
-    references = _references(examples).combine_chunks()
-    silent = pc.equal(references, "")
+    clips = references(examples).combine_chunks()
+    silent = pc.equal(clips, "")
     told = _Progress(on_progress, len(examples) - (pc.sum(silent).as_py() or 0))
-    coded = pc.if_else(silent, None, references).dictionary_encode()
+    coded = pc.if_else(silent, None, clips).dictionary_encode()
     local = _scan_local(coded.dictionary, source, longest, told, coded.indices)
-    taken = local.take(coded.indices) if len(local) else _nothing(len(examples))
+    taken = local.take(coded.indices) if len(local) else unknown(len(examples))
     others = [
         place
-        for place in np.flatnonzero(np.asarray(pc.is_null(references))).tolist()
+        for place in np.flatnonzero(np.asarray(pc.is_null(clips))).tolist()
         if synthetic or isinstance(examples[place].clip, FileClip)
     ]
     return _with_others(taken, others, examples, longest, told) if others else taken
@@ -85,11 +85,12 @@ class _Progress:
             self._tell(self._done, self._total)
 
 
-def _references(examples: Sequence[Example]) -> pa.ChunkedArray:
+def references(examples: Sequence[Example]) -> pa.ChunkedArray:
+    """The `scan.reference` of every example's clip."""
     if isinstance(examples, Indexed):
         return examples.table["clip"]
     if isinstance(examples, Joined):
-        return pa.chunked_array([chunk for part in examples.parts for chunk in _references(part).chunks], pa.string())
+        return pa.chunked_array([chunk for part in examples.parts for chunk in references(part).chunks], pa.string())
     return pa.chunked_array([pa.array([reference(example.clip) for example in examples], pa.string())])
 
 
@@ -155,7 +156,8 @@ def _table(found: Sequence[Scan]) -> pa.Table:
     return pa.table([pa.array(column, kind) for column, kind in zip(columns, _FIELDS.values(), strict=True)], SCHEMA)
 
 
-def _nothing(rows: int) -> pa.Table:
+def unknown(rows: int) -> pa.Table:
+    """Scans of clips of which nothing is known."""
     return pa.table([pa.nulls(rows, kind) for kind in _FIELDS.values()], SCHEMA)
 
 

@@ -18,7 +18,7 @@ from antiphon.data.indexed import ids, joined, repeated
 from antiphon.data.readers import jsonl
 from antiphon.data.rows import BadRow, ReadOptions, Rows
 from antiphon.data.scans import OnProgress
-from antiphon.data.validate import validate
+from antiphon.data.validate import Checked, Keep, checked
 from antiphon.errors import DataError
 from antiphon.types import Example
 
@@ -64,6 +64,19 @@ def load_set(
     `limit` reads the first rows only. Texts are optional if `text_required` is False. Raises `DataError` listing bad
     rows, and the errors of `read_set`.
     """
+    found = checked_set(spec, config, limit, on_progress, text_required)
+    return found.examples, found.skipped
+
+
+def checked_set(
+    spec: str,
+    config: Config,
+    limit: int | None = None,
+    on_progress: OnProgress | None = None,
+    text_required: bool = True,
+    keep: Keep | None = None,
+) -> Checked:
+    """Like `load_set`, with what is known of each clip. `keep` says which rows of a training set to look at."""
     data = config.data
     options = ReadOptions(
         columns=data.columns,
@@ -74,8 +87,11 @@ def load_set(
         channel=data.channel,
         end_slack=data.end_slack_seconds,
     )
-    rows = read_set(spec, options).require_good()
-    return validate(
+    rows = read_set(spec, options)
+    if keep and data.deduplicate:
+        rows.bad = [row for row in rows.bad if not row.repeats]
+    rows.require_good()
+    return checked(
         rows.examples,
         data.max_seconds,
         data.min_seconds,
@@ -83,4 +99,6 @@ def load_set(
         lines=rows.lines,
         source=spec,
         on_progress=on_progress,
+        keep=keep,
+        synthetic=keep is not None and data.filter.of_time,
     )

@@ -30,14 +30,22 @@ class PromptStream:
         prompt: Callable[[Example], Prompt],
         world: World | None = None,
         augment: Callable[[Example, Prompt, int], Prompt] | None = None,
+        weights: Sequence[tuple[int, float]] = (),
     ) -> None:
         """`per_step` is the total over all ranks of the `world`; None uses all examples in each step. `augment` makes
-        of a prompt what the policy hears in an epoch (from 0)."""
-        per_step = len(examples) if per_step is None else per_step
-        if len(examples) < per_step:
+        of a prompt what the policy hears in an epoch (from 0).
+
+        `weights` has the length of each set in `examples`, and how often its rows are seen compared to others. An
+        epoch has every row of the sets of the largest weight, and a sample of the others, drawn anew each time.
+        """
+        heaviest = max((weight for _, weight in weights), default=1.0)
+        self._draws = [(size, max(1, round(size * weight / heaviest))) for size, weight in weights]
+        self.epoch = sum(drawn for _, drawn in self._draws) if weights else len(examples)
+        per_step = self.epoch if per_step is None else per_step
+        if self.epoch < per_step:
             raise ConfigError(
-                f"the training set has {len(examples)} usable examples, fewer than "
-                f"rollout.prompts_per_step={per_step}; lower that to {len(examples)} or add data"
+                f"the training set has {self.epoch} usable examples, fewer than "
+                f"rollout.prompts_per_step={per_step}; lower that to {self.epoch} or add data"
             )
         self._examples = examples
         self.per_step = per_step
@@ -53,14 +61,19 @@ class PromptStream:
 
         Each further `attempt` at a step has its own shuffle.
         """
-        steps_per_epoch = len(self._examples) // self.per_step
+        steps_per_epoch = self.epoch // self.per_step
         epoch, place = divmod(step, steps_per_epoch)
         chosen = self._order(epoch, attempt)[place * self.per_step : (place + 1) * self.per_step].tolist()
         return [example for i in chosen if (example := self._examples[i]).id not in without]
 
     def _shuffled(self, epoch: int, attempt: int) -> np.ndarray:
         key = [self._seed, epoch, attempt] if attempt else [self._seed, epoch]
-        return np.random.default_rng(key).permutation(len(self._examples))
+        rng = np.random.default_rng(key)
+        if all(size == drawn for size, drawn in self._draws):
+            return rng.permutation(self.epoch)
+        begins = np.cumsum([0, *(size for size, _ in self._draws)])
+        drawn = [begin + rng.choice(*sizes, replace=False) for begin, sizes in zip(begins, self._draws, strict=False)]
+        return rng.permutation(np.concatenate(drawn))
 
     def prompts(self, step: int, attempt: int = 0, without: Collection[str] = ()) -> list[Prompt]:
         """Prompts of this rank's shard of the examples. The first attempt also starts preparing the next step's.
@@ -71,7 +84,7 @@ class PromptStream:
             return self._make(step, attempt, without)
         ready = self._ahead is not None and self._ahead[0] == step
         prompts = self._ahead[1].result() if ready and self._ahead else self._make(step)
-        if self.per_step < len(self._examples):
+        if self.per_step < self.epoch:
             self._ahead = (step + 1, self._thread.submit(self._make, step + 1))
         return prompts
 
@@ -79,7 +92,7 @@ class PromptStream:
         examples = self._world.share(self.examples(step, attempt, without))
         if self._augment is None:
             return [self._prompt(example) for example in examples]
-        epoch = step // (len(self._examples) // self.per_step)
+        epoch = step // (self.epoch // self.per_step)
         return [self._augment(example, self._prompt(example), epoch) for example in examples]
 
     def close(self) -> None:

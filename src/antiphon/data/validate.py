@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,11 +12,13 @@ import pyarrow as pa
 from antiphon.data.arrow import pc
 from antiphon.data.indexed import select
 from antiphon.data.rows import BadRow, Line, describe_bad
-from antiphon.data.scans import OnProgress, scan_all
+from antiphon.data.scans import OnProgress, scan_all, unknown
 from antiphon.errors import DataError
 from antiphon.types import Example, Seconds
 
 OnBadAudio = Literal["error", "skip"]
+Keep = Callable[[Sequence[Example], pa.Table], np.ndarray]
+"""Gives the places of the examples to look at, in ascending order, of examples and their scans."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class Checked:
     def select(self, places: np.ndarray) -> Checked:
         """Those at `places`, which ascend."""
         return Checked(select(self.examples, places), self.scans.take(pa.array(places)), self.skipped)
+
+
+def unmeasured(examples: Sequence[Example]) -> Checked:
+    """Examples of whose clips nothing is known."""
+    return Checked(examples, unknown(len(examples)), [])
 
 
 def validate(
@@ -59,17 +66,23 @@ def checked(
     lines: Sequence[Line] = (),
     source: str = "the data",
     on_progress: OnProgress | None = None,
+    keep: Keep | None = None,
+    synthetic: bool = False,
 ) -> Checked:
     """Decode every recording and check its length.
 
     Clips are never cut. Examples without a recording (synthetic speech, or no audio) are kept unchecked. For
     messages, `lines` has each example's position, and `source` names the set; what is found of a large set is kept
-    under that name, so that it is decoded once.
+    under that name, so that it is decoded once. `keep` gives the places of those to look at; the others are left out.
+    With `synthetic`, speech that is made when it is needed is measured too.
 
     Raises `DataError`, listing the first bad rows, if there are any and `on_bad_audio` is "error", or if no
     example is left.
     """
-    scans = scan_all(examples, source, max_seconds, on_progress, synthetic=False)
+    scans = scan_all(examples, source, max_seconds, on_progress, synthetic=synthetic)
+    if keep and len(places := keep(examples, scans)) < len(examples):
+        examples, scans = select(examples, places), scans.take(pa.array(places))
+        lines = [lines[place] for place in places.tolist()] if lines else lines
     faulty = pc.is_valid(scans["fault"])
     for odd in (pc.greater(scans["seconds"], max_seconds), pc.less(scans["seconds"], min_seconds)):
         faulty = pc.or_(faulty, pc.fill_null(odd, False))

@@ -11,6 +11,7 @@ import pyarrow as pa
 from antiphon.data.arrow import pc
 from antiphon.data.indexed import strings
 from antiphon.data.rows import Line, place
+from antiphon.data.scans import references
 from antiphon.text.languages import language_code, script, scripts_of
 from antiphon.types import Example
 
@@ -54,11 +55,12 @@ def warn(examples: Sequence[Example], scans: pa.Table, lines: Sequence[Line]) ->
 def sounds(examples: Sequence[Example], scans: pa.Table) -> pa.ChunkedArray:
     """What tells the sound of each clip from others: the digest of its samples; the name of synthetic speech."""
     digests = scans["digest"]
-    missing = np.flatnonzero(np.asarray(pc.is_null(digests)))
-    if not len(missing):
+    unnamed = pc.and_(pc.is_null(digests), pc.fill_null(pc.not_equal(references(examples), ""), True))
+    missing = _where(unnamed)
+    if not missing:
         return digests
     values = digests.to_pylist()
-    for at in missing.tolist():
+    for at in missing:
         clip = examples[at].clip
         values[at] = None if clip is None else clip.name
     return pa.chunked_array([pa.array(values, pa.string())])

@@ -21,6 +21,7 @@ from antiphon.types import Seconds
 
 IN_PROCESSES = 4096
 """Clips from which on processes are worth their start, of about a second."""
+_COMMAND = ["-m", "antiphon.data.workers"]
 _PART = 64
 """Clips that a process is given at a time."""
 _AHEAD = 16
@@ -91,7 +92,7 @@ class _Pool:
         process: Any = getattr(self._mine, "process", None)
         if process is None:
             process = self._mine.process = subprocess.Popen(
-                [sys.executable, "-m", "antiphon.data.workers"],
+                [sys.executable, *_COMMAND],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import repeat
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 
 from antiphon.data.indexed import select
 from antiphon.data.rows import BadRow, describe_bad
@@ -138,12 +140,18 @@ def seconds_of(example: Example) -> Seconds | None:
     return None if measure is None else measure()
 
 
-def faults(fit: Fit, examples: Iterable[Example]) -> Iterator[tuple[Example, str | None, bool]]:
-    """Each example with why the model cannot take it, or None, and whether that is because its clip is too long."""
-    for example in examples:
+def faults(
+    fit: Fit, examples: Iterable[Example], seconds: pa.ChunkedArray | None = None
+) -> Iterator[tuple[Example, str | None, bool]]:
+    """Each example with why the model cannot take it, or None, and whether that is because its clip is too long.
+
+    `seconds` has the lengths of clips that are known.
+    """
+    known = repeat(None) if seconds is None else (one for chunk in seconds.chunks for one in chunk.to_pylist())
+    for example, measured in zip(examples, known, strict=False):
         try:
-            seconds = seconds_of(example)
-            yield example, fit(example, seconds), fit.too_long(seconds)
+            length = seconds_of(example) if measured is None else measured
+            yield example, fit(example, length), fit.too_long(length)
         except AudioError as error:
             yield example, str(error), False
 
@@ -155,8 +163,9 @@ def fitting(
     on_bad_audio: Literal["error", "skip"] = "error",
     long_audio: LongAudio = "error",
     on_progress: OnProgress | None = None,
+    seconds: pa.ChunkedArray | None = None,
 ) -> tuple[Sequence[Example], list[BadRow]]:
-    """The examples that the model can take, and the rows that it cannot.
+    """The examples that the model can take, and the rows that it cannot. `seconds` has their clips' known lengths.
 
     With `long_audio` "skip", clips that are too long are left out whatever `on_bad_audio` says. Raises `DataError`,
     listing the first bad rows of `source`, if there are any others and `on_bad_audio` is "error", or if no example is
@@ -164,7 +173,7 @@ def fitting(
     """
     bad: list[BadRow] = []
     errors: list[BadRow] = []
-    for number, (example, fault, too_long) in enumerate(faults(fit, examples)):
+    for number, (example, fault, too_long) in enumerate(faults(fit, examples, seconds)):
         if fault is not None:
             bad.append(BadRow(example.line, example.id, _named(example, fault, too_long, long_audio), number))
             if on_bad_audio == "error" and not (too_long and long_audio == "skip"):

@@ -11,9 +11,12 @@ from antiphon.config.data import Labels
 from antiphon.config.rollout import Rollout
 from antiphon.data.augmented import load_augmenter
 from antiphon.data.forms import named_sets
+from antiphon.data.indexed import ids, joined
 from antiphon.data.rows import BadRow
-from antiphon.data.source import load_set, mixed
+from antiphon.data.source import checked_set, mixed
 from antiphon.data.stream import PromptStream
+from antiphon.data.training import HOLDOUT, leaked, load_training_sets
+from antiphon.data.validate import Checked, unmeasured
 from antiphon.distributed.device import resolve_device, resolve_dtype
 from antiphon.distributed.world import World
 from antiphon.errors import ConfigError
@@ -112,7 +115,7 @@ class Components:
         self.decode = decoder(self.policy, self.engine, config.eval.batch_size, config.eval.beam)
         per_step = config.rollout.prompts_per_step
         augment = load_augmenter(config, self.policy.rate, self._fits)
-        self.stream = PromptStream(self.examples, per_step, config.seed, self.prompt, self.world, augment)
+        self.stream = PromptStream(self.examples, per_step, config.seed, self.prompt, self.world, augment, self.weights)
         penalty = config.rollout.truncation_penalty if config.rollout.truncated == "penalize" else 0.0
         self.collector = Collector(
             stream=self.stream,
@@ -146,32 +149,45 @@ class Components:
             )
         training = load_reward(spec, config.reward_limits)
         check_rewards(self.objectives, training)
-        if not config.data.eval or not config.eval.samples_per_prompt:
+        if not config.data.evaluates or not config.eval.samples_per_prompt:
             return training, None
         return training, load_reward(spec, config.reward_limits.model_copy(update={"on_failure": "drop"}))
 
     def _load_data(self) -> None:
         config, needs = self.config, self.needs
         texts = (needs.rewards or needs.alignment_credit or needs.source == "labels") and not config.labels
-        sets = [(spec, self._load_set(spec, config.data.limit, texts)) for spec in config.data.train]
-        self.examples = mixed(sets)
-        self._set_of = {example.id: spec for spec, examples in sets for example in examples} if sets[1:] else {}
-        eval_sets = named_sets(config.data.eval, config.data.format)
-        self.eval_sets = {
-            name: self._load_set(spec, config.eval.limit, config=unbounded(config)) for name, spec in eval_sets.items()
-        }
+        found = load_training_sets(config, texts, lambda spec: bar(self.observers, self._checking(spec)))
+        for line in found.notes:
+            self.observers.noted(line)
+        self.skipped += found.listed
+        for spec, rows, total in found.skipped:
+            self._note_skipped(spec, rows, total)
+        self.sets = found.sets
+        mixed([(spec, checked.examples) for spec, checked in self.sets])
+        self._checked_eval_sets = self._load_eval_sets(found.held_out)
         if config.labels:
-            self.examples = self._relabeled(config.labels)
+            self._relabel(config.labels)
 
-    def _load_set(
-        self, spec: str, limit: int | None = None, text_required: bool = True, config: Config | None = None
-    ) -> Sequence[Example]:
-        self.observers.phase(f"checking {spec}")
-        examples, skipped = load_set(
-            spec, config or self.config, limit, bar(self.observers, f"checking {spec}"), text_required
-        )
-        self._note_skipped(spec, skipped, len(skipped) + len(examples))
-        return examples
+    def _load_eval_sets(self, held_out: Sequence[Example]) -> dict[str, Checked]:
+        config = self.config
+        named = named_sets(config.data.eval, config.data.format)
+        if held_out and HOLDOUT in named:
+            raise ConfigError(f"data.holdout makes an evaluation set {HOLDOUT!r}; rename {named[HOLDOUT]}")
+        sets = {}
+        for name, spec in named.items():
+            title = self._checking(spec)
+            sets[name] = checked = checked_set(spec, unbounded(config), config.eval.limit, bar(self.observers, title))
+            self._note_skipped(spec, checked.skipped, len(checked.skipped) + len(checked.examples))
+            for line in leaked(self.sets, name, checked):
+                self.observers.noted(line)
+                self.skipped.append(line)
+        if held_out:
+            sets[HOLDOUT] = unmeasured(held_out)
+        return sets
+
+    def _checking(self, spec: str) -> str:
+        self.observers.phase(title := f"checking {spec}")
+        return title
 
     def _note_skipped(self, spec: str, skipped: Sequence[BadRow], total: int) -> None:
         if skipped:
@@ -183,11 +199,10 @@ class Components:
         """Leave out the examples that the model cannot take, or refuse them, as for those that cannot be used."""
         config, longest = self.config, self.config.rollout.max_new_tokens
         fit = Fit(self.policy, self.prompt, longest, self.needs.source == "labels" or self.needs.audio_ctc)
-        if len(config.data.train) == 1:
-            self.examples = self._fitting(fit, config.data.train[0], self.examples)
-        else:
-            of = {spec: [one for one in self.examples if self._set_of[one.id] == spec] for spec in config.data.train}
-            self.examples = [one for spec, examples in of.items() for one in self._fitting(fit, spec, examples)]
+        fitted = [(spec, self._fitting(fit, spec, checked)) for spec, checked in self.sets]
+        self.examples = joined([examples for _, examples in fitted])
+        weights = config.data.weights
+        self.weights = [(len(examples), weights.get(spec, 1.0)) for spec, examples in fitted] if weights else []
         self.piece = piece_of(self.policy, self.prompt.task, config)
         if self.piece is not None and self.eval_reward is not None and config.eval.samples_per_prompt > 1:
             raise ConfigError(
@@ -195,7 +210,7 @@ class Components:
                 "in pieces; set eval.samples_per_prompt to 1 or 0"
             )
         fit = Fit(self.policy, self.prompt, longest, piece=self.piece)
-        self.eval_sets = {name: self._fitting(fit, name, examples) for name, examples in self.eval_sets.items()}
+        self.eval_sets = {name: self._fitting(fit, name, checked) for name, checked in self._checked_eval_sets.items()}
         column = config.eval.group_by
         self.groups = {name: group_names(rows, column, name) for name, rows in self.eval_sets.items() if column}
 
@@ -205,27 +220,30 @@ class Components:
             for note in unread(examples, self.policy.reads):
                 self.observers.noted(f"{name}: {note}")
 
-    def _fitting(self, fit: Fit, spec: str, examples: Sequence[Example]) -> Sequence[Example]:
-        data = self.config.data
+    def _fitting(self, fit: Fit, spec: str, checked: Checked) -> Sequence[Example]:
+        data, examples = self.config.data, checked.examples
         self.observers.phase(title := f"checking {spec} against the model")
-        kept, bad = fitting(fit, examples, spec, data.on_bad_audio, data.long_audio, bar(self.observers, title))
+        told, seconds = bar(self.observers, title), checked.scans["seconds"]
+        kept, bad = fitting(fit, examples, spec, data.on_bad_audio, data.long_audio, told, seconds)
         self._note_skipped(spec, bad, len(examples))
         return kept
 
-    def _relabeled(self, labels: Labels) -> list[Example]:
-        """The training examples with pseudo-labels as their texts; those made before stay."""
+    def _relabel(self, labels: Labels) -> None:
+        """Take pseudo-labels as the texts of the training examples; those made before stay."""
+        whole = joined([checked.examples for _, checked in self.sets])
         labeled = {one.id for one in self.pseudo_labels}
-        unlabeled = [example for example in self.examples if example.id not in labeled]
+        unlabeled = [example for example in whole if example.id not in labeled]
         if unlabeled:
             self.observers.phase(f"{labels.model} transcribes the training set", len(unlabeled))
             mine = self.world.share(unlabeled)
             made = make_pseudo_labels(mine, labels, self.config, self.device, self.observers.advance) if mine else []
             self.pseudo_labels += [one for rank in self.world.gather(made) for one in rank]
-        examples, summary = relabel(self.examples, self.pseudo_labels, labels)
+        examples, summary = relabel(whole, self.pseudo_labels, labels)
         if summary:
             self.observers.noted(summary)
             self.skipped.append(summary)
-        return examples
+        of = {id: spec for spec, checked in self.sets for id in ids(checked.examples).to_pylist()}
+        self.sets = [(spec, unmeasured([one for one in examples if of[one.id] == spec])) for spec, _ in self.sets]
 
     def _load_policy(self, spec: str, dtype: str | None = None) -> Policy:
         """A model whose answers are held to the recipe's tokens."""
