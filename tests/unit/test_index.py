@@ -11,6 +11,7 @@ import pytest
 from antiphon.data import index
 from antiphon.data.index import Indexed
 from antiphon.data.rows import ReadOptions, Rows
+from antiphon.data.scan import clip_of, reference
 from antiphon.data.source import read_set
 from antiphon.data.stream import PromptStream
 from antiphon.errors import DataError
@@ -208,3 +209,14 @@ def test_slices_and_ends_are_those_of_a_list(tmp_path: Path, monkeypatch: pytest
     assert (indexed[-1], len(indexed)) == (plain[-1], 7)
     with pytest.raises(IndexError):
         print(indexed[7])
+
+
+def test_clips_are_named_alike_by_both_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "set.jsonl"
+    spans = [{"begin_time": 0.1 * at, "end_time": 1 + at / 3} for at in range(5)]
+    path.write_text(
+        "\n".join(json.dumps({"audio": f"é {at}.wav", "text": "x"} | span) for at, span in enumerate(spans))
+    )
+    indexed, plain = both(path, ReadOptions(), monkeypatch)
+    assert indexed.examples.table["clip"].to_pylist() == [reference(example.clip) for example in plain.examples]  # pyright: ignore
+    assert [clip_of(one) for one in indexed.examples.table["clip"].to_pylist()] == [one.clip for one in plain.examples]  # pyright: ignore

