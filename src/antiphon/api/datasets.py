@@ -52,7 +52,7 @@ class MultimodalDataset:
             class, or one of its attributes, changes. Set this if rows depend on anything else.
         apply_chat_template: Accepted for compatibility. Text prompts always use the tokenizer's chat template, so False
             is an error for `modality = "text"`; a clip is never part of the text.
-        input_key: Key of the prompt. Recognizers use their own prompt and only pass this one to rewards.
+        input_key: Key of the prompt, text or a conversation of one question; models that take no request leave it out.
         label_key: Key of the reference.
         media_column: Key of the list of recordings; models take one.
         columns: For a hub set: maps our `audio`, `text`, `id`, `speaker` or `language` to the set's column names, where

@@ -219,6 +219,7 @@ class Components:
         for name, examples in {"the training set": self.examples, **self.eval_sets}.items():
             for note in unread(examples, self.policy.reads):
                 self.observers.noted(f"{name}: {note}")
+                self.skipped.append(f"{name}: {note}")
 
     def _fitting(self, fit: Fit, spec: str, checked: Checked) -> Sequence[Example]:
         data, examples = self.config.data, checked.examples
