@@ -1,12 +1,16 @@
 """What of a data set a model cannot take is known before it is asked, by row, cause and remedy."""
 
+import json
+
 import numpy as np
 import pytest
 import soundfile
 import torch
 from tiny_text import bytes_tokenizer, tiny
+from typer.testing import CliRunner
 
 from antiphon.audio.decode import FileClip
+from antiphon.cli.main import app
 from antiphon.config import load_config
 from antiphon.errors import ConfigError, DataError
 from antiphon.models.fit import Fit, fitting
@@ -137,3 +141,15 @@ def test_rows_that_do_not_fit_are_left_out_where_that_is_asked_for(policies, cli
     assert [one.line for one in bad] == [2, 3]
     with pytest.raises(DataError, match="No example is left"):
         fitting(fit_of(policies["whisper"], with_reference=True), rows[1:], "set.jsonl", "skip")
+
+
+def test_data_check_lists_what_a_model_cannot_take(tmp_path, clip):
+    rows = [(1.0, "one", "en"), (9.0, "one", "en"), (1.1, "seven " * 200, "en"), (1.2, "a", "xx")]
+    lines = [{"audio": str(clip(seconds).path), "text": text, "language": code} for seconds, text, code in rows]
+    (tmp_path / "set.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    asked = ["data", "check", str(tmp_path / "set.jsonl"), "--model", "builtin:whisper", "--json"]
+    result = CliRunner().invoke(app, asked)
+    report = json.loads(result.stdout)
+    assert (result.exit_code, report["good"], [row["line"] for row in report["bad"]]) == (1, 1, [2, 3, 4])
+    for row, part in zip(report["bad"], ("at most 8 s", "96 positions", "'xx'"), strict=True):
+        assert part in row["reason"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,21 +90,25 @@ def check(
     max_seconds: Seconds | None = None,
     *,
     against: Sequence[str | Path] = (),
+    fault: Callable[[Example, Seconds | None], str | None] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Report:
     """Read a set and fully decode every clip.
 
-    Rows without a text, if `options` allows them, count as `empty_texts`. Bad rows are in the report, and so are rows
+    Rows without a text, if `options` allows them, count as `empty_texts`. `fault` says why an example, whose clip has
+    so many seconds, is bad for another reason, such as a model's limits. Bad rows are in the report, and so are rows
     with a doubt (`antiphon.data.warnings`), such as a clip that a set of `against` has too. Raises `DataError` if a
     set itself cannot be read and `ConfigError` for an unknown field in `options.columns`.
     """
     rows = read_set(spec, options)
     scans = scan_all(rows.examples, rows.spec, on_progress=on_progress)
-    faulty = np.asarray(pc.is_valid(scans["fault"]))
+    faulty = np.array(pc.is_valid(scans["fault"]))
     unreadable = [
         BadRow(rows.lines[at], rows.examples[at].id, scans["fault"][at].as_py(), rows.numbers[at])
         for at in np.flatnonzero(faulty).tolist()
     ]
+    if fault is not None:
+        unreadable += _further(rows, scans, faulty, fault)
     kept = np.flatnonzero(~faulty)
     report = Report(rows.spec, len(rows.examples) + len(rows.bad), rows.columns, max_seconds=max_seconds)
     report.bad, report.format = rows.all_bad(unreadable), rows.format
@@ -118,6 +122,19 @@ def check(
     for other in against:
         report.warnings += _leaked(good, scans, str(other), options)
     return report
+
+
+def _further(
+    rows: Rows, scans: pa.Table, faulty: np.ndarray, fault: Callable[[Example, Seconds | None], str | None]
+) -> list[BadRow]:
+    """The rows, of those that are not `faulty`, that `fault` finds fault with; they are so afterward."""
+    lengths, bad = scans["seconds"].to_pylist(), []
+    for at, example in enumerate(rows.examples):
+        reason = None if faulty[at] else fault(example, lengths[at])
+        if reason is not None:
+            faulty[at] = True
+            bad.append(BadRow(rows.lines[at], example.id, reason, rows.numbers[at]))
+    return bad
 
 
 def _describe(report: Report, examples: Sequence[Example], scans: pa.Table) -> None:

@@ -53,11 +53,9 @@ class Fit:
             seconds = min(seconds, self.piece)
         try:
             prompt = self._prompt.silent(example, 1.0 if seconds is None else seconds)
-            return (
-                self._clip_fault(prompt, seconds)
-                or self._room_fault(prompt)
-                or self._text_fault(example, prompt, seconds)
-            )
+            if example.clip is not None and (fault := self._clip_fault(prompt, seconds)):
+                return f"{example.clip.name} {fault}"
+            return self._room_fault(prompt) or self._text_fault(example, prompt, seconds)
         except AntiphonError as error:
             return str(error).removeprefix(f"prompt {example.id!r}").removeprefix(":").strip()
 
@@ -175,7 +173,7 @@ def fitting(
     errors: list[BadRow] = []
     for number, (example, fault, too_long) in enumerate(faults(fit, examples, seconds)):
         if fault is not None:
-            bad.append(BadRow(example.line, example.id, _named(example, fault, too_long, long_audio), number))
+            bad.append(BadRow(example.line, example.id, _explained(fault, too_long, long_audio), number))
             if on_bad_audio == "error" and not (too_long and long_audio == "skip"):
                 errors.append(bad[-1])
         if on_progress:
@@ -198,13 +196,8 @@ def fitting(
     return select(examples, np.delete(np.arange(len(examples)), [row.number for row in bad])), bad
 
 
-def _named(example: Example, fault: str, too_long: bool, long_audio: str) -> str:
-    """`fault` after what it is a fault of."""
-    if example.clip is None or not fault.startswith("has "):
-        return fault
+def _explained(fault: str, too_long: bool, long_audio: LongAudio) -> str:
+    """`fault` with the setting that decides what becomes of it."""
     if too_long and long_audio == "split":
-        why = "data.long_audio=split is for evaluation: to split its text too takes an alignment"
-        fault = f"{fault} before training ({why})"
-    elif too_long:
-        fault = f"{fault} (data.long_audio)"
-    return f"{example.clip.name} {fault}"
+        return f"{fault} (data.long_audio=split is for evaluation: to split a text with its clip takes an alignment)"
+    return f"{fault} (data.long_audio)" if too_long else fault

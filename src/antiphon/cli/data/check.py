@@ -11,7 +11,10 @@ from antiphon.cli import options, output
 from antiphon.cli.data import arguments, tables
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from antiphon.data.check import Report
+    from antiphon.types import Example, Seconds
 
 
 def command(
@@ -30,12 +33,21 @@ def command(
         list[str] | None,
         typer.Option("--against", metavar="SET", help="Warn of clips that SET has too, such as test data. Repeatable."),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="MODEL", help="Also list rows that MODEL cannot hear, be asked or be taught."),
+    ] = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    runs: options.RunsFolder = "runs",
     as_json: arguments.Json = False,
 ) -> None:
     """Decode every clip and list bad rows with line and reason; the exit status is 1 if there are any.
 
     Also warns of rows to look at: silence, clipping, samples out of scale, channels that cancel, clips under 0.1 s,
     texts too long or short for their clip or in letters of another language, and the same clip twice.
+
+    With --model, rows are bad too whose clip is longer than the model hears, whose prompt or text has more tokens than
+    its positions or its CTC frames, whose text has tokens that it may not emit, or whose language it does not know.
 
     Examples:
 
@@ -50,6 +62,8 @@ def command(
         antiphon data check hf:google/fleurs:de_de --limit 100
 
         antiphon data check train.jsonl --against test.jsonl
+
+        antiphon data check train.jsonl --model openai/whisper-small
     """
     from antiphon.data.check import check
     from antiphon.data.rows import ReadOptions
@@ -57,14 +71,35 @@ def command(
     how = ReadOptions(
         columns=options.parse_columns(columns), task=task, limit=limit, text_required=not untranscribed, format=format
     )
+    fault = _fault_of(model, task, not untranscribed, runs, trust_remote_code) if model else None
     with tables.progress(f"checking {spec}") as advance:
-        report = check(spec, how, max_seconds, against=against or (), on_progress=advance)
+        report = check(spec, how, max_seconds, against=against or (), fault=fault, on_progress=advance)
     if as_json:
         output.print_json(report.to_dict())
     else:
         _print_report(report)
     if report.bad:
         raise typer.Exit(1)
+
+
+def _fault_of(
+    model: str, task: str, with_reference: bool, runs: str, trust_remote_code: bool
+) -> Callable[[Example, Seconds | None], str | None]:
+    """Why a model cannot take an example. A row's language counts where the model knows some languages only."""
+    from antiphon.config import load_config
+    from antiphon.models.fit import Fit
+    from antiphon.tasks.load import prompter
+
+    policy = options.load(model, "cpu", "auto", 1, None, runs, trust_remote_code).policy
+
+    def fit(language: str) -> Fit:
+        config = load_config(flags={"task": task, "language": language})
+        prompt = prompter(config, policy.rate, policy.language, policy.reads)
+        return Fit(policy, prompt, with_reference=with_reference)
+
+    told, untold = fit("given"), fit("auto")
+    names_language = bool(policy.limits.languages)
+    return lambda example, seconds: (told if names_language and example.language else untold)(example, seconds)
 
 
 def _print_report(report: Report) -> None:
