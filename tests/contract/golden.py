@@ -7,6 +7,7 @@ Run as a script it writes golden.json anew, for a change that is meant to change
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
@@ -83,7 +84,10 @@ def write_data(folder: Path) -> None:
     rows = []
     for i, text in enumerate(TEXTS):
         soundfile.write(folder / f"{i}.wav", 0.1 * rng.standard_normal(3200 + 800 * i), 16000)
-        rows.append(json.dumps({"audio": f"{i}.wav", "text": text}) + "\n")
+        id = hashlib.sha256(f"{i}.wav\n0.0\nNone".encode()).hexdigest()[
+            :16
+        ]  # Seeds what is sampled, wherever the set is.
+        rows.append(json.dumps({"audio": f"{i}.wav", "text": text, "id": id}) + "\n")
     (folder / "train.jsonl").write_text("".join(rows))
 
 
