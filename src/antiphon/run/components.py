@@ -134,8 +134,7 @@ class Components:
 
     def _fits(self, example: Example, seconds: Seconds) -> bool:
         """Whether the model takes an example whose clip became longer or shorter."""
-        longest = self.policy.limits.longest(self.policy.rate)
-        return seconds <= min(self.config.data.max_seconds, longest or seconds)
+        return seconds <= self.config.data.max_seconds and self._fit(example, seconds) is None
 
     def _load_rewards(self, spec: RewardSpec | None) -> tuple[RewardFunction | None, RewardFunction | None]:
         """What training rewards by, and what evaluation does, whose failures end no run."""
@@ -199,6 +198,7 @@ class Components:
         """Leave out the examples that the model cannot take, or refuse them, as for those that cannot be used."""
         config, longest = self.config, self.config.rollout.max_new_tokens
         fit = Fit(self.policy, self.prompt, longest, self.needs.source == "labels" or self.needs.audio_ctc)
+        self._fit = fit
         fitted = [(spec, self._fitting(fit, spec, checked)) for spec, checked in self.sets]
         self.examples = joined([examples for _, examples in fitted])
         weights = config.data.weights
