@@ -33,7 +33,7 @@ def test_loopback_names_are_answered(name):
     assert client().get("/run/a", headers={"host": name}).status_code == 200
 
 
-@pytest.mark.parametrize("name", ["evil.example", "127.0.0.1.evil.example:8026", "192.168.1.7", "", "["])
+@pytest.mark.parametrize("name", ["evil.example", "127.0.0.1.evil.example:8026", "localhost.evil.example", "trainer"])
 def test_names_of_others_are_refused_with_the_option_that_allows_them(name):
     answer = client().get("/run/a", headers={"host": name})
     assert answer.status_code == 403
@@ -54,7 +54,7 @@ def test_names_are_allowed_one_by_one_or_below_a_domain(allowed, name, status):
 
 
 @pytest.mark.parametrize(("name", "status"), [("192.168.1.7:8026", 200), ("[fe80::1]", 200), ("evil.example", 403)])
-def test_other_machines_reach_an_open_dashboard_by_address_alone(name, status):
+def test_other_machines_reach_an_open_dashboard_by_address(name, status):
     assert client(host="0.0.0.0").get("/run/a", headers={"host": name}).status_code == status
 
 

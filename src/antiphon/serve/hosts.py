@@ -20,15 +20,20 @@ def own_names(host: str, allowed: Sequence[str] = ()) -> frozenset[str]:
 
 
 def is_own(header: str, names: frozenset[str]) -> bool:
-    """Whether a `Host` header names the server: by an IP address, by one of `names`, or by any if these have "*".
+    """Whether a `Host` header names the server: by an IP address, or by one of `names`."""
+    name = name_in(header)
+    return not name or _is_address(name) or is_among(name, names)
 
-    "*.example.org" stands for every name below example.org.
-    """
+
+def name_in(header: str) -> str:
+    """The name in a `Host` header, without its port."""
     name = header.rpartition("]")[0].lstrip("[") if header.startswith("[") else header.partition(":")[0]
-    name = name.lower().rstrip(".")
-    if not name or name in names or "*" in names or _is_address(name):
-        return True
-    return any(one.startswith("*.") and name.endswith(one[1:]) for one in names)
+    return name.lower().rstrip(".")
+
+
+def is_among(name: str, names: frozenset[str]) -> bool:
+    """Whether a name is one of `names`: "*" stands for all, "*.example.org" for those below example.org."""
+    return name in names or "*" in names or any(one.startswith("*.") and name.endswith(one[1:]) for one in names)
 
 
 def _is_address(name: str) -> bool:
