@@ -108,3 +108,10 @@ def test_a_file_that_is_none_is_refused(tmp_path, content):
     (tmp_path / "a.arrayrecord").write_bytes(content)
     with pytest.raises(DataError, match=r"a.arrayrecord: cannot be read as ArrayRecord"):
         read_set(tmp_path / "a.arrayrecord")
+
+
+def test_a_file_that_took_anothers_place_is_read_anew(tmp_path):
+    for samples in (1600, 800):
+        path = records(tmp_path / "a.arrayrecord", example([wav(WAVE[:samples], 16000)]))
+        (one,) = read_set(path).require_good().examples
+        assert len(one.clip.load(16000)) == samples

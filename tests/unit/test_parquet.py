@@ -158,3 +158,9 @@ def test_a_file_that_is_none_is_refused(tmp_path, content):
     (tmp_path / "a.parquet").write_bytes(content)
     with pytest.raises(DataError, match=r"a.parquet: cannot be read as Parquet"):
         read_set(tmp_path / "a.parquet")
+
+
+def test_a_file_that_took_anothers_place_is_read_anew(tmp_path):
+    for samples in (1600, 800):
+        write(tmp_path / "a.parquet", {"audio": [flac(samples)], "text": ["x"]})
+        assert lengths(tmp_path / "a.parquet") == [samples]

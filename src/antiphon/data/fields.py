@@ -57,14 +57,20 @@ def fields_of(names: Iterable[str], columns: Mapping[str, str]) -> Mapping[str, 
     return _found(tuple(names), tuple(columns.items()))[0]
 
 
-def fields_inside(names: Iterable[str], columns: Mapping[str, str], audio: str | None) -> dict[str, str]:
+def fields_inside(names: Iterable[str], columns: Mapping[str, str], audio: str | None) -> Mapping[str, str]:
     """Like `fields_of`, for a set that holds its recordings, in the column `audio`; None if it has none.
 
     Columns of times are none, unless `columns` names them: in many sets, GigaSpeech and WenetSpeech among them, they
     are those of the recording that clips were cut from.
     """
-    found = fields_of([name for name in names if name != audio], ({"audio": audio} if audio else {}) | dict(columns))
-    times = {"begin_time", "end_time", "duration"} - {*columns}
+    return _found_inside(tuple(names), tuple(columns.items()), audio)
+
+
+@lru_cache(maxsize=1024)
+def _found_inside(names: tuple[str, ...], columns: tuple[tuple[str, str], ...], audio: str | None) -> dict[str, str]:
+    given = ({"audio": audio} if audio else {}) | dict(columns)
+    found = fields_of([name for name in names if name != audio], given)
+    times = {"begin_time", "end_time", "duration"} - {*dict(columns)}
     return {field: name for field, name in found.items() if field not in times}
 
 

@@ -51,7 +51,7 @@ def read(spec: str, options: ReadOptions) -> Iterator[Row | BadRow]:
     require_one_split(spec, files)
     audio = options.columns.get(AUDIO, AUDIO)
     for file in files:
-        source = _opened(str(file))
+        source = _source(str(file))
         for number in range(len(source)):
             place = f"record {number}" if len(files) == 1 else f"{file.name}, record {number}"
             try:
@@ -86,8 +86,8 @@ def _files(spec: str) -> list[Path]:
 
 
 @lru_cache(maxsize=64)
-def _opened(path: str) -> Any:
-    """A file's records, by number."""
+def _opened(path: str, stamp: tuple[int, int]) -> Any:
+    """A file's records, by number; `stamp` tells a file from one that took its place."""
     try:
         logging.getLogger("absl").setLevel(logging.ERROR)  # It notes on import that there is no JAX to profile.
         from grain.sources import ArrayRecordDataSource
@@ -100,8 +100,16 @@ def _opened(path: str) -> Any:
         raise DataError(f"{path}: cannot be read as ArrayRecord ({cause}); copy or write it again") from error
 
 
+def _source(path: str) -> Any:
+    try:
+        stat = Path(path).stat()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); correct the path") from error
+    return _opened(path, (stat.st_size, stat.st_mtime_ns))
+
+
 def _record(path: str, number: int) -> bytes:
-    return _opened(path)[number]
+    return _source(path)[number]
 
 
 def _content(path: str, number: int, audio: str) -> bytes:

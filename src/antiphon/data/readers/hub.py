@@ -72,7 +72,7 @@ def _keys(source: HubSet, table: Table, options: ReadOptions) -> dict[str, str]:
         raise DataError(f"{source} has no text (--columns text=COLUMN); its columns are {listed}")
     if "audio" not in found and "audio" in find_task(options.task).fields and not talks:
         raise DataError(f"{source} has no audio column; its columns are {listed} (--columns audio=COLUMN)")
-    return {"text": "text"} | found
+    return {"text": "text", **found}
 
 
 def _recording(source: HubSet, table: Table, number: int) -> Path | Embedded:

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from cachetools import LRUCache
+from pyarrow import types
 
 from antiphon.audio.embedded import Embedded
 from antiphon.data import cells
@@ -67,6 +68,8 @@ class _Columns:
     """Structs of recordings that have a path alone."""
     labels: Mapping[str, Sequence[str]]
     """Names of class labels, by column."""
+    odd: Sequence[str]
+    """Columns whose cells are no values of JSON, or may hold some that are none."""
 
 
 def _rows(path: Path, options: ReadOptions) -> Iterator[dict[str, Any]]:
@@ -76,7 +79,9 @@ def _rows(path: Path, options: ReadOptions) -> Iterator[dict[str, Any]]:
         number = 0
         for batch in file.iter_batches(_ROWS, columns=list(columns.read)):
             for row in batch.to_pylist():
-                values = {key: cells.plain(value) for key, value in row.items()}
+                values = dict(row)
+                for key in columns.odd:
+                    values[key] = cells.plain(row[key])
                 for key, names in columns.labels.items():
                     values[key] = None if row[key] is None else names[row[key]]
                 for key in columns.paths:
@@ -105,9 +110,13 @@ def _columns(file: pq.ParquetFile, audio: str | None) -> _Columns:
             read.append(f"{field.name}.path")
         else:
             recordings[field.name] = kind
-            read += [f"{field.name}.path"] if kind.has_path else []
     labels = {name: one["names"] for name, one in features.items() if one.get("_type") == "ClassLabel"}
-    return _Columns(read, recordings, paths, {name: names for name, names in labels.items() if name in read})
+    odd = [name for name in read if name in schema.names and not _is_plain(schema.field(name).type)]
+    return _Columns(read, recordings, paths, {name: names for name, names in labels.items() if name in read}, odd)
+
+
+def _is_plain(type: pa.DataType) -> bool:
+    return any(test(type) for test in (types.is_integer, types.is_floating, types.is_boolean, types.is_string))
 
 
 def _all_null(metadata: pq.FileMetaData, column: str) -> bool:
@@ -137,26 +146,28 @@ def _recording(path: Path, key: str, kind: cells.Kind, number: int, row: Mapping
 def _content(path: str, column: str, number: int, rate: float | None) -> bytes:
     """The encoded recording in a cell. Raises `AudioError`."""
     try:
-        cell = _opened(path, column).cell(number)
+        stat = Path(path).stat()
+        cell = _opened(path, column, (stat.st_size, stat.st_mtime_ns)).cell(number)
     except (pa.ArrowException, OSError) as error:
         raise AudioError(f"{path}#{number}: cannot be read ({error}); write the file again") from error
     return cells.encoded(cell, rate, f"{path}#{number}", Path(path).parent)
 
 
 @lru_cache(maxsize=64)
-def _opened(path: str, column: str) -> _Cells:
-    return _Cells(path, column)
+def _opened(path: str, column: str, stamp: tuple[int, int]) -> _Cells:
+    """The cells of a column; `stamp` tells a file from one that took its place."""
+    return _Cells(path, column, stamp)
 
 
-_kept: LRUCache[tuple[str, str, int, int], Any] = LRUCache(_KEPT_BYTES, getsizeof=lambda array: array.nbytes)
+_kept: LRUCache[tuple[Any, ...], Any] = LRUCache(_KEPT_BYTES, getsizeof=lambda array: array.nbytes)
 _reading = Lock()
 
 
 class _Cells:
     """The cells of a column by row number; those of a row group are read in small batches, from its start."""
 
-    def __init__(self, path: str, column: str) -> None:
-        self._key = (path, column)
+    def __init__(self, path: str, column: str, stamp: tuple[int, int]) -> None:
+        self._key = (path, column, stamp)
         self._file = pq.ParquetFile(path, memory_map=True)
         counts = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
         self._starts = [sum(counts[:group]) for group in range(len(counts))]
