@@ -94,7 +94,7 @@ def test_the_leaderboards_sets_are_measured_by_one_option(cli, tmp_path, monkeyp
     figures = cli(*arguments, "--limit", 1, "--json").json
     assert list(figures) == list(open_asr.SETS)
     assert {one["wer"] for one in figures.values()} == {0.0}
-    assert all(one["normalizer"].startswith("whisper (") for one in figures.values())
+    assert all(one["normalizer"].startswith("open-asr 1 (") for one in figures.values())
     other = cli(*arguments, "--limit", 1, "--normalizer", "none", "--json").json
     assert {one["normalizer"] for one in other.values()} == {"none"}
     assert "--preset and --presets are two ways" in cli(*arguments, "--presets", "clean").err

@@ -141,7 +141,7 @@ def test_rules_have_names() -> None:
 def test_unknown_normalizer_is_answered_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"^unknown normalizer 'wisper'; did you mean 'whisper'\?$"):
         normalizer("en", "wisper")
-    with pytest.raises(ConfigError, match=r"^unknown normalizer 'x'; there are: default, whisper, none$"):
+    with pytest.raises(ConfigError, match=r"^unknown normalizer 'x'; there are: default, whisper, open-asr, none$"):
         normalizer("en", "x")
 
 

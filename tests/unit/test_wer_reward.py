@@ -80,7 +80,7 @@ def test_normalizer_is_a_setting() -> None:
         ({"unit": "words"}, r"'reward\.unit' must be 'word' or 'char', got 'words'"),
         ({"form": "accuracy", "cap": 2}, r"'reward' has form: accuracy, .*; leave out cap and weighting"),
         ({"form": "accuracy", "weighting": "corpus"}, r"leave out cap and weighting"),
-        ({"normalizer": "x"}, r"'reward\.normalizer' must be 'default', 'whisper' or 'none', got 'x'"),
+        ({"normalizer": "x"}, r"'reward\.normalizer' must be 'default', 'whisper', 'open-asr' or 'none', got 'x'"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict, message: str) -> None:

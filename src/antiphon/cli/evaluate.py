@@ -66,7 +66,7 @@ def command(
         list[str] | None, typer.Option("--presets", metavar="NAME...", help="Measure on DIR/test_NAME.jsonl of each.")
     ] = None,
     preset: Annotated[
-        Preset | None, typer.Option("--preset", help="The leaderboard's English sets, under Whisper's normalizer.")
+        Preset | None, typer.Option("--preset", help="The leaderboard's English sets, under its rules.")
     ] = None,
     limit: options.Limit = None,
     output: Annotated[
@@ -121,7 +121,7 @@ def command(
     sets = named_sets([*(data or []), *_preset_sets(preset, data_dir, presets or [], context.args)], format)
     if not sets:
         raise ConfigError("nothing to measure on; name a set with --data, or several with --presets or --preset")
-    rules = load_normalizer(normalizer or ("whisper" if preset else "default"))
+    rules = load_normalizer(normalizer or ("open-asr" if preset else "default"))
     scorer = load_reward(reward, RewardLimits(on_failure="drop")) if reward else None
     asked = (side_by_side, beam, max_new_tokens, runs, served_model, timeout, chat)
     model_options = options.ModelOptions(device, dtype, *asked, trust_remote_code)

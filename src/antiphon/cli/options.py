@@ -89,7 +89,7 @@ Normalizer = Annotated[
     typer.Option(
         "--normalizer",
         metavar="NAME",
-        help="What is made equal first: default, whisper, none, or module:function.",
+        help="What is made equal first: default, whisper, open-asr, none, or module:function.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]

@@ -11,10 +11,12 @@ from typing import Literal, get_args
 from antiphon.errors import ConfigError, did_you_mean
 from antiphon.text import whisper_rules
 from antiphon.text.english import English
+from antiphon.text.open_asr import VERSION as OPEN_ASR
+from antiphon.text.open_asr import OpenAsr
 from antiphon.text.plain import plain, turkic
 from antiphon.text.scripts import arabic, hebrew, persian
 
-NormalizerName = Literal["default", "whisper", "none"]
+NormalizerName = Literal["default", "whisper", "open-asr", "none"]
 
 RULES = 3
 """Version of `default`, and of how errors are counted. Incremented whenever the normalized text of any transcript
@@ -67,6 +69,9 @@ def normalizer(language: str | None, name: str = "default") -> Normalize:
         and digits of every script are kept, including Brahmic vowel signs.
     `whisper`
         Whisper's own English and basic normalizers, for comparison with published results.
+    `open-asr`
+        The English rules of the Open ASR Leaderboard (`antiphon.text.open_asr`), for English and for no language; for
+        others, Whisper's basic normalizer.
     `none`
         The text unchanged.
 
@@ -82,7 +87,7 @@ def versioned(name: str) -> str:
     """The normalizer's name with the versions that its results depend on; rates are comparable if these are equal."""
     if name == "none":
         return name
-    version = {"default": f"default {RULES}", "whisper": "whisper"}[name]
+    version = {"default": f"default {RULES}", "whisper": "whisper", "open-asr": f"open-asr {OPEN_ASR}"}[name]
     return f"{version} (Whisper's rules {whisper_rules.digest()}, Unicode {unicodedata.unidata_version})"
 
 
@@ -95,6 +100,11 @@ def _base_language(language: str | None) -> str:
 def _build(language: str, name: str) -> Normalize:
     if name == "none":
         return Normalize("none", str)
+    if name == "open-asr" and language in (*_ENGLISH, ""):
+        leaderboard = OpenAsr()
+        return Normalize("English", leaderboard, leaderboard.fitted)
+    if name == "open-asr":
+        name = "whisper"
     if language in _ENGLISH:
         if name == "whisper":
             return Normalize("English", whisper_rules.english())

@@ -22,7 +22,7 @@ SETS = {
     "voxpopuli": ("voxpopuli_cleaned_aa", "test"),
 }
 """Configuration and split of each set, as the leaderboard has used them since 2026."""
-NORMALIZER = "whisper"
+NORMALIZER = "open-asr"
 UNSCORED = {"", "ignore time segment in scoring"}
 """The leaderboard skips rows whose normalized reference is one of these."""
 
