@@ -138,6 +138,17 @@ def recipe(*overrides: str) -> Any:
     return load_config(overrides=["data.augment={noise: {}, speed: {}, reverb: {}, codec: {}}", *overrides])
 
 
+OPEN: list[PromptStream] = []
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """Streams have threads."""
+    yield
+    while OPEN:
+        OPEN.pop().close()
+
+
 class Heard:
     """A stream of ten clips, three a step."""
 
@@ -152,6 +163,8 @@ class Heard:
             world,
             load_augmenter(config, RATE),
         )
+
+        OPEN.append(self.stream)
 
     def at(self, step: int) -> dict[str, Prompt]:
         return {prompt.id: prompt for prompt in self.stream.prompts(step)}
