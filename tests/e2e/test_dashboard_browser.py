@@ -348,22 +348,15 @@ def test_a_long_name_fits_and_is_told_whole(browser, server, root):
     long = root / f"20261101-100000-{'long-' * 38}end"
     shutil.copytree(next(root.glob("*-failed")), long)
     try:
-        with visit(browser, server, "/?q=failed") as page:
-            page.goto(f"{server}/?q=long")
-            row = page.locator(".runs tbody tr").filter(has_text="long-long")
-            expect(row.get_by_role("link")).to_have_attribute("title", long.name)
-            for path in (
-                "/?q=long",
-                f"/run/{long.name}",
-                f"/compare?runs={long.name},{next(root.glob('*-dapo')).name}",
-            ):
+        fits = """() => [document.documentElement, document.querySelector('.q-table__middle, .states')]
+          .every((one) => !one || one.scrollWidth <= one.clientWidth + 1)"""
+        compared = f"/compare?runs={long.name},{next(root.glob('*-dapo')).name}"
+        for path in ("/?q=long", compared):
+            with visit(browser, server, path) as page:
+                expect(page.get_by_role("link", name=long.name).first).to_have_attribute("title", long.name)
                 for width in (1280, 390):
                     page.set_viewport_size({"width": width, "height": 800})
-                    page.goto(server + path)
-                    page.wait_for_selector(".bar")
-                    wide = "() => [document.documentElement, document.querySelector('.q-table__middle, .states')]"
-                    wide += ".every((one) => !one || one.scrollWidth <= one.clientWidth + 1)"
-                    assert page.evaluate(wide), (path, width)
+                    page.wait_for_function(fits)
     finally:
         shutil.rmtree(long)
 
