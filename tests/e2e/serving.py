@@ -58,12 +58,14 @@ class Served:
 
 @contextmanager
 def served(
-    policy: Any, api_key: str | None = None, address: dict[str, Any] | None = None, **limits: Any
+    policy: Any, api_key: str | None = None, address: dict[str, Any] | None = None, aligner: Any = None, **limits: Any
 ) -> Iterator[Served]:
     """`policy` is one, called tiny, or several by name; `address` has further fields of an `Address`."""
     port = free_port()
     listens = Address(port=port, api_key=api_key, **(address or {}))
-    app = create_app(policy if isinstance(policy, dict) else {"tiny": policy}, Limits(**limits), listens)
+    app = create_app(
+        policy if isinstance(policy, dict) else {"tiny": policy}, Limits(**limits), listens, aligner=aligner
+    )
     server = uvicorn.Server(configured(app, listens, answer_s=30, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -69,13 +69,23 @@ def _levels(waveform: np.ndarray, hop: int) -> np.ndarray:
     return 10 * np.log10(np.mean(np.square(padded, dtype=np.float64), axis=1) + 1e-10)
 
 
+def speech_frames(waveform: np.ndarray, rate: Hertz) -> np.ndarray:
+    """Whether each frame of `FRAME` is louder than what counts as silence [frames], bool."""
+    levels = _levels(waveform, max(round(FRAME * rate), 1))
+    return levels >= _threshold(levels)
+
+
+def _threshold(levels: np.ndarray) -> float:
+    """Decibels from which on a frame counts as speech."""
+    peak = levels.max()
+    return min(max(np.percentile(levels, 10) + ABOVE_FLOOR, peak - MOST_BELOW), peak - LEAST_BELOW)
+
+
 def _speech(levels: np.ndarray, pause: Seconds = SHORTEST_PAUSE, margin: Seconds = MARGIN) -> list[Span]:
     """Runs of speech frames, with margins."""
-    peak = levels.max()
-    if peak < SILENCE:
+    if levels.max() < SILENCE:
         return []
-    threshold = min(max(np.percentile(levels, 10) + ABOVE_FLOOR, peak - MOST_BELOW), peak - LEAST_BELOW)
-    spoken = np.flatnonzero(levels >= threshold)
+    spoken = np.flatnonzero(levels >= _threshold(levels))
     around = round(margin / FRAME)
     gap = round(pause / FRAME) + 2 * around
     parts = np.split(spoken, np.flatnonzero(np.diff(spoken) > gap) + 1)

@@ -42,6 +42,10 @@ def command(
         list[str] | None,
         typer.Option("--beside", metavar="MODEL", help="Serve another model as well."),
     ] = None,
+    aligner: Annotated[
+        str | None,
+        typer.Option("--aligner", metavar="MODEL", help="CTC model that finds when words were said, for other models."),
+    ] = None,
     port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Default: 8025.")] = None,
     host: Annotated[str, typer.Option("--host", help="0.0.0.0 accepts other machines; set a key then.")] = "127.0.0.1",
     served_model_name: Annotated[
@@ -91,7 +95,7 @@ def command(
     models = _by_name([(name, model), *((one, one) for one in beside or [])], aliases)
     if detach:
         how = {"--port": port, "--host": host, "--timeout": timeout, "--threads": threads}
-        where = {"--root-path": root_path or None, "--keep-alive": keep_alive}
+        where = {"--aligner": aligner, "--root-path": root_path or None, "--keep-alive": keep_alive}
         lists = {
             "--served-model-name": [name, *aliases],
             "--beside": beside or [],
@@ -112,7 +116,18 @@ def command(
 
         limits = Limits(max_megabytes, max_seconds, max_requests, answer_s=timeout, chunk_s=chunk_seconds)
         address = Address(host, port, api_key, root_path, allow_host or [], allow_origin or [], keep_alive)
-        serve(models, dict.fromkeys(aliases, name), address, limits, threads, device, dtype, runs, trust_remote_code)
+        serve(
+            models,
+            dict.fromkeys(aliases, name),
+            address,
+            limits,
+            aligner,
+            threads,
+            device,
+            dtype,
+            runs,
+            trust_remote_code,
+        )
 
 
 def _by_name(models: Sequence[tuple[str, str]], aliases: Sequence[str]) -> dict[str, str]:

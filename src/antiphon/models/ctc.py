@@ -21,6 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from antiphon.errors import ModelError
 from antiphon.models.clip_model import FBANK, WAVEFORM, ClipInput, ClipModel, require_numbers
+from antiphon.models.ctc_alignment import align_labels
 from antiphon.models.ctc_beam import Labels, prefix_beam_search
 from antiphon.models.draw import filtered, inverse_cdf_sample
 from antiphon.models.feature_cache import FeatureCache
@@ -28,6 +29,7 @@ from antiphon.models.internals import frames_after_subsampling
 from antiphon.models.limits import frames_needed
 from antiphon.models.policy import Sampling
 from antiphon.models.submodules import parts
+from antiphon.models.word_times import Word, interpolated
 from antiphon.types import Completion, Prompt, Seconds
 
 FAMILIES: dict[str, ClipInput] = {
@@ -50,6 +52,8 @@ class FramePrefix:
 
 class CTC(ClipModel):
     """A `Policy` over a transformers CTC model and its processor. `logprobs` is [N, 1]."""
+
+    times_words = True
 
     def __init__(self, model: Any, processor: Any, block_tokens: Sequence[int] | str = "special") -> None:
         model_type = model.config.model_type
@@ -123,6 +127,41 @@ class CTC(ClipModel):
         if prompt.waveform is not None and (needed := frames_needed(ids)) > (frames := self.size(prompt)):
             raise ModelError(f"prompt {prompt.id!r}: {too_few_frames(text, needed, frames, prompt.seconds)}")
         return ids
+
+    def word_times(self, prompt: Prompt, completion: Completion) -> list[Word]:
+        return self.align(prompt, completion.text.split())
+
+    @torch.no_grad()
+    def align(self, prompt: Prompt, words: Sequence[str]) -> list[Word]:
+        """The times of `words` in the prompt's clip, by forced alignment (`align_labels`).
+
+        Characters without a label are left out. Words without any label, or all of them if there are too few frames,
+        share the time that is left.
+        """
+        prefix = self.encode([prompt])
+        scores = self._scores(prefix, 1.0)[0].double().cpu().numpy()
+        rows = [self._sayable(word) for word in words]
+        boundary = getattr(self.tokenizer, "word_delimiter_token_id", None)
+        labels: list[int] = []
+        places: list[range] = []
+        for row in rows:
+            if row and labels and boundary is not None:
+                labels.append(boundary)
+            places.append(range(len(labels), len(labels) + len(row)))
+            labels += row
+        spans = align_labels(scores, labels, self.blank)
+        frame = prompt.seconds / len(scores)
+        times = [
+            (spans[place[0]][0] * frame, spans[place[-1]][1] * frame) if spans and place else None for place in places
+        ]
+        return interpolated(words, times, prompt.seconds)
+
+    def _sayable(self, word: str) -> list[int]:
+        """The labels of a word, without those that the model never says."""
+        spelled = (
+            self.tokenizer(one, add_special_tokens=False)["input_ids"] for one in (word, word.upper(), word.lower())
+        )
+        return max(([i for i in ids if not self._unsayable[i]] for ids in spelled), key=len)
 
     @torch.no_grad()
     def sample(

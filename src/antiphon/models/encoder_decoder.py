@@ -21,15 +21,18 @@ from antiphon.errors import ModelError
 from antiphon.models import decoder_prompt
 from antiphon.models.audio_ctc import AudioListener
 from antiphon.models.autoregressive import Autoregressive
+from antiphon.models.cross_attention import token_times
 from antiphon.models.feature_cache import FeatureCache, Features
 from antiphon.models.fold import Fold
 from antiphon.models.group_cache import GroupCache, share_clips
 from antiphon.models.internals import frames_after_convolutions, frames_after_subsampling
 from antiphon.models.limits import Limits, positions_of
+from antiphon.models.pieces import Pieces
 from antiphon.models.prefix import Prefix, pad_left
 from antiphon.models.prompt_cache import PromptCache
 from antiphon.models.shared_cache import share_prompts
-from antiphon.types import Prompt, Words
+from antiphon.models.word_times import Word, by_word
+from antiphon.types import Completion, Prompt, Words
 
 MOONSHINE_SHORTEST = 895
 """Minimum number of samples for which Moonshine's convolutions have an output."""
@@ -214,6 +217,22 @@ class EncoderDecoder(Autoregressive):
         cache = GroupCache(DynamicCache(), DynamicCache(), groups, audio_mask)
         hidden = self._decode(cache, mask, tokens, (mask.cumsum(-1) - 1).clamp(min=0), states)
         return Prefix(cache.self_attention_cache, mask, hidden[:, -1], cache.cross_attention_cache, audio_mask)
+
+    @property
+    def times_words(self) -> bool:
+        """Whether it is a Whisper, whose cross-attention follows the speech."""
+        return self.model.config.model_type == "whisper"
+
+    @torch.no_grad()
+    def word_times(self, prompt: Prompt, completion: Completion) -> list[Word]:
+        states, _ = self._audio_states([self._prepare(prompt)])
+        opening = self._decoder_prompts([prompt], lambda: states)[0].tolist()
+        ids = list(completion.token_ids)
+        ids = ids[:-1] if ids and ids[-1] in self.stop_ids else ids
+        window = self.limits.longest(self.rate)
+        frame = (window or prompt.seconds) / states.shape[1]
+        starts = token_times(self, states, opening, [*ids, min(self.stop_ids)], prompt.seconds, frame)
+        return by_word(Pieces(self.tokenizer)(ids), starts)
 
     def _audio_states(self, clips: Sequence[dict[str, Tensor]]) -> tuple[Tensor, Tensor | None]:
         """Encoder states [P, S, D], and the additive cross-attention mask [P, 1, 1, S] if the encoder masks."""

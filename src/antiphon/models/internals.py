@@ -38,6 +38,9 @@ from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_fun
 
 # How Qwen3-ASR and Whisper name languages: `audio_families`, `decoder_prompt`.
 from transformers.models.qwen3_asr.processing_qwen3_asr import LANGUAGE_CODE_TO_NAME as LANGUAGE_CODE_TO_NAME
+
+# Aligns a Whisper's tokens with its frames: `cross_attention`.
+from transformers.models.whisper.generation_whisper import _dynamic_time_warping
 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE as TO_LANGUAGE_CODE
 
 # GPT-2's linear layer, which LoRA adapts like any other: `submodules`.
@@ -79,6 +82,11 @@ def frames_after_convolutions(model: Any, lengths: Any) -> Any:
 def frames_after_subsampling(encoder: Any, lengths: Any) -> Any:
     """The same for Parakeet's and Cohere's encoders, whose input is feature frames."""
     return encoder._get_subsampling_output_length(lengths)
+
+
+def dynamic_time_warping(costs: Any) -> tuple[Any, Any]:
+    """The rows and columns of the cheapest monotonic path through `costs` [rows, columns], from corner to corner."""
+    return _dynamic_time_warping(costs)
 
 
 def has_adapter(model: Any) -> bool:

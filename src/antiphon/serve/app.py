@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from antiphon import __version__
 from antiphon.evaluate.pieces import longest_piece
 from antiphon.models.policy import Policy
+from antiphon.models.word_times import Aligner, word_timer
 from antiphon.serve import diff, errors, pages, routes, state
 from antiphon.serve.access import AccessControl
 from antiphon.serve.address import Address
@@ -31,17 +32,18 @@ def create_app(
     limits: Limits,
     address: Address | None = None,
     aliases: Mapping[str, str] | None = None,
+    aligner: Aligner | None = None,
 ) -> FastAPI:
     """Create the application that serves `models` by name; requests without a model go to the first.
 
-    `aliases` are further names, each with that of its model. Each model has its own worker, which ends with the
-    application, after answering all requests.
+    `aliases` are further names, each with that of its model. `aligner` tells the times of words for models that do not.
+    Each model has its own worker, which ends with the application, after answering all requests.
     """
     address = address or Address()
     metrics = Metrics(routes.PATHS)
     uploads = Uploads(limits)
     services = Services(
-        [_service(name, policy, limits, metrics, uploads) for name, policy in models.items()], aliases or {}
+        [_service(name, policy, limits, metrics, uploads, aligner) for name, policy in models.items()], aliases or {}
     )
 
     @asynccontextmanager
@@ -77,7 +79,11 @@ def create_app(
     return app
 
 
-def _service(name: str, policy: Policy, limits: Limits, metrics: Metrics, uploads: Uploads) -> Service:
+def _service(
+    name: str, policy: Policy, limits: Limits, metrics: Metrics, uploads: Uploads, aligner: Aligner | None
+) -> Service:
     # Probe the model before its worker takes it over.
     accepts, piece_s = accepted(policy), longest_piece(policy, limits.chunk_s)
-    return Service(name, policy, Worker(policy), limits, piece_s, metrics, uploads, int(time.time()), accepts)
+    words = word_timer(policy, aligner) is not None
+    worker = Worker(policy, aligner=aligner)
+    return Service(name, policy, worker, limits, piece_s, metrics, uploads, int(time.time()), accepts, words)

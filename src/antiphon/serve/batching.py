@@ -11,21 +11,22 @@ import torch
 from antiphon.errors import ModelError
 from antiphon.models.decoding import DecodesTokens, Decoding
 from antiphon.models.policy import Policy
+from antiphon.models.word_times import WordTimer
 from antiphon.serve.job import Job
 from antiphon.serve.question import begin, expect
 from antiphon.serve.stops import cut
 
 
-def batch_of(policy: Policy) -> TokenByToken | AtOnce:
-    """The batching that suits the model."""
-    return TokenByToken(policy) if isinstance(policy, DecodesTokens) else AtOnce(policy)
+def batch_of(policy: Policy, timer: WordTimer | None = None) -> TokenByToken | AtOnce:
+    """The batching that suits the model; `timer` tells the times of words."""
+    return TokenByToken(policy, timer) if isinstance(policy, DecodesTokens) else AtOnce(policy, timer)
 
 
 class TokenByToken:
     """Continuous batching, for autoregressive models."""
 
-    def __init__(self, policy: DecodesTokens) -> None:
-        self.policy = policy
+    def __init__(self, policy: DecodesTokens, timer: WordTimer | None) -> None:
+        self.policy, self._timer = policy, timer
         self.jobs: list[Job] = []
         self._decoding = Decoding(policy)
 
@@ -55,11 +56,16 @@ class TokenByToken:
         for job in list(self.jobs):
             self._end_at_stops(job)
             if not any(row.active for row in job.rows):
-                job.completions = [self.policy.completion(row) for row in job.rows]
                 self.jobs.remove(job)
-                job.end()
+                self._finish(job)
             elif job.streams:
                 job.notify()
+
+    def _finish(self, job: Job) -> None:
+        try:
+            job.complete([self.policy.completion(row) for row in job.rows], self._timer)
+        except Exception as error:  # It must not take the other jobs along.
+            job.end(error)
 
     def _end_at_stops(self, job: Job) -> None:
         for row in job.rows if job.stops else ():
@@ -82,8 +88,8 @@ class TokenByToken:
 class AtOnce:
     """Static batching, for models that answer a clip in one forward pass."""
 
-    def __init__(self, policy: Policy) -> None:
-        self.policy = policy
+    def __init__(self, policy: Policy, timer: WordTimer | None) -> None:
+        self.policy, self._timer = policy, timer
         self.jobs: list[Job] = []
 
     def hold(self, job: Job, policy: Policy) -> None:
@@ -111,9 +117,8 @@ class AtOnce:
         prefix = self.policy.encode([job.question.prompt for job in jobs if job.question.prompt])
         answers = self.policy.sample(prefix, len(jobs[0].rows), rows[0].sampling, uniforms)
         for job, completions in zip(jobs, answers, strict=True):
-            job.completions = completions
             self.jobs.remove(job)
-            job.end()
+            job.complete(completions, self._timer)
 
     def drop_cancelled(self) -> None:
         for job in [job for job in self.jobs if job.cancelled]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
 from antiphon.models.decoding import Row
+from antiphon.models.word_times import Word, WordTimer
 from antiphon.serve.question import Expected, Question
 from antiphon.types import Completion
 
@@ -29,18 +30,22 @@ class Job:
         top: int | None = None,
         ids: bool = False,
         stops: Sequence[str] = (),
+        words: bool = False,
     ) -> None:
         """`streams` asks for word after each token, `ids` for the question's tokens, `top` for so many of the most
         probable ones at each of their places. An answer ends with the token that completes one of `stops` in its text.
+        `words` asks when the words of the answers were said.
         """
         self.question, self.rows, self.streams = question, list(rows), streams
-        self.top, self.ids, self.stops = top, ids, stops
+        self.top, self.ids, self.stops, self.words = top, ids, stops, words
         self.cancelled = False
         self.size = 0
         """Length of the question in positions, set by the worker."""
         self.prompt_ids: list[int] | None = None
         self.expected: list[Expected | None] = []
         self.completions: list[Completion] = []
+        self.word_times: list[list[Word]] = []
+        """Of each completion, if they are asked for."""
         self.error: Exception | None = None
         self.ended = False
         self._loop = asyncio.get_running_loop()
@@ -50,6 +55,14 @@ class Job:
     def positions(self) -> int:
         """Positions that it occupies in the worker at maximum answer length."""
         return self.size + sum(row.sampling.max_new_tokens for row in self.rows)
+
+    def complete(self, completions: Sequence[Completion], timer: WordTimer | None) -> None:
+        """Set the answers, and end. Called by the worker's thread; `timer` runs the model."""
+        self.completions = list(completions)
+        prompt = self.question.prompt
+        if self.words and timer and prompt:
+            self.word_times = [timer(prompt, one) for one in self.completions]
+        self.end()
 
     def notify(self) -> None:
         """Report progress. Called by the worker's thread."""

@@ -58,8 +58,8 @@ async def transcriptions(
     stream: Annotated[bool, Form(description="Stream events; response_format must be json or verbose_json.")] = False,
     max_new_tokens: MaxNewTokens = None,
     granularities: Annotated[
-        Sequence[Literal["segment"]],
-        Form(alias="timestamp_granularities[]", description="What verbose_json has times of."),
+        Sequence[Literal["segment", "word"]],
+        Form(alias="timestamp_granularities[]", description="What verbose_json has times of; segments always."),
     ] = (),
     include: Annotated[
         Sequence[Literal["logprobs"]],
@@ -72,7 +72,8 @@ async def transcriptions(
 ) -> Response | dict[str, Any]:
     """Transcribe a recording. With `stream`, sends the events `transcript.text.delta` and `transcript.text.done`."""
     service = services.named(model)
-    options = options_of(service, asked(language), prompt, temperature, max_new_tokens, vad)
+    words = "word" in granularities or _shows_words(service, response_format)
+    options = options_of(service, asked(language), prompt, temperature, max_new_tokens, vad, words=words)
     if include and not service.policy.token_level:
         raise RequestError(400, f"{service.name} has no log-probabilities of tokens; leave out include", "include[]")
     if include and response_format != "json":
@@ -111,8 +112,14 @@ async def translations(
 ) -> Response | dict[str, Any]:
     """Transcribe a recording in another language into English, with a model that can: a multilingual Whisper."""
     service = services.named(model)
-    options = options_of(service, None, prompt, temperature, max_new_tokens, translate=True)
+    words = _shows_words(service, response_format)
+    options = options_of(service, None, prompt, temperature, max_new_tokens, translate=True, words=words)
     return _in_form(await service.attend(request, _transcribed(service, file, options)), response_format)
+
+
+def _shows_words(service: Service, response_format: str) -> bool:
+    """Whether subtitles can follow the words."""
+    return service.words and response_format in ("srt", "vtt")
 
 
 def _in_form(done: Transcription, response_format: str, logprobs: bool = False) -> Response | dict[str, Any]:
@@ -123,9 +130,9 @@ def _in_form(done: Transcription, response_format: str, logprobs: bool = False) 
         case "text":
             return PlainTextResponse(f"{done.text}\n")
         case "srt":
-            return PlainTextResponse(srt(done.segments), media_type="application/x-subrip")
+            return PlainTextResponse(srt(done.words), media_type="application/x-subrip")
         case "vtt":
-            return PlainTextResponse(vtt(done.segments), media_type="text/vtt")
+            return PlainTextResponse(vtt(done.words), media_type="text/vtt")
     return {"text": done.text, "usage": done.usage} | ({"logprobs": done.logprobs} if logprobs else {})
 
 

@@ -43,6 +43,8 @@ class Service:
     """Unix time."""
     accepts: list[str]
     """Supported inputs, of "audio", "language", "prompt" and "messages"."""
+    words: bool
+    """Whether it tells when words were said."""
     requests: int = 0
     """Requests being answered."""
     tokenizer: Any = field(init=False)
@@ -63,12 +65,13 @@ class Service:
         top: int | None = None,
         ids: bool = False,
         stops: Sequence[str] = (),
+        words: bool = False,
     ) -> Job:
         """Submit a job with `n` answers and this many `alternatives` per token (see `Job`)."""
         generator = np.random.default_rng(seed)
         draws = [None if sampling.temperature == 0 else generator.random(sampling.max_new_tokens) for _ in range(n)]
         rows = [Row(sampling, uniforms, top=alternatives) for uniforms in draws]
-        job = Job(question, rows, streams, top, ids, stops)
+        job = Job(question, rows, streams, top, ids, stops, words)
         self.worker.submit(job)
         return job
 

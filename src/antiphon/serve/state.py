@@ -38,7 +38,7 @@ def _model(name: str, service: Service) -> dict[str, Any]:
     about = {"object": "model", "created": service.created, "owned_by": "antiphon"}
     languages = service.policy.limits.languages
     told = {} if languages is None else {"languages": sorted(languages)}
-    return {"id": name, **about, "accepts": service.accepts, **told}
+    return {"id": name, **about, "accepts": service.accepts, "word_times": service.words, **told}
 
 
 @router.get("/health")

@@ -14,6 +14,7 @@ import numpy as np
 from antiphon.audio.voice import runs, split
 from antiphon.evaluate.pieces import Spoken, spoken_parts
 from antiphon.models.policy import Sampling
+from antiphon.models.word_times import Word, spread
 from antiphon.serve.errors import RequestError
 from antiphon.serve.forms import ServerVad
 from antiphon.serve.job import LEAST, Job
@@ -45,6 +46,8 @@ class TranscriptionOptions:
     vad: ServerVad | None = None
     """How to split at pauses; by default only recordings that are long for the model."""
     translate: bool = False
+    words: bool = False
+    """Tell when each word was said."""
 
 
 def options_of(
@@ -55,8 +58,14 @@ def options_of(
     max_new_tokens: int | None = None,
     vad: ServerVad | None = None,
     translate: bool = False,
+    words: bool = False,
 ) -> TranscriptionOptions:
     """The options of a request. Raises `RequestError` 400 for those that the model does not support."""
+    if words and not service.words:
+        message = (
+            f"{service.name} does not tell when words were said; start the server with --aligner, or ask for segments"
+        )
+        raise RequestError(400, message, "timestamp_granularities[]")
     if translate and not (service.policy.transcribes and service.policy.limits.translates):
         raise RequestError(400, f"{service.name} does not translate; use /v1/audio/transcriptions", "model")
     if service.policy.rate and language and "language" not in service.accepts:
@@ -67,7 +76,7 @@ def options_of(
         raise RequestError(
             400, f"{service.name} does not generate tokens one by one; leave out max_new_tokens", "max_new_tokens"
         )
-    return TranscriptionOptions(language, prompt, temperature, max_new_tokens, vad, translate)
+    return TranscriptionOptions(language, prompt, temperature, max_new_tokens, vad, translate, words)
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,8 @@ class Segment:
     completion: Completion
     no_speech: float
     """How likely it is that there is no speech in it."""
+    words: list[Word]
+    """With times from the beginning of the recording; without any, if they were not asked for."""
 
     @property
     def mean_logprob(self) -> float:
@@ -137,7 +148,7 @@ class Transcription:
         )
         most = options.max_new_tokens
         sampling = Sampling(options.temperature, most or LONGEST, shorten=most is None)
-        return self.service.ask(Question(prompt), sampling, streams=streams)
+        return self.service.ask(Question(prompt), sampling, streams=streams, words=options.words)
 
     async def whole(self) -> str:
         """Wait for the transcript; `segments` are available afterward."""
@@ -175,7 +186,14 @@ class Transcription:
         said, language = words_of(RECOGNITION.read(answer)), answer.language if isinstance(answer, Text) else None
         self.service.metrics.completion_tokens.inc(len(completion.token_ids))
         start, end = part.begin / self.rate, part.end / self.rate
-        self.segments.append(Segment(start, end, said, language, completion, part.no_speech))
+        times = job.word_times[0] if job.word_times else []
+        words = [Word(word.text, start + word.start, start + word.end) for word in times]
+        self.segments.append(Segment(start, end, said, language, completion, part.no_speech, words))
+
+    @property
+    def words(self) -> list[Word]:
+        """All words. Without times of their own, those of a segment share its time by their lengths."""
+        return [word for one in self.segments for word in one.words or spread(one.text.split(), one.start, one.end)]
 
     def verbose(self) -> dict[str, Any]:
         """OpenAI's `verbose_json`."""
@@ -189,7 +207,7 @@ class Transcription:
             "text": self.text,
             "segments": [self._row(i, segment) for i, segment in enumerate(self.segments)],
             "usage": self.usage,
-        }
+        } | ({"words": [_word(one) for one in self.words]} if self.options.words else {})
 
     @property
     def usage(self) -> dict[str, Any]:
@@ -233,6 +251,10 @@ class Transcription:
             "no_speech_prob": round(segment.no_speech, 4),
             "finish_reason": segment.completion.finish_reason,
         }
+
+
+def _word(word: Word) -> dict[str, Any]:
+    return {"word": word.text, "start": round(word.start, 3), "end": round(word.end, 3)}
 
 
 def _spoken(service: Service, waveform: np.ndarray, vad: ServerVad | None) -> list[Spoken]:

@@ -12,12 +12,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from antiphon.errors import AntiphonError
 from antiphon.models.policy import Policy
+from antiphon.models.word_times import Aligner, word_timer
 from antiphon.serve.batching import batch_of
 from antiphon.serve.job import Job, RefusedError
 from antiphon.types import Seconds
@@ -28,22 +29,28 @@ ADMIT_SHARE, ADMIT_AFTER = 0.25, 4
 """Waiting jobs enter as one batch, as encoding prompts together is faster: once they are this share of those running,
 or after so many steps."""
 _log = logging.getLogger("antiphon.serve")
+T = TypeVar("T")
 
 
 class Worker:
     """Continuous batching: jobs enter between two steps, in order of arrival, while there is room."""
 
-    def __init__(self, policy: Policy, max_tokens: int = 32768, max_rows: int = 64) -> None:
-        """Runs at most `max_tokens` positions and `max_rows` answers at once; a larger job runs alone."""
+    def __init__(
+        self, policy: Policy, max_tokens: int = 32768, max_rows: int = 64, aligner: Aligner | None = None
+    ) -> None:
+        """Runs at most `max_tokens` positions and `max_rows` answers at once; a larger job runs alone.
+
+        `aligner` tells the times of words, for models that do not tell them themselves.
+        """
         self.policy, self.max_tokens, self.max_rows = policy, max_tokens, max_rows
         self.steps = 0
-        self._preparing = _with_own_processor(policy)
+        self._preparing = with_own_processor(policy)
         self._arrivals: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._prepared: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._new: set[Job] = set()
         """Jobs in the two queues, or between them."""
         self._waiting: deque[Job] = deque()
-        self._batch = batch_of(policy)
+        self._batch = batch_of(policy, word_timer(policy, with_own_processor(aligner) if aligner else None))
         self._beat = time.monotonic()
         self._put_off = 0
         """Steps that the first waiting job has waited."""
@@ -184,12 +191,14 @@ class Worker:
             job.end(error)
 
 
-def _with_own_processor(policy: Policy) -> Policy:
-    """A copy of `policy` with its own processor, for another thread: fast tokenizers are not thread-safe.
+def with_own_processor(model: T) -> T:
+    """A copy of a policy with its own processor, for another thread: fast tokenizers are not thread-safe.
 
     The policy finds the prepared prompts in the shared prompt cache.
     """
-    own: Any = copy.copy(policy)
+    own: Any = copy.copy(model)
     if hasattr(own, "processor"):
         own.processor = copy.deepcopy(own.processor)
+        if hasattr(own, "tokenizer") and hasattr(own.processor, "tokenizer"):
+            own.tokenizer = own.processor.tokenizer
     return own

@@ -9,10 +9,15 @@ _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u
 """Thai, Lao, Burmese, Khmer, Japanese and Chinese, which have no spaces between words."""
 
 
+def is_unspaced(character: str) -> bool:
+    """Whether a character is of a script without spaces between words."""
+    return _UNSPACED.match(character) is not None
+
+
 def stitched(texts: Sequence[str]) -> str:
     """All `texts` as one, with spaces between them if the script has them."""
     whole = ""
     for text in filter(None, texts):
-        space = whole and not (_UNSPACED.match(whole[-1]) or _UNSPACED.match(text[0]))
+        space = whole and not (is_unspaced(whole[-1]) or is_unspaced(text[0]))
         whole += f" {text}" if space else text
     return whole
