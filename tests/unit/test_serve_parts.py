@@ -19,11 +19,8 @@ from antiphon.serve import process
 from antiphon.serve.budget import Budget
 from antiphon.serve.limits import Limits
 from antiphon.serve.stops import cut
-from antiphon.serve.subtitles import srt, vtt
-from antiphon.serve.transcription import Segment
 from antiphon.serve.upload import Uploads
 from antiphon.text.thoughts import settled, split
-from antiphon.types import Completion
 
 
 @pytest.mark.parametrize(
@@ -66,23 +63,6 @@ def test_parts_of_a_thought_only_grow():
     for before, after in itertools.pairwise(parts):
         assert all(new.startswith(old) for old, new in zip(before, after, strict=True))
     assert split(text, thinks=False) == ("Let me see.", "Yes.")
-
-
-def segment(start: float, end: float, text: str) -> Segment:
-    return Segment(start, end, text, None, Completion((), (), text, "stop", 0))
-
-
-SEGMENTS = [segment(0.0, 1.5, "one  two"), segment(2.0, 3.0, ""), segment(3599.9996, 3661.25, "a <b> & c")]
-
-
-def test_subtitles_number_what_was_said():
-    assert srt(SEGMENTS) == (
-        "1\n00:00:00,000 --> 00:00:01,500\none two\n\n2\n01:00:00,000 --> 01:01:01,250\na <b> & c\n\n"
-    )
-
-
-def test_web_subtitles_have_no_markup():
-    assert vtt(SEGMENTS).endswith("01:00:00.000 --> 01:01:01.250\na &lt;b&gt; &amp; c\n\n")
 
 
 def test_those_over_the_budget_wait_in_order():

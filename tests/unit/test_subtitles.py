@@ -24,6 +24,11 @@ def test_a_short_sentence_is_one_line():
     assert (srt([]), vtt([])) == ("", "WEBVTT\n\n")
 
 
+def test_times_have_hours_and_are_rounded_to_milliseconds():
+    (text,) = srt([Word("late", 3599.9996, 3661.25)]).split("\n\n")[:1]
+    assert text == "1\n01:00:00,000 --> 01:00:07,000\nlate"
+
+
 def test_two_lines_are_of_like_width():
     (cue,) = cues(said("one two three four five six seven eight nine ten"))
     assert cue.lines == ("one two three four five", "six seven eight nine ten")
