@@ -11,13 +11,13 @@ import os
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 
-import antiphon
 from antiphon.data import cache, plain
 from antiphon.data.examples import Maker, duplicate
 from antiphon.data.files import lines
@@ -66,7 +66,7 @@ def read(spec: str, options: ReadOptions) -> Rows | None:
     with path.open("rb") as file:
         stat = os.fstat(file.fileno())
         stamp = path.absolute(), stat.st_size, stat.st_mtime_ns, str(folder)
-        name = cache.digest(_FORM, antiphon.__version__, *stamp, sorted(asdict(options).items()))
+        name = cache.digest(_FORM, version("antiphon"), *stamp, sorted(asdict(options).items()))
         place = cache.folder() / "index" / f"{name}.arrow"
         kept = cache.read_table(place, _SCHEMA)
         if kept:

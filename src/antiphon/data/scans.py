@@ -7,13 +7,13 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import soundfile
 
-import antiphon
 from antiphon.audio.decode import FileClip
 from antiphon.data import cache
 from antiphon.data.arrow import pc
@@ -180,7 +180,7 @@ class _Store:
 
     def __init__(self, source: str) -> None:
         name = str(Path(source).absolute()) if Path(source).exists() else source
-        versions = _FORM, antiphon.__version__, soundfile.__libsndfile_version__
+        versions = _FORM, version("antiphon"), soundfile.__libsndfile_version__
         self._folder = cache.folder() / "scans" / cache.digest(*versions, name)
         self._read: list[Path] = []
 
