@@ -13,6 +13,7 @@ import soundfile
 
 from antiphon.config import load_config
 from antiphon.data import index, scans
+from antiphon.data.files import own_names
 from antiphon.data.indexed import Indexed
 from antiphon.data.source import checked_set
 from antiphon.data.stream import PromptStream
@@ -53,6 +54,41 @@ def loaded(*train: str, **data: Any) -> TrainingSets:
     overrides = [f"data.{key}={json.dumps(value)}" for key, value in data.items()]
     config = load_config(None, [f"data.train={json.dumps(list(train))}", *overrides])
     return load_training_sets(config, True, lambda _: lambda done, total: None)
+
+
+@pytest.mark.parametrize("deduplicate", [None, "id"])
+def test_sets_of_equal_names_in_equal_folders_are_mixed(tmp_path: Path, deduplicate: str | None):
+    specs = []
+    for name in ("a/x/data", "b/x/data", "b/y/data"):
+        (tmp_path / name).mkdir(parents=True)
+        wav(tmp_path / name / "0.wav", 1)
+        specs.append(jsonl(tmp_path / name / "train.jsonl", {"audio": "0.wav", "text": name}))
+    ids = [checked.examples[0].id for _, checked in loaded(*specs, deduplicate=deduplicate).sets]
+    assert len(set(ids)) == 3
+    assert loaded(*specs[::-1]).sets[0][1].examples[0].id == ids[2]
+
+
+def test_a_set_named_in_two_ways_keeps_its_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    wav(tmp_path / "0.wav", 1)
+    spec = jsonl(tmp_path / "train.jsonl", {"audio": "0.wav", "text": "one"})
+    same = [spec, "train.jsonl", f"file://{spec}"]
+    ids = {checked.examples[0].id for _, checked in loaded(*same).sets}
+    assert len(ids) == 1
+
+
+@pytest.mark.parametrize(
+    ("specs", "names"),
+    [
+        (["/a/data/train.jsonl", "/b/data/train.jsonl"], ["a/data/train", "b/data/train"]),
+        (["/a/de/train.jsonl", "/a/en/train.jsonl"], ["de/train", "en/train"]),
+        (["hf:one/corpus", "hf:two/corpus"], ["hf:one/corpus", "hf:two/corpus"]),
+        (["https://h/a/d/t.jsonl", "https://h/b/d/t.jsonl"], ["a/d/t", "b/d/t"]),
+        (["/t.jsonl", "/t.jsonl"], ["//t"]),
+    ],
+)
+def test_sets_have_as_long_a_name_as_tells_them_apart(specs: list[str], names: list[str]):
+    assert list(own_names(specs).values()) == names
 
 
 def texts(found: TrainingSets) -> list[list[str]]:

@@ -65,7 +65,7 @@ class Maker:
         """Raises `ConfigError` if `options` has an unknown field or task."""
         fields_of((), options.columns)
         self._spec, self._options = spec, options
-        self._fields, self._own = find_task(options.task).fields, own_name(spec)
+        self._fields, self._own = find_task(options.task).fields, options.own_name or own_name(spec)
         self.columns: dict[str, str] = {}
         """Which column served which field so far (`Rows.columns`)."""
         self._seen: Keys | None = None

@@ -6,7 +6,8 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
@@ -44,16 +45,28 @@ def folder_of(spec: str) -> Path | str:
     return spec.rpartition("/")[0] if is_remote(spec) else Path(spec).parent
 
 
-def own_name(spec: str) -> str:
+def own_name(spec: str, parents: int = 1) -> str:
     """The name of a set in the ids of its examples: its folder's and its own, wherever they lie: "de/train".
 
-    Of a name with a prefix, all but the folders: "hf:fleurs:de_de".
+    `parents` says how many folders belong to it. Of a name with a prefix it is all but the folders: "hf:fleurs:de_de".
     """
     prefix, colon, rest = spec.partition(":")
     if colon and not is_remote(spec) and not Path(spec).exists():
-        return f"{prefix}:{re.sub('[^:]*/', '', rest)}"
+        return ":".join([prefix, *("/".join(part.split("/")[-parents:]) for part in rest.split(":"))])
     path = Path(urlsplit(spec).path) if is_remote(spec) else Path(spec).absolute()
-    return f"{path.parent.name}/{stem(path)}"
+    return "/".join([*path.parent.parts[-parents:], stem(path)])
+
+
+def own_names(specs: Sequence[str]) -> dict[str, str]:
+    """Own names of sets by spec, which have as many folders as it takes to tell those sets apart."""
+    names, parents = {spec: own_name(local(spec)) for spec in specs}, 1
+    while True:
+        parents, counts = parents + 1, Counter(names.values())
+        alike = [spec for spec, name in names.items() if counts[name] > 1]
+        longer = {spec: own_name(local(spec), parents) for spec in alike}
+        if all(names[spec] == name for spec, name in longer.items()):
+            return names
+        names |= longer
 
 
 def stem(path: Path) -> str:

@@ -95,8 +95,8 @@ def open_split(source: HubSet, audio: str | None, limit: int | None) -> Table:
         with _encoding(datasets):
             # A part of a split, train[:90%], is not streamed.
             data: Any = _load(datasets, source, streaming=limit is not None and "[" not in source.split)
-            if data.features is None:  # Of a stream, known from its first rows.
-                data = data._resolve_features()
+            if data.features is None:  # A stream of JSON or CSV files; its rows are few, and say what they are.
+                data = datasets.Dataset.from_list(list(data.take(limit)))
             features = dict(data.features)
             heard = [name for name, feature in features.items() if isinstance(feature, datasets.Audio)]
             for name in heard:
@@ -123,8 +123,6 @@ def _recordings(schema: Any, audio: str | None) -> set[str]:
 
 def _paths(data: Any, audio: str) -> list[str | None] | None:
     """The paths of recordings if all of them are files, without reading those that are not."""
-    if data._indices is not None:
-        return None
     chunks = data.data.column(audio).chunks
     if any(chunk.field("bytes").null_count < len(chunk) for chunk in chunks):
         return None

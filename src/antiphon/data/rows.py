@@ -37,6 +37,8 @@ class ReadOptions:
     """The channel of recordings that is heard, from 0; "mix" for the mean of all, "split" for a row for each."""
     end_slack: float = 0.5
     """Seconds by which a segment may pass the end of its file, where it is cut."""
+    own_name: str | None = None
+    """The set's name in the ids of its examples; default: its folder's and its own."""
 
 
 @dataclass(frozen=True)

@@ -75,8 +75,10 @@ def checked_set(
     on_progress: OnProgress | None = None,
     text_required: bool = True,
     keep: Keep | None = None,
+    own_name: str | None = None,
 ) -> Checked:
-    """Like `load_set`, with what is known of each clip. `keep` says which rows of a training set to look at."""
+    """Like `load_set`, with what is known of each clip. `keep` says which rows of a training set to look at, `own_name`
+    what ids call the set."""
     data = config.data
     options = ReadOptions(
         columns=data.columns,
@@ -86,6 +88,7 @@ def checked_set(
         format=data.format,
         channel=data.channel,
         end_slack=data.end_slack_seconds,
+        own_name=own_name,
     )
     rows = read_set(spec, options)
     if keep and data.deduplicate:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from antiphon.config import Config
+from antiphon.data.files import own_names
 from antiphon.data.filters import duplicates, held_out, left_out
 from antiphon.data.indexed import ids, joined, select
 from antiphon.data.rows import BadRow
@@ -46,9 +47,10 @@ def load_training_sets(config: Config, text_required: bool, bar: Callable[[str],
 
     Raises `DataError` listing bad rows, and if no row is left; and the errors of `read_set`.
     """
-    data, found = config.data, TrainingSets()
+    data, found, names = config.data, TrainingSets(), own_names(config.data.train)
     for spec in data.train:
-        checked = checked_set(spec, config, data.limit, bar(spec), text_required, _filter(config, found, spec))
+        keep = _filter(config, found, spec)
+        checked = checked_set(spec, config, data.limit, bar(spec), text_required, keep, names[spec])
         found.skipped.append((spec, checked.skipped, len(checked.examples) + len(checked.skipped)))
         found.sets.append((spec, checked))
     if data.deduplicate:
