@@ -104,14 +104,14 @@ class Preparer:
             values_of = [group.greedy_reward.value if group.greedy_reward else 0.0 for group in groups]
             greedy, valid = torch.tensor(values_of, device=device), valid & answered[:, None]
         if "reference_logprobs" in others:
-            divergence = (batch.old_logprobs - others["reference_logprobs"]).view(*shape, -1)
+            divergence = (batch.old_logprobs - others["reference_logprobs"]).unflatten(0, shape)
         return Outcomes(
             rewards=values.view(shape),
             valid=valid,
             first=batch.first.view(shape),
             lengths=batch.token_mask.sum(-1).view(shape),
             max_new_tokens=self.config.rollout.longest if self.policy.stepwise else None,
-            mask=mask.view(*shape, -1),
+            mask=mask.unflatten(0, shape),
             greedy_rewards=greedy,
             reference_kl=divergence,
         )
