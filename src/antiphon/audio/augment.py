@@ -1,12 +1,12 @@
 """Noise, reverberation, telephone lines, levels and masks for waveforms; seeded, and identical on every machine.
 
 All functions take and return mono float32 [samples] and draw from the `numpy.random.Generator` they are given.
+`scipy.signal` is imported where it is used: it takes a second, and most commands change no waveform.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import butter, fftconvolve, sosfilt
 
 from antiphon.types import Hertz, Seconds
 
@@ -47,6 +47,8 @@ def reverberate(speech: np.ndarray, rate: Hertz, rt60: Seconds, rng: np.random.G
 
     The reverberation-only energy equals the direct energy; the clip keeps its length and its power.
     """
+    from scipy.signal import fftconvolve
+
     length = max(int(rt60 * rate), 2)
     decay = 10.0 ** (-3.0 * np.arange(length) / length)
     tail = rng.standard_normal(length) * decay
@@ -60,6 +62,8 @@ def reverberate(speech: np.ndarray, rate: Hertz, rt60: Seconds, rng: np.random.G
 
 def telephone(speech: np.ndarray, rate: Hertz) -> np.ndarray:
     """The 300-3400 Hz band of a telephone line."""
+    from scipy.signal import butter, sosfilt
+
     band = butter(4, [300, 3400], btype="bandpass", fs=rate, output="sos")
     return np.asarray(sosfilt(band, speech)).astype(np.float32)
 
@@ -69,6 +73,8 @@ def convolve(speech: np.ndarray, response: np.ndarray) -> np.ndarray:
 
     The response begins at its loudest sample, so that speech stays where it was; the clip keeps its length and power.
     """
+    from scipy.signal import fftconvolve
+
     direct = int(np.argmax(np.abs(response)))
     wet = fftconvolve(speech, response[direct:])[: len(speech)]
     power_in, power_out = np.mean(speech.astype(np.float64) ** 2), np.mean(wet**2)
