@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +11,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
-from conftest import COMMAND, write_rows, write_set
+from conftest import write_rows, write_set
+from processes import run_and_kill
 from tiny_hub import flac, write_repository
 
 from antiphon.cli import options
@@ -194,15 +192,8 @@ def test_a_normalizer_of_the_users_own(cli, sets, tmp_path):
 def test_an_evaluation_killed_in_the_middle_is_taken_up_by_the_same_command(cli, tmp_path):
     rows = ["--data", "builtin:digits-noisy", "--limit", "40"]
     command = ["eval", "builtin:student", *rows, "--batch-size", "2", "--output", str(tmp_path / "killed")]
-    run = subprocess.Popen([*COMMAND, *command], stderr=subprocess.DEVNULL)
     kept = tmp_path / "killed" / "transcripts" / "digits-noisy.jsonl"
-    deadline = time.monotonic() + 120
-    while not (kept.exists() and kept.read_bytes().count(b"\n") > 1):
-        assert run.poll() is None, "it ended before it was killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    run.send_signal(signal.SIGKILL)
-    assert run.wait() == -signal.SIGKILL
+    run_and_kill(*command, when=lambda: kept.exists() and kept.read_bytes().count(b"\n") > 1)
     assert not (tmp_path / "killed" / "summary.json").exists()
     with kept.open("ab") as file:
         file.write(b'{"batch_size": 2, "rows": [{"id": "to')

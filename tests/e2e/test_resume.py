@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import subprocess
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import COMMAND
+from processes import run_and_kill
 
 from antiphon.errors import AntiphonError, RunError
 from antiphon.run.observers import Observer
@@ -51,17 +48,7 @@ def train_and_kill(config, after: int) -> RunFolder:
     output = Path(config.output)
     recipe = output.parent / "recipe.yaml"
     recipe.write_text(config.to_yaml())
-    process = subprocess.Popen([*COMMAND, "train", str(recipe)], stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 120
-        while not any(lines(path) >= after for path in output.glob("*/metrics.jsonl")):
-            assert process.poll() is None, "the run ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == -signal.SIGKILL
+    run_and_kill("train", recipe, when=lambda: any(lines(path) >= after for path in output.glob("*/metrics.jsonl")))
     (run,) = map(RunFolder, output.iterdir())
     assert run.status.seen_state == "killed"
     return run
