@@ -30,10 +30,10 @@ BLOCKS = [block for document in DOCUMENTS for block in blocks(document)]
 COMMANDS = [(block, words) for block in BLOCKS for words in block.commands]
 TUTORIALS = [ROOT / "docs" / "quickstart.md", *sorted((ROOT / "docs" / "extend").glob("*.md"))]
 """Pages whose Python and consoles are run, from top to bottom; titled Python is also that file."""
-SHORT = ["train.steps=2", "rollout.prompts_per_step=4", "rollout.group_size=4", "device=cpu"]
+SHORT = ["train.steps=2", "rollout.prompts_per_step=4", "rollout.group_size=4", "eval.limit=8", "device=cpu"]
 """What shortens every training run of a tutorial."""
-FEWER = {"320)": "24)", "100)": "16)"}
-"""Clips that the quickstart writes."""
+FEWER = {"320)": "24)", "100)": "16)", "[:48]": "[:24]"}
+"""Clips that the pages write."""
 PORT = "8025"
 
 

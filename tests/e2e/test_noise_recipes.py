@@ -9,10 +9,10 @@ from antiphon.run.train import train
 
 OVERRIDES = [
     "device=cpu",
-    "data.limit=12",
-    "rollout.prompts_per_step=12",
+    "data.limit=8",
+    "rollout.prompts_per_step=8",
     "optimizer.warmup_steps=4",
-    "train.steps=20",
+    "train.steps=16",
     "eval.limit=2",
     "eval.every=0",
 ]
