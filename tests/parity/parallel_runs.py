@@ -2,9 +2,11 @@
 
     torchrun --nproc-per-node 2 parallel_runs.py FOLDER
 
-trains each recipe into FOLDER/NAME, and then one whose reward fails on rank 1.
+resumes the run in FOLDER/killed as the command line does, trains each recipe into FOLDER/NAME, and then one whose
+reward fails on rank 1. One start does it all: the imports take longer than a training.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -101,6 +103,14 @@ def fail(folder: Path) -> None:
     train(load_config(None, settings, {}), reward=fails_on_rank_1)
 
 
+def resume_killed(folder: Path) -> None:
+    from antiphon.cli.main import main
+
+    with contextlib.suppress(SystemExit):
+        main(["train", "--resume", "latest", "--output", str(folder / "killed")])
+
+
 if __name__ == "__main__":
+    resume_killed(Path(sys.argv[1]))
     train_all(Path(sys.argv[1]))
     fail(Path(sys.argv[1]))

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import parallel_runs
@@ -43,26 +44,50 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Job:
+    """What two ranks left and said."""
+
+    folder: Path
+    process: subprocess.CompletedProcess[str]
+
+
+KILLED = parallel_runs.SHARED | {
+    "train.steps": 6,
+    "train.save_every": 3,
+    "data.eval": [],
+    "reward": f"{parallel_runs.__file__}:killed_on_rank_1",
+}
+
+
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Job:
     folder = tmp_path_factory.mktemp("two")
-    done = torchrun(parallel_runs.__file__, str(folder), cwd=folder)
+    arguments = [f"{key}={json.dumps(value)}" for key, value in (KILLED | {"output": "killed"}).items()]
+    done = torchrun("-m", "antiphon", "train", *arguments, cwd=folder)
+    assert done.returncode != 0
+    assert [one.step for one in run_in(folder / "killed").checkpoints.list()] == [3], done.stderr
+    return Job(folder, done)
+
+
+@pytest.fixture(scope="module")
+def two(killed: Job) -> Job:
+    done = torchrun(parallel_runs.__file__, str(killed.folder), cwd=killed.folder)
     assert done.returncode != 0, "the last run fails"
-    (folder / "output.txt").write_text(done.stdout + done.stderr)
-    return folder
+    return Job(killed.folder, done)
 
 
 def test_a_failing_rank_ends_all_with_its_error(two):
-    run = run_in(two / "failed")
+    run = run_in(two.folder / "failed")
     assert run.status.state == "failed"
     assert "rank 1: RewardError" in (run.status.error or "")
     assert "nothing to say" in (run.status.error or "")
 
 
 @pytest.fixture(params=parallel_runs.RECIPES)
-def pair(request: pytest.FixtureRequest, one: Path, two: Path) -> tuple[RunFolder, RunFolder]:
-    assert (two / request.param).exists(), (two / "output.txt").read_text()
-    return run_in(one / request.param), run_in(two / request.param)
+def pair(request: pytest.FixtureRequest, one: Path, two: Job) -> tuple[RunFolder, RunFolder]:
+    assert (two.folder / request.param).exists(), two.process.stdout + two.process.stderr
+    return run_in(one / request.param), run_in(two.folder / request.param)
 
 
 def test_metrics_are_those_of_one_process(pair):
@@ -110,17 +135,11 @@ def test_rollout_files_hold_the_completions_of_all_ranks(pair):
     ]
 
 
-def test_a_killed_job_resumes_on_two_ranks_to_where_it_would_have_come(tmp_path):
-    settings = parallel_runs.SHARED | {"train.steps": 6, "train.save_every": 3, "data.eval": [], "output": "killed"}
-    settings["reward"] = f"{parallel_runs.__file__}:killed_on_rank_1"
-    arguments = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-    killed = torchrun("-m", "antiphon", "train", *arguments, cwd=tmp_path)
-    assert killed.returncode != 0
-    run = run_in(tmp_path / "killed")
-    assert [one.step for one in run.checkpoints.list()] == [3], killed.stderr
-    resumed = torchrun("-m", "antiphon", "train", "--resume", "latest", "--output", "killed", cwd=tmp_path)
-    assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stdout.count("6 steps in") == 1, "one rank speaks"
-    train(load_config(None, settings | {"output": str(tmp_path / "whole")}, {}))
+def test_a_killed_job_resumes_on_two_ranks_to_where_it_would_have_come(two, tmp_path):
+    run = run_in(two.folder / "killed")
+    assert run.status.state == "finished", two.process.stdout + two.process.stderr
+    assert "resumed from step 3" in (run.path / "log.txt").read_text()
+    assert two.process.stdout.count("6 steps in") == 1, "one rank speaks"
+    train(load_config(None, KILLED | {"output": str(tmp_path / "whole")}, {}))
     for row, expected in zip(run.metrics(), run_in(tmp_path / "whole").metrics(), strict=True):
         assert_same_figures(row, expected)
