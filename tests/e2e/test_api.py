@@ -257,6 +257,10 @@ def test_runs_in_processes_of_their_own(output):
     with pytest.raises(TimeoutError, match=r"still training after 0.01 s; it continues"):
         long.result(timeout=0.01)
     assert len({fine.training_run_id, long.training_run_id, failing.training_run_id}) == 3
+    long.stop()
+    assert long.run.status.state == "interrupted"
+    with pytest.raises(RunError, match="no result; its log"):
+        long.result()
     with pytest.raises(RunError, match=r"(?s)ended with status 2 and no result.*LookupError: no reward today"):
         failing.result(timeout=120)
     assert failing.run.status.state == "failed"
@@ -265,10 +269,6 @@ def test_runs_in_processes_of_their_own(output):
     assert fine.checkpoints() == list_checkpoints(fine.training_run_id, output) == list_checkpoints(fine)
     assert [one.step for one in fine.checkpoints()] == [2, 4]
     assert result.run.config.data.train[0] == config.config().data.train[0]
-    long.stop()
-    assert long.run.status.state == "interrupted"
-    with pytest.raises(RunError, match="no result; its log"):
-        long.result()
 
 
 def test_a_sweep_in_this_process(output, speech):
