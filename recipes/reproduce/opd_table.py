@@ -169,7 +169,9 @@ def train_rows(output: Path, size: Size, seed: int, chain: Sequence[str]) -> dic
 def train_all(output: Path, size: Size, seeds: int, jobs: int) -> None:
     """Every row of every seed, `jobs` at a time and on a thread each: small models gain little from a second one."""
     work = [(seed, chain) for chain in CHAINS for seed in range(seeds)]  # The longest first.
-    with ProcessPoolExecutor(jobs, get_context("spawn"), prepare_cpu, (1,)) as pool:
+    forks = get_context("forkserver")  # One that has imported everything; each process is a fork of it.
+    forks.set_forkserver_preload([train.__module__])
+    with ProcessPoolExecutor(jobs, forks, prepare_cpu, (1,)) as pool:
         trainings = {pool.submit(train_rows, output, size, seed, chain): (seed, chain) for seed, chain in work}
         for done in as_completed(trainings):
             done.result()
