@@ -188,7 +188,7 @@ def test_a_deployment_is_asked_in_many_ways(deployment, tmp_path):
 def test_what_a_deployment_refuses_is_said(deployment):
     with pytest.raises(AudioError, match="is not a recording; give a path"):
         deployment.transcribe(7)
-    with pytest.raises(RunError, match=r"'builtin:student' at http.*status 400: .*not audio"):
+    with pytest.raises(RunError, match=r"'builtin:student' at http.*status 400: .*not a recording"):
         deployment.transcribe(b"RIFF and nothing else that could be read")
     with pytest.raises(RunError, match="0 input_audio parts"):
         deployment.generate("Hi")
