@@ -37,13 +37,13 @@ SMALL = MODEL.startswith("builtin:")
 class NoisyCommands(MultimodalDataset):
     hf_repo = "builtin:commands-train-noisy"  # "openslr/librispeech_asr", with hf_config = "other"
     hf_split = "train.500"  # Of a set on the hub; a built-in set has none.
-    n_rows = 400
+    n_rows = 200
 
 
 class UnseenVoices(NoisyCommands):
     hf_repo = "builtin:commands-noisy"  # "openslr/librispeech_asr"
     hf_split = "test"
-    n_rows = 80
+    n_rows = 60
 
 
 # ## A reward
@@ -102,7 +102,7 @@ training = TrainConfig(
         reward=minus_wer,
         rollout={"prompts_per_step": 16, "group_size": 8, "max_new_tokens": 24 if SMALL else 256},
         optimizer={"lr": 5e-4 if SMALL else 1e-6, "warmup_steps": 5, "schedule": "cosine"},
-        train={"steps": 60, "save_every": 30},
+        train={"steps": 30, "save_every": 15},
     ),
 )
 result = training.train()

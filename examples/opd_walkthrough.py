@@ -39,11 +39,11 @@ distil = antiphon.TrainConfig(
         "opd",
         algorithm={"loss": "forward_kl", "top_k": 32},
         teacher=TEACHER,
-        data={"limit": 320},
+        data={"limit": 128},
         rollout={"prompts_per_step": 32, "max_new_tokens": 24 if SMALL else 256},
-        optimizer={"lr": 5e-4 if SMALL else 1e-5},
-        train={"steps": 30, "save_every": -1},
-        eval={"limit": 60},
+        optimizer={"lr": 1e-3 if SMALL else 1e-5},
+        train={"steps": 18, "save_every": -1},
+        eval={"limit": 40},
     ),
 )
 
@@ -84,7 +84,7 @@ def measured(model, set_name, limit):
 
 
 (before,), (after,) = result.before.values(), result.after.values()
-teacher = measured(TEACHER, "builtin:commands-noisy", limit=60)
+teacher = measured(TEACHER, "builtin:commands-noisy", limit=40)
 for name, summary in (("student before", before), ("student after", after), ("teacher", teacher)):
     low, high = summary["ci"]
     print(f"{name:15} WER {summary['wer']:.3f} [{low:.3f}, {high:.3f}]")

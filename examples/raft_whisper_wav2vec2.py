@@ -10,8 +10,8 @@ as wav2vec2 learn by it alike.
 
 The same from a shell, for real models and your own recordings:
 
-    antiphon train --model openai/whisper-small --data train.jsonl --task asr --algorithm raft --cycles 4
-    antiphon train --model facebook/wav2vec2-base-960h --data train.jsonl --task asr --algorithm raft --cycles 4
+    antiphon train --model openai/whisper-small --data train.jsonl --task asr --algorithm raft --cycles 3
+    antiphon train --model facebook/wav2vec2-base-960h --data train.jsonl --task asr --algorithm raft --cycles 3
 """
 
 from antiphon import Recipe, TrainConfig, list_checkpoints
@@ -19,7 +19,7 @@ from antiphon import Recipe, TrainConfig, list_checkpoints
 MODELS = ["builtin:whisper", "builtin:wav2vec2"]  # ["openai/whisper-small", "facebook/wav2vec2-base-960h"]
 TRAIN = "builtin:digits-train-noisy"  # "train.jsonl", or "hf:openslr/librispeech_asr:other:train.500"
 TEST = "builtin:digits-noisy"  # "test.jsonl"
-CYCLES = 4
+CYCLES = 3
 
 # ## The recipe
 #
@@ -36,8 +36,8 @@ for model in MODELS:
         recipe=Recipe(
             "raft",
             algorithm={"threshold": 0.7},
-            data={"limit": 128},
-            eval={"limit": 50},
+            data={"limit": 96},
+            eval={"limit": 40},
             rollout={"max_new_tokens": 16 if small else 128},
             optimizer={"lr": 3e-4 if small else 5e-5},
             train={"steps": CYCLES},

@@ -60,7 +60,7 @@ def test_grpo_on_a_recognizer(running):
     assert wer["after"] < wer["before"] - 0.05
     run_id = re.search(r"^training run id: (\S+)$", text, flags=re.MULTILINE)
     assert run_id
-    assert (tutorial.folder / "runs" / run_id[1] / "checkpoints" / "step-000060" / "config.json").is_file()
+    assert (tutorial.folder / "runs" / run_id[1] / "checkpoints" / "step-000030" / "config.json").is_file()
     assert text.count("  said    ") == 3
     assert Path(re.findall(r"^rows and clips: (.*)$", text, flags=re.MULTILINE)[0], "scores.json").is_file()
 
@@ -77,7 +77,7 @@ def test_distillation_in_one_process(running):
 def test_raft_on_an_encoder_decoder_and_on_ctc(running):
     for part in running["raft_whisper_wav2vec2.py"].printed().split("builtin:w")[1:]:
         wer = [float(rate) for rate in re.findall(r"([\d.]+)%$", part, flags=re.MULTILINE)]
-        assert len(wer) == 5, "at the start, and after each of four cycles"
+        assert len(wer) == 4, "at the start, and after each of three cycles"
         assert min(wer[1:]) < wer[0] - 3
         best = re.search(r"^best cycle: (\d)", part, flags=re.MULTILINE)
         assert best
