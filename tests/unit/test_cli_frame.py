@@ -114,6 +114,7 @@ def test_runs_are_one_line_of_json(tmp_path, capsys):
         "error": None,
         "reason": None,
         "guard": None,
+        "problems": [],
     }
 
 
