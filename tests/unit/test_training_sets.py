@@ -15,7 +15,7 @@ from antiphon.config import load_config
 from antiphon.data import index, scans
 from antiphon.data.files import own_names
 from antiphon.data.indexed import Indexed
-from antiphon.data.source import checked_set
+from antiphon.data.source import checked_set, for_evaluation
 from antiphon.data.stream import PromptStream
 from antiphon.data.training import TrainingSets, leaked, load_training_sets
 from antiphon.errors import ConfigError, DataError
@@ -54,6 +54,25 @@ def loaded(*train: str, **data: Any) -> TrainingSets:
     overrides = [f"data.{key}={json.dumps(value)}" for key, value in data.items()]
     config = load_config(None, [f"data.train={json.dumps(list(train))}", *overrides])
     return load_training_sets(config, True, lambda _: lambda done, total: None)
+
+
+@pytest.mark.parametrize(
+    ("row", "kept"),
+    [
+        ({"audio": "0.wav", "text": "one"}, {}),
+        ({"audio": "0.wav", "pred_text": "one"}, {"text": "pred_text"}),
+        ({"wav": "0.wav", "sentence": "one"}, {"audio": "wav"}),
+    ],
+)
+def test_columns_rename_those_of_an_evaluation_set_that_it_has(
+    tmp_path: Path, row: dict[str, str], kept: dict[str, str]
+):
+    wav(tmp_path / "0.wav", 1)
+    spec = jsonl(tmp_path / "dev.jsonl", row)
+    config = load_config(None, ["data.columns={audio: wav, text: pred_text}"])
+    own = for_evaluation(config, spec)
+    assert own.data.columns == kept
+    assert [example.text for example in checked_set(spec, own).examples] == ["one"]
 
 
 @pytest.mark.parametrize("deduplicate", [None, "id"])

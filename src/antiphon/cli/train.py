@@ -27,6 +27,8 @@ antiphon train --data train.jsonl data.eval=dev.jsonl
 
 antiphon train recipes/digits-jsonl.yaml data.train=train.jsonl data.eval=dev.jsonl train.steps=200
 
+antiphon train --data texts.jsonl --columns text=pred_text data.eval=dev.jsonl
+
 antiphon train --model Qwen/Qwen3-ASR-1.7B-hf --data train.jsonl optimizer.lr=1e-6 device=cuda
 
 antiphon train --model builtin:whisper --data train.jsonl --task asr --algorithm raft --cycles 4
@@ -50,6 +52,8 @@ def command(
     algorithm: Annotated[
         str | None, typer.Option("--algorithm", help="Algorithm: grpo, mwer, raft, opd, sft, ... (see docs).")
     ] = None,
+    columns: options.Columns = None,
+    format: options.Format = None,
     cycles: Annotated[int | None, typer.Option("--cycles", min=1, help="For raft: rollouts of the whole set.")] = None,
     output: Annotated[str | None, typer.Option("--output", help="Folder for run folders; default: runs.")] = None,
     track: Annotated[
@@ -76,7 +80,8 @@ def command(
 
     recipe, overrides = _split(arguments or [])
     flags = {"model": model, "data": data, "task": task, "algorithm": algorithm, "output": output, "cycles": cycles}
-    flags |= {"device": device, "dtype": dtype, "track": track or None}
+    flags |= {"device": device, "dtype": dtype, "track": track or None, "data.format": format}
+    flags |= {"data.columns": options.parse_columns(columns) if columns else None}
     if resume is not None and resume != "auto":
         if recipe:
             raise ConfigError(

@@ -16,7 +16,7 @@ from antiphon.data.files import local
 from antiphon.data.forms import name_of, reader_of
 from antiphon.data.indexed import ids, joined, repeated
 from antiphon.data.readers import jsonl
-from antiphon.data.rows import BadRow, ReadOptions, Rows
+from antiphon.data.rows import BadRow, ReadOptions, Row, Rows
 from antiphon.data.scans import OnProgress
 from antiphon.data.validate import Checked, Keep, checked
 from antiphon.errors import DataError
@@ -50,6 +50,25 @@ def read_set(spec: str | Path, options: ReadOptions | None = None) -> Rows:
     if reader is jsonl and (rows := index.read(spec, options)):
         return rows
     return to_examples(spec, reader.read(spec, options), options, name_of(reader))
+
+
+def for_evaluation(config: Config, spec: str) -> Config:
+    """The recipe with those of its `data.columns` that the first row of an evaluation set has.
+
+    The columns are those of the training sets; a set to evaluate on may have the usual ones.
+    """
+    data, spec = config.data, local(spec)
+    if not data.columns:
+        return config
+    rows = reader_of(spec, data.format).read(spec, ReadOptions(limit=1, task=config.task, text_required=False))
+    try:
+        first = next(iter(rows), None)
+    except DataError:
+        return config
+    if not isinstance(first, Row):
+        return config
+    columns = {field: column for field, column in data.columns.items() if column in first.values}
+    return config.model_copy(update={"data": data.model_copy(update={"columns": columns})})
 
 
 def load_set(

@@ -41,6 +41,7 @@ from transformers.models.qwen3_asr.processing_qwen3_asr import LANGUAGE_CODE_TO_
 
 # Aligns a Whisper's tokens with its frames: `cross_attention`.
 from transformers.models.whisper.generation_whisper import _dynamic_time_warping
+from transformers.models.whisper.tokenization_whisper import LANGUAGES as LANGUAGES
 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE as TO_LANGUAGE_CODE
 
 # GPT-2's linear layer, which LoRA adapts like any other: `submodules`.

@@ -13,7 +13,7 @@ from antiphon.data.augmented import load_augmenter
 from antiphon.data.forms import named_sets
 from antiphon.data.indexed import ids, joined
 from antiphon.data.rows import BadRow
-from antiphon.data.source import checked_set, mixed
+from antiphon.data.source import checked_set, for_evaluation, mixed
 from antiphon.data.stream import PromptStream
 from antiphon.data.training import HOLDOUT, leaked, load_training_sets
 from antiphon.data.validate import Checked, unmeasured
@@ -175,7 +175,8 @@ class Components:
         sets = {}
         for name, spec in named.items():
             title = self._checking(spec)
-            sets[name] = checked = checked_set(spec, unbounded(config), config.eval.limit, bar(self.observers, title))
+            own, progress = unbounded(for_evaluation(config, spec)), bar(self.observers, title)
+            sets[name] = checked = checked_set(spec, own, config.eval.limit, progress)
             self._note_skipped(spec, checked.skipped, len(checked.skipped) + len(checked.examples))
             for line in leaked(self.sets, name, checked):
                 self.observers.noted(line)

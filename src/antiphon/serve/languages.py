@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from transformers.models.whisper.tokenization_whisper import LANGUAGES
+from antiphon.models.internals import LANGUAGES
 
 
 def asked(language: str | None) -> str | None:
