@@ -63,7 +63,7 @@ $(OLDEST)/.installed: pyproject.toml
 	$(OLDEST)/bin/uv pip compile --quiet --no-header --resolution lowest-direct $(addprefix --extra ,$(subst $(COMMA), ,$(EXTRAS))) pyproject.toml \
 	  --output-file $(OLDEST)/lowest.txt
 	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/lowest.txt \
-	  --editable '.[$(EXTRAS)]' pytest pytest-timeout pytest-xdist
+	  --editable '.[$(EXTRAS)]' pytest pytest-timeout pytest-xdist hypothesis
 	@touch $@
 
 test-oldest: $(OLDEST)/.installed  ## run the fast tests with the lowest versions that pyproject.toml allows
