@@ -1,8 +1,10 @@
 """What of a data set a model cannot take is known before it is asked, by row, cause and remedy."""
 
 import json
+from itertools import product
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
 import torch
@@ -12,12 +14,16 @@ from typer.testing import CliRunner
 from antiphon.audio.decode import FileClip
 from antiphon.cli.main import app
 from antiphon.config import load_config
-from antiphon.errors import ConfigError, DataError
-from antiphon.models.fit import Fit, fitting
+from antiphon.data import index
+from antiphon.data.indexed import asking
+from antiphon.data.source import read_set
+from antiphon.errors import ConfigError, DataError, ModelError
+from antiphon.models.fit import Fit, seconds_of
+from antiphon.models.fitting import fitting, surely_fit
 from antiphon.models.load import load_policy
 from antiphon.models.text_lm import TextLM
 from antiphon.tasks.load import prompter
-from antiphon.types import Example
+from antiphon.types import Example, Prompt
 
 RATE = 16000
 
@@ -153,3 +159,59 @@ def test_data_check_lists_what_a_model_cannot_take(tmp_path, clip):
     assert (result.exit_code, report["good"], [row["line"] for row in report["bad"]]) == (1, 1, [2, 3, 4])
     for row, part in zip(report["bad"], ("at most 8 s", "96 positions", "'xx'"), strict=True):
         assert part in row["reason"]
+
+
+TEXTS = {
+    "plain": ["one", "seven eight", "", "zero one two three", "héllo", "ONE"],
+    "long": ["seven " * 9, "six " * 40, "a" * 20, "aaaa bbbb " * 6, "five " * 24, "x"],
+    "refused": ["hello <|endoftext|> there", "a<|en|>b", "日本語", "<s>", "one|two", "tab\tnew"],
+}
+
+
+@pytest.mark.parametrize("asked", [[], ["language=given"]])
+@pytest.mark.parametrize("name", ["whisper", "wav2vec2"])
+def test_columns_and_examples_say_alike_what_fits(policies, clip, tmp_path, monkeypatch, name, asked):
+    seconds = [1 / RATE, 0.3, 1.0, 1.9, 2.0, 7.9, 8.0, 8.1]
+    texts = [text for some in TEXTS.values() for text in some]
+    rows = [
+        {"id": f"{at}", "audio": str(clip(one).path), "text": text, "language": "xx" if at % 5 == 4 else "en"}
+        for at, (one, text) in enumerate(product(seconds, texts))
+    ]
+    for at, more in ((3, {"prompt": "Say it."}), (41, {"context": "names"}), (90, {"hotwords": ["x"]})):
+        rows[at] |= more
+    for row in rows[::11]:
+        del row["language"]
+    path = tmp_path / "set.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    monkeypatch.setenv("ANTIPHON_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(index, "WORTH_IT", 0)
+    monkeypatch.setattr(index, "_FEW", 0)
+    indexed = read_set(path).examples
+    lengths = pa.chunked_array([pa.array([seconds_of(example) for example in indexed])])
+    for with_reference in (False, True):
+        kept, bad = fitting(fit_of(policies[name], *asked, with_reference=with_reference), list(indexed), "s", "skip")
+        fit = fit_of(policies[name], *asked, with_reference=with_reference)
+        assert surely_fit(fit, indexed, lengths).sum() > len(kept) / 3
+        columns, others = fitting(fit, indexed, "s", "skip", seconds=lengths)
+        assert (list(columns), others) == (kept, bad)
+    assert [one.id for one in asking(indexed)] == ["3", "41", "90"]
+
+
+def test_texts_together_are_those_alone(policies, text_model):
+    texts = [text for some in TEXTS.values() for text in some]
+    for policy in [*policies.values(), text_model, load("student")]:
+        for language in (None, "en"):
+            prompt = Prompt("one", None, policy.rate, language=language)
+            assert policy.targets(prompt, texts, language) == [alone(policy, prompt, one, language) for one in texts]
+            assert policy.targets(prompt, [], language) == []
+
+
+def alone(policy, prompt, text, language):
+    try:
+        return policy.target(prompt, text, language)
+    except ModelError:
+        return None
+
+
+def load(name):
+    return load_policy(f"builtin:{name}", torch.device("cpu"), torch.float32)

@@ -15,7 +15,8 @@ from antiphon.errors import ConfigError, DataError
 from antiphon.evaluate.pieces import Pieces, longest_piece, piece_of
 from antiphon.evaluate.recognize import transcribe
 from antiphon.evaluate.subject import LocalModel
-from antiphon.models.fit import Fit, fitting
+from antiphon.models.fit import Fit
+from antiphon.models.fitting import fitting
 from antiphon.models.load import load_policy
 from antiphon.rollout.engines.in_process import InProcessEngine
 from antiphon.tasks.load import find_task, prompter

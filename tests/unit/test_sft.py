@@ -11,7 +11,8 @@ from antiphon.algorithms.inputs import Scores
 from antiphon.config import load_config
 from antiphon.data.corpora.sets import builtin_set
 from antiphon.errors import DataError
-from antiphon.models.fit import Fit, fitting
+from antiphon.models.fit import Fit
+from antiphon.models.fitting import fitting
 from antiphon.models.load import load_policy
 from antiphon.models.policy import Sampling
 from antiphon.rollout.engines.in_process import InProcessEngine

@@ -26,6 +26,7 @@ from antiphon.data.readers import jsonl
 from antiphon.data.rows import BadRow, ReadOptions, Row, Rows
 from antiphon.data.scan import reference
 from antiphon.errors import DataError
+from antiphon.tasks.request import ASKING
 from antiphon.types import Example
 
 WORTH_IT = 4 << 20
@@ -33,7 +34,7 @@ WORTH_IT = 4 << 20
 _FEW = 20_000
 """Rows that are read one by one all the same."""
 _BLOCK = 8 << 20
-_FORM = 1
+_FORM = 2
 """Raised whenever the index of the same file would be another."""
 _MOST_BAD = 10_000
 """The index of a file with more bad rows is not kept."""
@@ -44,10 +45,12 @@ _DESCRIBED = {
     "speaker": pa.string(),
     "clip": pa.string(),
     "named": pa.bool_(),
+    "asks": pa.bool_(),
 }
 _PLACED = dict.fromkeys(("line", "number", "offset", "length"), pa.int64())
 _SCHEMA = pa.schema({**_PLACED, **_DESCRIBED})
-"""`clip` is a `scan.reference`, and `named` says whether the id is the row's own."""
+"""`clip` is a `scan.reference`, and `named` says whether the id is the row's own; `asks`, whether the
+row may ask something of its own (`antiphon.tasks.request.ASKING`)."""
 
 
 class _Unfit(Exception):
@@ -208,6 +211,7 @@ def _description(example: Example, row: Row | BadRow) -> dict[str, Any]:
         "speaker": example.speaker,
         "clip": reference(example.clip),
         "named": example.id in map(str, row.values.values()),
+        "asks": any(example.columns.get(name) is not None for name in ASKING),
     }
 
 

@@ -129,6 +129,13 @@ def ids(examples: Sequence[Example]) -> pa.ChunkedArray:
     return strings(examples, "id")
 
 
+def asking(examples: Sequence[Example]) -> Sequence[Example]:
+    """The examples whose rows may ask something of their own, and perhaps others, without making those of an index."""
+    if isinstance(examples, Indexed):
+        return examples.select(np.flatnonzero(examples.table["asks"].to_numpy()))
+    return joined([asking(part) for part in examples.parts]) if isinstance(examples, Joined) else examples
+
+
 def repeated(values: pa.ChunkedArray) -> np.ndarray:
     """Where an earlier value is the same [N, bool]; null is equal to nothing."""
     codes = values.combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)

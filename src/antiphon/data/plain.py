@@ -130,7 +130,8 @@ def _columns(
         )
     words = {name: found.get(name, pa.nulls(count, pa.string())) for name in ("language", "speaker")}
     named = pa.array(np.full(count, "id" in found))
-    return pa.table({"id": ids, "text": found["text"], **words, "clip": clips, "named": named})
+    asks = pa.array(np.zeros(count, bool))
+    return pa.table({"id": ids, "text": found["text"], **words, "clip": clips, "named": named, "asks": asks})
 
 
 def _segment(path: str | None, begin: float | None, end: float | None) -> str:

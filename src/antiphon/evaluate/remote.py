@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from antiphon.audio.encode import wav
 from antiphon.client.http import Client
 from antiphon.client.messages import conversation
@@ -85,7 +87,12 @@ class RemoteModel:
         }
 
     def fitting(
-        self, examples: Sequence[Example], source: str, config: Config, on_progress: OnProgress
+        self,
+        examples: Sequence[Example],
+        source: str,
+        config: Config,
+        on_progress: OnProgress,
+        seconds: pa.ChunkedArray | None = None,
     ) -> tuple[Sequence[Example], list[BadRow]]:
         """All: the server knows its model, and splits long recordings itself."""
         return examples, []

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from antiphon.config import Config
-from antiphon.data.source import load_set
+from antiphon.data.indexed import asking
+from antiphon.data.source import checked_set
 from antiphon.errors import ConfigError
 from antiphon.evaluate.groups import group_names, grouped
 from antiphon.evaluate.kept import KeptTranscripts, clip_names
@@ -80,7 +81,7 @@ def evaluate_sets(
     reward: RewardFunction | None = None,
     form: RowForm = "parquet",
 ) -> Evaluation:
-    """Measures a model on `sets`, what `antiphon.data.source.load_set` takes by name.
+    """Measures a model on `sets`, what `antiphon.data.source.checked_set` takes by name.
 
     Into `output` go its transcripts as they are made, so that the same call goes on after an interruption and an
     evaluation with another normalizer recognizes nothing again; at the end figures, rows and report
@@ -93,11 +94,12 @@ def evaluate_sets(
     with _folder(output) as folder:
         for name, spec in sets.items():
             progress.phase(f"checking {spec}")
-            examples, skipped = load_set(spec, unbounded(config), limit, bar(progress, f"checking {spec}"))
+            checked = checked_set(spec, unbounded(config), limit, bar(progress, f"checking {spec}"))
             title = f"checking {spec} against the model"
-            examples, unfit = subject.fitting(examples, spec, config, bar(progress, title))
-            skipped = [*skipped, *unfit]
-            for note in unread(examples, subject.reads):
+            lengths = checked.scans["seconds"]
+            examples, unfit = subject.fitting(checked.examples, spec, config, bar(progress, title), lengths)
+            skipped = [*checked.skipped, *unfit]
+            for note in unread(asking(examples), subject.reads):
                 progress.noted(f"{name}: {note}")
             names = group_names(examples, group_by, name) if group_by else None
             kept = KeptTranscripts(folder / "transcripts" / f"{name}.jsonl", setup)

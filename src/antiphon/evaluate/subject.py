@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import pyarrow as pa
+
 from antiphon.config import Config
 from antiphon.data.rows import BadRow
 from antiphon.data.scans import OnProgress
@@ -13,7 +15,8 @@ from antiphon.evaluate.decode import Decode
 from antiphon.evaluate.kept import weights_digest
 from antiphon.evaluate.pieces import piece_of
 from antiphon.evaluate.recognize import IN_MEMORY, Portion, portions
-from antiphon.models.fit import Fit, fitting
+from antiphon.models.fit import Fit
+from antiphon.models.fitting import fitting
 from antiphon.models.policy import Policy
 from antiphon.tasks.load import Prompter, find_task, prompter
 from antiphon.types import Example, Seconds, Words
@@ -45,10 +48,15 @@ class Subject(Protocol):
         ...
 
     def fitting(
-        self, examples: Sequence[Example], source: str, config: Config, on_progress: OnProgress
+        self,
+        examples: Sequence[Example],
+        source: str,
+        config: Config,
+        on_progress: OnProgress,
+        seconds: pa.ChunkedArray | None = None,
     ) -> tuple[Sequence[Example], list[BadRow]]:
         """The examples of the set `source` that the model can take, and the rows that it cannot (see
-        `antiphon.models.fit.fitting`)."""
+        `antiphon.models.fitting.fitting`)."""
         ...
 
     def portions(self, examples: Sequence[Example], config: Config) -> Iterator[Portion]:
@@ -85,10 +93,15 @@ class LocalModel:
         }
 
     def fitting(
-        self, examples: Sequence[Example], source: str, config: Config, on_progress: OnProgress
+        self,
+        examples: Sequence[Example],
+        source: str,
+        config: Config,
+        on_progress: OnProgress,
+        seconds: pa.ChunkedArray | None = None,
     ) -> tuple[Sequence[Example], list[BadRow]]:
         fit = Fit(self.policy, self._prompter(config), self.max_new_tokens, piece=self._piece(config))
-        return fitting(fit, examples, source, config.data.on_bad_audio, config.data.long_audio, on_progress)
+        return fitting(fit, examples, source, config.data.on_bad_audio, config.data.long_audio, on_progress, seconds)
 
     def portions(self, examples: Sequence[Example], config: Config) -> Iterator[Portion]:
         return portions(

@@ -17,7 +17,7 @@ from transformers import Cache, DynamicCache
 from antiphon.errors import ModelError
 from antiphon.models.decoding import Decoding, Row
 from antiphon.models.fold import Fold
-from antiphon.models.limits import Limits
+from antiphon.models.limits import Limits, has_any
 from antiphon.models.logits import Predictions
 from antiphon.models.policy import Chat, Sampling
 from antiphon.models.prefix import Prefix, repeat
@@ -163,6 +163,16 @@ class Autoregressive:
             )
         return [*ids, self._own_stop()]
 
+    def targets(self, prompt: Prompt, texts: Sequence[str], language: str | None) -> list[list[int] | None]:
+        rows = self._all_tokenized([self._framed(prompt, text, language) for text in texts])
+        never = self.blocked.cpu().numpy().copy()
+        never[sorted(self.stop_ids)] = True
+        room, stop = self.limits.room(0), self._own_stop()
+        return [
+            None if unsayable or (room is not None and len(ids) >= room) else [*ids, stop]
+            for ids, unsayable in zip(rows, has_any(rows, never), strict=True)
+        ]
+
     def _require_sayable(self, prompt: Prompt, text: str, ids: list[int]) -> None:
         known = [i for i in ids if i < self.vocabulary]
         blocked = {i for i, never in zip(known, self.blocked[known].tolist(), strict=True) if never}
@@ -178,6 +188,10 @@ class Autoregressive:
 
     def _tokenized(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def _all_tokenized(self, texts: Sequence[str]) -> list[list[int]]:
+        """Like `_tokenized`, of several texts at once."""
+        return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
 
     def transcript_ids(self, prompt: Prompt, text: str, language: str | None) -> list[int]:
         """The tokens of `text` within the completion for it, without framing and stop token."""

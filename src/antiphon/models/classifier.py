@@ -101,6 +101,10 @@ class Classifier(ClipModel):
             )
         return [names.index(text.strip().casefold())]
 
+    def targets(self, prompt: Prompt, texts: Sequence[str], language: str | None) -> list[list[int] | None]:
+        names = [label.strip().casefold() for label in self.labels]
+        return [[names.index(name)] if (name := text.strip().casefold()) in names else None for text in texts]
+
     @torch.no_grad()
     def sample(
         self, prefix: Tensor, n: int, sampling: Sampling, uniforms: np.ndarray | None = None

@@ -26,7 +26,7 @@ from antiphon.models.ctc_beam import Labels, prefix_beam_search
 from antiphon.models.draw import filtered, inverse_cdf_sample
 from antiphon.models.feature_cache import FeatureCache
 from antiphon.models.internals import frames_after_subsampling
-from antiphon.models.limits import frames_needed
+from antiphon.models.limits import frames_needed, has_any
 from antiphon.models.policy import Sampling
 from antiphon.models.submodules import parts
 from antiphon.models.word_times import Word, interpolated
@@ -127,6 +127,18 @@ class CTC(ClipModel):
         if prompt.waveform is not None and (needed := frames_needed(ids)) > (frames := self.size(prompt)):
             raise ModelError(f"prompt {prompt.id!r}: {too_few_frames(text, needed, frames, prompt.seconds)}")
         return ids
+
+    def targets(self, prompt: Prompt, texts: Sequence[str], language: str | None) -> list[list[int] | None]:
+        never = self._unsayable.cpu().numpy()
+        found: list[list[int] | None] = [None] * len(texts)
+        rest = list(range(len(texts)))
+        for cased in (str, str.upper, str.lower):
+            if rest:
+                rows = self.tokenizer([cased(texts[i]) for i in rest], add_special_tokens=False)["input_ids"]
+                for i, ids, unsayable in zip(rest, rows, has_any(rows, never), strict=True):
+                    found[i] = None if unsayable else ids
+                rest = [i for i in rest if found[i] is None]
+        return found
 
     def word_times(self, prompt: Prompt, completion: Completion) -> list[Word]:
         return self.align(prompt, completion.text.split())

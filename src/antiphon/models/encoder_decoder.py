@@ -320,6 +320,13 @@ class EncoderDecoder(Autoregressive):
         spaced = super()._tokenized(f" {text}")
         return super()._tokenized(text) if self.blocked_first[spaced[0]] else spaced
 
+    def _all_tokenized(self, texts: Sequence[str]) -> list[list[int]]:
+        if self.model.config.model_type != "whisper":
+            return super()._all_tokenized(texts)
+        rows = super()._all_tokenized([f" {text}" for text in texts])
+        alone = [not text or self.blocked_first[row[0]] for text, row in zip(texts, rows, strict=True)]
+        return [self._tokenized(text) if odd else row for text, row, odd in zip(texts, rows, alone, strict=True)]
+
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)

@@ -6,23 +6,18 @@ takes is known from silence of a few lengths. Only an example that comes near a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import repeat
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from antiphon.data.indexed import select
-from antiphon.data.rows import BadRow, describe_bad
-from antiphon.data.scans import OnProgress
-from antiphon.errors import AntiphonError, AudioError, ConfigError, DataError
+from antiphon.errors import AntiphonError
 from antiphon.models.ctc import CTC, too_few_frames
 from antiphon.models.limits import frames_needed
 from antiphon.models.policy import Policy
 from antiphon.tasks.load import Prompter
-from antiphon.types import Example, LongAudio, Prompt, Seconds
+from antiphon.types import Example, Prompt, Seconds
 
 
 class Fit:
@@ -40,7 +35,7 @@ class Fit:
         example's text is to be the model's own answer, as in SFT; `piece`, how much of a long clip is heard at once."""
         self.piece = piece
         self.policy, self.limits = policy, policy.limits
-        self._prompt, self.new_tokens, self._with_reference = prompt, max_new_tokens, with_reference
+        self.prompt, self.new_tokens, self.with_reference = prompt, max_new_tokens, with_reference
         self._known: dict[tuple[Any, ...], tuple[int, int]] = {}
         """By what a request is like and the length of its clip: positions that one such took, and its letters."""
         self._frames: dict[int, int] = {}
@@ -52,12 +47,20 @@ class Fit:
         if self.piece is not None and seconds is not None:
             seconds = min(seconds, self.piece)
         try:
-            prompt = self._prompt.silent(example, 1.0 if seconds is None else seconds)
-            if example.clip is not None and (fault := self._clip_fault(prompt, seconds)):
-                return f"{example.clip.name} {fault}"
-            return self._room_fault(prompt) or self._text_fault(example, prompt, seconds)
+            prompt, fault = self.asked(example, seconds)
+            return fault or self._text_fault(example, prompt, seconds)
         except AntiphonError as error:
             return str(error).removeprefix(f"prompt {example.id!r}").removeprefix(":").strip()
+
+    def asked(self, example: Example, seconds: Seconds | None) -> tuple[Prompt, str | None]:
+        """The example's prompt, with silence for what is heard of its clip, and why the model cannot take that.
+
+        Raises the errors of the task and of the model.
+        """
+        prompt = self.prompt.silent(example, 1.0 if seconds is None else seconds)
+        if example.clip is not None and (fault := self._clip_fault(prompt, seconds)):
+            return prompt, f"{example.clip.name} {fault}"
+        return prompt, self._room_fault(prompt)
 
     def too_long(self, seconds: Seconds | None) -> bool:
         """Whether a clip is longer than the model hears."""
@@ -71,7 +74,7 @@ class Fit:
 
     def _room_fault(self, prompt: Prompt) -> str | None:
         positions, wanted = self.limits.positions, self.new_tokens or 1
-        taken = self._taken_at_most(prompt)  # Refuses what cannot be asked, without positions too.
+        taken = self.taken_at_most(prompt)  # Refuses what cannot be asked, without positions too.
         if positions is None:
             return None
         if taken + wanted > positions:
@@ -81,7 +84,7 @@ class Fit:
             return fault
         return self.limits.too_many(wanted, taken) if taken + wanted > positions else None
 
-    def _taken_at_most(self, prompt: Prompt) -> int:
+    def taken_at_most(self, prompt: Prompt) -> int:
         """Positions that the prompt takes at most: a byte of text takes one at most, and a longer clip no fewer."""
         samples = 0 if prompt.waveform is None else _power_above(len(prompt.waveform), self.limits.most_samples)
         kind = (samples, prompt.language, prompt.transcribe, bool(prompt.instruction), bool(prompt.context))
@@ -96,12 +99,12 @@ class Fit:
         return taken + max(size - known, 0)
 
     def _text_fault(self, example: Example, prompt: Prompt, seconds: Seconds | None) -> str | None:
-        if not self._with_reference:
+        if not self.with_reference:
             return None
         ids = self.policy.target(replace(prompt, waveform=None), example.text, example.language)
         if isinstance(self.policy, CTC):
             return None if seconds is None else self._frames_fault(self.policy, example, prompt, frames_needed(ids))
-        if self.limits.positions is None or self._taken_at_most(prompt) + len(ids) <= self.limits.positions:
+        if self.limits.positions is None or self.taken_at_most(prompt) + len(ids) <= self.limits.positions:
             return None
         taken = self.policy.taken(prompt)
         if taken + len(ids) <= self.limits.positions:
@@ -114,12 +117,13 @@ class Fit:
     def _frames_fault(self, policy: CTC, example: Example, prompt: Prompt, needed: int) -> str | None:
         assert prompt.waveform is not None
         below = 1 << (len(prompt.waveform).bit_length() - 1)
-        if needed <= self._frames_of(policy, prompt, below):
+        if needed <= self.frames_of(policy, prompt, below):
             return None
-        frames = self._frames_of(policy, prompt, len(prompt.waveform))
+        frames = self.frames_of(policy, prompt, len(prompt.waveform))
         return too_few_frames(example.text, needed, frames, prompt.seconds) if needed > frames else None
 
-    def _frames_of(self, policy: CTC, prompt: Prompt, samples: int) -> int:
+    def frames_of(self, policy: CTC, prompt: Prompt, samples: int) -> int:
+        """Frames that the model makes of a clip of so many samples at its rate."""
         if samples not in self._frames:
             too_short = samples < self.limits.least_samples
             silence = replace(prompt, waveform=np.zeros(samples, np.float32))
@@ -136,68 +140,3 @@ def seconds_of(example: Example) -> Seconds | None:
     """The length of an example's clip by its header; None for a clip that is still to be made, or no clip."""
     measure: Callable[[], Seconds] | None = getattr(example.clip, "seconds", None)
     return None if measure is None else measure()
-
-
-def faults(
-    fit: Fit, examples: Iterable[Example], seconds: pa.ChunkedArray | None = None
-) -> Iterator[tuple[Example, str | None, bool]]:
-    """Each example with why the model cannot take it, or None, and whether that is because its clip is too long.
-
-    `seconds` has the lengths of clips that are known.
-    """
-    known = repeat(None) if seconds is None else (one for chunk in seconds.chunks for one in chunk.to_pylist())
-    for example, measured in zip(examples, known, strict=False):
-        try:
-            length = seconds_of(example) if measured is None else measured
-            yield example, fit(example, length), fit.too_long(length)
-        except AudioError as error:
-            yield example, str(error), False
-
-
-def fitting(
-    fit: Fit,
-    examples: Sequence[Example],
-    source: str,
-    on_bad_audio: Literal["error", "skip"] = "error",
-    long_audio: LongAudio = "error",
-    on_progress: OnProgress | None = None,
-    seconds: pa.ChunkedArray | None = None,
-) -> tuple[Sequence[Example], list[BadRow]]:
-    """The examples that the model can take, and the rows that it cannot. `seconds` has their clips' known lengths.
-
-    With `long_audio` "skip", clips that are too long are left out whatever `on_bad_audio` says. Raises `DataError`,
-    listing the first bad rows of `source`, if there are any others and `on_bad_audio` is "error", or if no example is
-    left; `ConfigError` for a `max_new_tokens` that no prompt has room for.
-    """
-    bad: list[BadRow] = []
-    errors: list[BadRow] = []
-    for number, (example, fault, too_long) in enumerate(faults(fit, examples, seconds)):
-        if fault is not None:
-            bad.append(BadRow(example.line, example.id, _explained(fault, too_long, long_audio), number))
-            if on_bad_audio == "error" and not (too_long and long_audio == "skip"):
-                errors.append(bad[-1])
-        if on_progress:
-            on_progress(number + 1, len(examples))
-    if not bad:
-        return examples, bad
-    if fit.new_tokens and 0 < fit.most_room < fit.new_tokens:
-        raise ConfigError(
-            f"max_new_tokens is {fit.new_tokens}, but this model has {fit.limits.positions} positions for a prompt and "
-            f"its answer, and the shortest prompt of {source} leaves {fit.most_room}; set max_new_tokens to at most "
-            f"{fit.most_room}, or leave it out"
-        )
-    if errors or len(bad) == len(examples):
-        remedy = (
-            "Correct or remove them, or leave them out with data.on_bad_audio: skip"
-            if errors
-            else "No example is left; correct the data, or take another model"
-        )
-        raise DataError(f"{describe_bad(errors or bad, source, len(examples), what='fit the model')}\n{remedy}")
-    return select(examples, np.delete(np.arange(len(examples)), [row.number for row in bad])), bad
-
-
-def _explained(fault: str, too_long: bool, long_audio: LongAudio) -> str:
-    """`fault` with the setting that decides what becomes of it."""
-    if too_long and long_audio == "split":
-        return f"{fault} (data.long_audio=split is for evaluation: to split a text with its clip takes an alignment)"
-    return f"{fault} (data.long_audio)" if too_long else fault

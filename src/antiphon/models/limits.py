@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
+
+import numpy as np
 
 from antiphon.errors import ModelError
 from antiphon.models.policy import Sampling
@@ -100,6 +102,14 @@ def positions_of(config: Any) -> int | None:
     if getattr(config, "is_encoder_decoder", False):
         return getattr(config, "max_target_positions", None) or getattr(config, "max_position_embeddings", None)
     return getattr(config.get_text_config(), "max_position_embeddings", None)
+
+
+def has_any(rows: Sequence[Sequence[int]], ids: np.ndarray) -> list[bool]:
+    """Whether each of `rows`, of token ids, has one that is True in `ids` [V] or no id of its vocabulary."""
+    flat = np.fromiter(chain.from_iterable(rows), np.int64)
+    found = np.append(ids, True)[np.minimum(flat, len(ids))]
+    owner = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+    return (np.bincount(owner[found], minlength=len(rows)) > 0).tolist()
 
 
 def frames_needed(labels: Sequence[int]) -> int:

@@ -143,6 +143,10 @@ class Policy(Protocol):
         """
         ...
 
+    def targets(self, prompt: Prompt, texts: Sequence[str], language: str | None) -> list[list[int] | None]:
+        """The `target` of each of `texts` after a prompt without a waveform, in one go; None where that raises."""
+        ...
+
     def render(self, completion: Completion, prompt: Prompt | None = None) -> Answer:
         """The answer to `prompt` in a completion, without the model's own framing, such as a language tag.
 

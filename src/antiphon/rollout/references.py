@@ -13,7 +13,7 @@ class References:
     """A `Source` whose rollout is one completion per prompt: its reference."""
 
     def __init__(self, policy: Policy, examples: Sequence[Example]) -> None:
-        """`examples` are those that fit the model with their references (`antiphon.models.fit`)."""
+        """`examples` are those that fit the model with their references (`antiphon.models.fitting`)."""
         self.policy = policy
         self._examples = ById(examples)
 

@@ -11,7 +11,7 @@ from antiphon.config.data import Labels
 from antiphon.config.rollout import Rollout
 from antiphon.data.augmented import load_augmenter
 from antiphon.data.forms import named_sets
-from antiphon.data.indexed import ids, joined
+from antiphon.data.indexed import asking, ids, joined
 from antiphon.data.rows import BadRow
 from antiphon.data.source import checked_set, for_evaluation, mixed
 from antiphon.data.stream import PromptStream
@@ -27,7 +27,8 @@ from antiphon.evaluate.sets import bar, unbounded
 from antiphon.models.audio_ctc import AudioCTC
 from antiphon.models.blocking import block_from
 from antiphon.models.feature_cache import cache_features
-from antiphon.models.fit import Fit, fitting
+from antiphon.models.fit import Fit
+from antiphon.models.fitting import fitting
 from antiphon.models.load import load_policy, pin
 from antiphon.models.lora import without_adapter
 from antiphon.models.pieces import Pieces
@@ -218,7 +219,7 @@ class Components:
     def _note_unread(self) -> None:
         """Say which rows ask something that the model does not read."""
         for name, examples in {"the training set": self.examples, **self.eval_sets}.items():
-            for note in unread(examples, self.policy.reads):
+            for note in unread(asking(examples), self.policy.reads):
                 self.observers.noted(f"{name}: {note}")
                 self.skipped.append(f"{name}: {note}")
 

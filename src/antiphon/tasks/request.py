@@ -18,7 +18,8 @@ CONVERSATIONS = ("messages", "conversations", "prompt")
 HOT_WORDS = ("hotwords", "hot_words", "hotword", "keywords")
 MARK = "<audio>"
 """Where a written prompt has the clip."""
-_ASKING = {*CONVERSATIONS, "context", *HOT_WORDS}
+ASKING = frozenset({*CONVERSATIONS, "context", *HOT_WORDS})
+"""Columns by which a row may ask something of its own."""
 _ROLES = {"human": "user", "gpt": "assistant", "model": "assistant"}
 _FUN_ASR = re.compile(r"<\|startofspeech\|>!?(.*?)<\|endofspeech\|>", re.DOTALL)
 _SEPARATORS = re.compile(r"[,;|\n、，；]")
@@ -54,7 +55,7 @@ _NOTHING = Request()
 
 def request_of(columns: Mapping[str, Any]) -> Request:
     """The request in a row's columns. Raises `DataError` if they hold what is none, or several turns."""
-    if columns.keys().isdisjoint(_ASKING):
+    if columns.keys().isdisjoint(ASKING):
         return _NOTHING
     talk = conversation_of(columns) or Conversation()
     prompt, context = columns.get("prompt"), columns.get("context")
