@@ -178,7 +178,7 @@ def test_columns_and_examples_say_alike_what_fits(policies, clip, tmp_path, monk
         for at, (one, text) in enumerate(product(seconds, texts))
     ]
     for at, more in ((3, {"prompt": "Say it."}), (41, {"context": "names"}), (90, {"hotwords": ["x"]})):
-        rows[at] |= more
+        rows[at].update(more)
     for row in rows[::11]:
         del row["language"]
     path = tmp_path / "set.jsonl"

@@ -191,7 +191,8 @@ class Autoregressive:
 
     def _all_tokenized(self, texts: Sequence[str]) -> list[list[int]]:
         """Like `_tokenized`, of several texts at once."""
-        return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
+        how = {"add_special_tokens": False, "return_attention_mask": False}
+        return self.tokenizer(list(texts), **how)["input_ids"] if texts else []
 
     def transcript_ids(self, prompt: Prompt, text: str, language: str | None) -> list[int]:
         """The tokens of `text` within the completion for it, without framing and stop token."""

@@ -134,7 +134,8 @@ class CTC(ClipModel):
         rest = list(range(len(texts)))
         for cased in (str, str.upper, str.lower):
             if rest:
-                rows = self.tokenizer([cased(texts[i]) for i in rest], add_special_tokens=False)["input_ids"]
+                how = {"add_special_tokens": False, "return_attention_mask": False}
+                rows = self.tokenizer([cased(texts[i]) for i in rest], **how)["input_ids"]
                 for i, ids, unsayable in zip(rest, rows, has_any(rows, never), strict=True):
                     found[i] = None if unsayable else ids
                 rest = [i for i in rest if found[i] is None]
