@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from processes import start_script
 from serving import served
 
 from antiphon.config import Config, load_config
@@ -41,19 +40,20 @@ def recipe(speech: Path, *overrides: str) -> Config:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[str]:
     """The address of a server of `builtin:teacher`, in a process of its own."""
-    port_file = tmp_path_factory.mktemp("server") / "port"
+    folder = tmp_path_factory.mktemp("server")
+    port_file = folder / "port"
     script = Path(__file__).with_name("prompt_logprobs_server.py")
-    process = subprocess.Popen([sys.executable, str(script), "builtin:teacher", str(port_file)])
+    process = start_script(script, "builtin:teacher", port_file, folder=folder)
     try:
         until = time.monotonic() + 120
         while not (port_file.exists() and port_file.read_text()):
-            assert process.poll() is None, "the server ended"
+            assert process.is_alive(), (folder / "stderr").read_text()
             assert time.monotonic() < until, "the server did not start"
             time.sleep(0.05)
         yield f"http://127.0.0.1:{port_file.read_text()}/v1"
     finally:
         process.terminate()
-        process.wait()
+        process.join()
 
 
 @pytest.mark.parametrize("temperature", ["0.0", "1.0"])

@@ -193,7 +193,7 @@ def test_an_evaluation_killed_in_the_middle_is_taken_up_by_the_same_command(cli,
     rows = ["--data", "builtin:digits-noisy", "--limit", "40"]
     command = ["eval", "builtin:student", *rows, "--batch-size", "2", "--output", str(tmp_path / "killed")]
     kept = tmp_path / "killed" / "transcripts" / "digits-noisy.jsonl"
-    run_and_kill(*command, when=lambda: kept.exists() and kept.read_bytes().count(b"\n") > 1)
+    run_and_kill(*command, folder=tmp_path, when=lambda: kept.exists() and kept.read_bytes().count(b"\n") > 1)
     assert not (tmp_path / "killed" / "summary.json").exists()
     with kept.open("ab") as file:
         file.write(b'{"batch_size": 2, "rows": [{"id": "to')

@@ -2,50 +2,41 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
+from processes import start_script
 
 pytestmark = pytest.mark.tutorial
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory) -> Iterator[dict[str, Process]]:
-    """All of them, side by side, each from its top to its bottom in a process and a folder of its own."""
-    started = {}
-    for script in sorted((REPOSITORY / "examples").glob("*.py")):
-        folder = tmp_path_factory.mktemp(script.stem)
-        process = subprocess.Popen(
-            [sys.executable, script],
-            cwd=folder,
-            env={**os.environ, "XDG_STATE_HOME": str(folder), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=(folder / "stderr").open("w"),
-            text=True,
-        )
-        started[script.name] = Process(process, folder)
-    yield started
-    for one in started.values():
-        one.process.kill()
-
-
 @dataclass(frozen=True)
-class Process:
-    process: subprocess.Popen[str]
+class Tutorial:
+    process: BaseProcess
     folder: Path
 
     def printed(self) -> str:
         """What it prints to its end."""
-        text, _ = self.process.communicate(timeout=280)
-        assert self.process.returncode == 0, (self.folder / "stderr").read_text()[-3000:]
-        return text
+        self.process.join(280)
+        assert self.process.exitcode == 0, (self.folder / "stderr").read_text()[-3000:]
+        return (self.folder / "stdout").read_text()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory) -> Iterator[dict[str, Tutorial]]:
+    """All of them, side by side, each from its top to its bottom in a process and a folder of its own."""
+    started = {}
+    for script in sorted((REPOSITORY / "examples").glob("*.py")):
+        folder = tmp_path_factory.mktemp(script.stem)
+        started[script.name] = Tutorial(start_script(script, folder=folder), folder)
+    yield started
+    for one in started.values():
+        one.process.kill()
 
 
 def rates(pattern: str, text: str) -> dict[str, float]:

@@ -48,7 +48,11 @@ def train_and_kill(config, after: int) -> RunFolder:
     output = Path(config.output)
     recipe = output.parent / "recipe.yaml"
     recipe.write_text(config.to_yaml())
-    run_and_kill("train", recipe, when=lambda: any(lines(path) >= after for path in output.glob("*/metrics.jsonl")))
+
+    def recorded() -> bool:
+        return any(lines(path) >= after for path in output.glob("*/metrics.jsonl"))
+
+    run_and_kill("train", recipe, folder=recipe.parent, when=recorded)
     (run,) = map(RunFolder, output.iterdir())
     assert run.status.seen_state == "killed"
     return run

@@ -9,17 +9,17 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import httpx2
 import pytest
 import soundfile
-from conftest import COMMAND
 from doc_blocks import ROOT, blocks
+from processes import start_command
 from serving import until
 
 from antiphon.client.port import free_port
@@ -34,7 +34,7 @@ needs_curl = pytest.mark.skipif(shutil.which("curl") is None and not os.environ.
 
 @dataclass(frozen=True)
 class Server:
-    process: subprocess.Popen[bytes]
+    process: BaseProcess
     port: int
     state: Path
     """The file that lists it."""
@@ -47,18 +47,16 @@ class Server:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Server]:
     folder, port = tmp_path_factory.mktemp("state"), free_port()
-    words = ["builtin:student", "--served-model-name", "latest", "--port", str(port), "--threads", "1"]
-    environment = {**os.environ, "XDG_STATE_HOME": str(folder)}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*COMMAND, "serve", *words], env=environment, stderr=log)
+    words = ["builtin:student", "--served-model-name", "latest", "--port", port, "--threads", 1]
+    process = start_command("serve", *words, folder=folder)
     state = folder / "antiphon" / "serve" / f"{port}.json"
     try:
         assert until(state.exists, 120)
-        assert until(lambda: "Uvicorn running" in (folder / "log").read_text())
+        assert until(lambda: "Uvicorn running" in (folder / "stderr").read_text())
         yield Server(process, port, state)
     finally:
         process.kill()
-        process.wait()
+        process.join()
 
 
 @pytest.fixture
@@ -101,11 +99,12 @@ def test_told_to_end_it_finishes_what_it_is_answering_and_leaves_the_list(server
         with answer as answer:
             lines = answer.iter_lines()
             next(lines)
-            server.process.send_signal(signal.SIGTERM)
+            server.process.terminate()
             *_, done, last = [line for line in lines if line]
     assert json.loads(done.removeprefix("data: "))["type"] == "transcript.text.done"
     assert last == "data: [DONE]"
-    assert server.process.wait(60) == 0
+    server.process.join(60)
+    assert server.process.exitcode == 0
     assert not server.state.exists()
     with pytest.raises(httpx2.ConnectError):
         httpx2.get(f"{server.url}/health")
