@@ -244,9 +244,9 @@ def test_other_recognizers_transcribe(name, spoken):
         assert "".join(one["delta"] for one in deltas) == done["text"] == verbose["text"]
         refused = post(server, CHAT, 400, json=say("Hello."))
         assert "does not chat; use /v1/audio/transcriptions" in refused.json()["error"]["message"]
-        if name == "wav2vec2":
-            refused = post(server, TRANSCRIBE, 400, files=file, data={"prompt": "Digits."})
-            assert "takes no prompt" in refused.json()["error"]["message"]
+        refused = post(server, TRANSCRIBE, 400, files=file, data={"prompt": "Digits."})
+        assert "takes no prompt" in refused.json()["error"]["message"]
+        assert all("prompt" not in one["accepts"] for one in server.client().get("/v1/models").json()["data"])
 
 
 def test_a_classifier_answers_with_a_label():

@@ -131,8 +131,12 @@ def test_clips_come_as_base64_of_every_kind_and_as_data_uris(server):
     assert len({one.json()["choices"][0]["message"]["content"] for one in said}) == 1
     remote = {"type": "audio_url", "audio_url": {"url": "http://127.0.0.1/clip.wav"}}
     error = trouble(server, CHAT, json={"model": "student", "messages": [{"role": "user", "content": [remote]}]})
-    assert "audio_url.url" in error["message"]
+    assert "audio_url.url: is no data URI; the server fetches nothing" in error["message"]
     assert error["code"] == "invalid_value"
+    for url in ("data:audio/wav;base64,AAAA", "data:audio/wav;base64,%%%%", "data:,"):
+        part = {"type": "audio_url", "audio_url": {"url": url}}
+        error = trouble(server, CHAT, json={"model": "student", "messages": [{"role": "user", "content": [part]}]})
+        assert error["param"] == "messages"
 
 
 @pytest.mark.parametrize("language", ["en-US", "en_US", "en", "English", "auto", ""])
@@ -167,6 +171,17 @@ def test_errors_do_not_repeat_what_was_sent(server):
         assert len(error["message"]) < 300
     broken = trouble(server, CHAT, content=b'{"messages": [', headers={"Content-Type": "application/json"})
     assert "not valid JSON" in broken["message"]
+    assert broken["param"] is None
+    told = trouble(server, TRANSCRIBE, files={"file": (f"{'n' * 5000}.wav", b"s3cret bytes of the client's" * 9)})
+    assert "s3cret" not in told["message"]
+    assert len(told["message"]) < 300
+
+
+@pytest.mark.parametrize("body", [b"", b"[1]", b'"text"', b"{"])
+def test_a_body_that_is_no_object_is_named(server, body):
+    error = trouble(server, CHAT, content=body, headers={"Content-Type": "application/json"})
+    assert error["message"].startswith("the body: ")
+    assert error["param"] is None
 
 
 def test_unknown_paths_and_methods_name_what_there_is(server):

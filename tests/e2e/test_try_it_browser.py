@@ -289,7 +289,7 @@ def test_what_is_no_recording_is_refused_in_words(window, errands):
     window.page.evaluate(DROP, ["notes.txt", "Nothing to hear."])
     problems = window.page.locator(".column .problem")
     for i in range(2):
-        expect(problems.nth(i)).to_contain_text("notes.txt: not a recording (it begins")
+        expect(problems.nth(i)).to_contain_text("notes.txt: not a recording; send")
     window.upload(errands.path)
     assert all(window.transcripts())
     expect(problems.first).to_be_hidden()

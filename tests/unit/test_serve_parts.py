@@ -7,7 +7,8 @@ import itertools
 import json
 import os
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
@@ -15,12 +16,18 @@ import soundfile
 from fastapi import HTTPException
 
 from antiphon.errors import ConfigError
+from antiphon.models.decoding import Row
+from antiphon.models.policy import Sampling
+from antiphon.models.word_times import Word
 from antiphon.serve import process
 from antiphon.serve.budget import Budget
+from antiphon.serve.job import Job
 from antiphon.serve.limits import Limits
+from antiphon.serve.question import Question
 from antiphon.serve.stops import cut
 from antiphon.serve.upload import Uploads
 from antiphon.text.thoughts import settled, split
+from antiphon.types import Completion, Prompt
 
 
 @pytest.mark.parametrize(
@@ -177,6 +184,64 @@ def test_a_server_is_listed_while_it_runs(instance):
             pass
     assert process.running() == []
     assert not any(process.folder().glob("*.json"))
+
+
+def test_open_requests_are_those_of_all_models(instance, monkeypatch):
+    told = iter([b'{"models": {"a": {"requests": 2}, "b": {"requests": 3}}}', b'{"error": {}}', b"", b"<html>"])
+
+    class Health(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(next(told))
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Health) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        there = replace(instance, host="0.0.0.0", port=server.server_port)
+        assert [process.requests_of(there) for _ in range(4)] == [5, None, None, None]
+        server.shutdown()
+    assert process.requests_of(there) is None
+
+
+class _Failing:
+    """A timer of words that fails for one of the completions."""
+
+    def __init__(self):
+        self.asked: list[str] = []
+
+    def __call__(self, prompt: Prompt, completion: Completion) -> list[Word]:
+        self.asked.append(completion.text)
+        if completion.text == "bad":
+            raise ValueError("it cannot be aligned")
+        return [Word(completion.text, 0.0, 1.0)]
+
+
+def test_only_the_job_whose_words_cannot_be_timed_fails():
+    async def run() -> None:
+        timer = _Failing()
+        jobs = {name: _job() for name in ("bad", "good", "left")}
+        jobs["left"].cancel()
+        for name, job in jobs.items():
+            job.complete(iter([Completion((1,), (0.0,), name, "stop")]), timer)
+        assert timer.asked == ["bad", "good"], "nobody waits for the one that was canceled"
+        with pytest.raises(ValueError, match="cannot be aligned"):
+            await jobs["bad"].answered()
+        assert (await jobs["good"].answered())[0].text == "good"
+        assert jobs["good"].word_times == [[Word("good", 0.0, 1.0)]]
+        broken = _job()
+        broken.complete((Completion((), (), f"{one / 0}", "stop") for one in [1]), timer)
+        with pytest.raises(ZeroDivisionError):
+            await broken.answered()
+
+    asyncio.run(run())
+
+
+def _job() -> Job:
+    prompt = Prompt("clip", np.zeros(16000, np.float32), 16000, transcribe=True)
+    return Job(Question(prompt), [Row(Sampling(0.0, 8), None)], words=True)
 
 
 def test_what_a_killed_server_left_is_in_nobodys_way(instance):

@@ -61,10 +61,7 @@ def open_decoder(source: Source, common_forms_only: bool = False) -> Iterator[De
     with opened(source) as file:
         form = form_of(file)
         if common_forms_only and not form.common:
-            begins = file.read(8)
-            raise AudioError(
-                f"{source}: not a recording (it begins {begins!r}); send WAV, FLAC, MP3, OGG, WebM, MP4, AAC …"
-            )
+            raise AudioError(f"{source}: not a recording; send WAV, FLAC, MP3, OGG, WebM, MP4, AAC …")
         with closing(_decoder(file, source, form)) as decoder:
             yield decoder
 

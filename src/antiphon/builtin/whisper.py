@@ -82,6 +82,7 @@ def build_model(processor: WhisperProcessor) -> WhisperForConditionalGeneration:
         suppress_tokens=None,
         begin_suppress_tokens=None,
         **HEARD,
+        takes_prompts=False,
         **ends,
     )
     model = WhisperForConditionalGeneration(config)

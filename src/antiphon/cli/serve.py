@@ -168,13 +168,15 @@ def _status(as_json: bool) -> None:
 
     found = process.running()
     if as_json:
-        print_json({"servers": [_row(one) for one in found]})
+        print_json({"servers": [_row(one) | {"requests": process.requests_of(one)} for one in found]})
     elif not found:
         console.print("no server runs")
     else:
         for one in found:
             since = datetime.fromtimestamp(one.started).isoformat(" ", "seconds")
-            typer.echo(f"{one.url}\t{_names(one)}\tprocess {one.pid}\tsince {since}")
+            count = process.requests_of(one)
+            busy = "unhealthy, see its log" if count is None else f"open requests {count}"
+            typer.echo(f"{one.url}\t{_names(one)}\tprocess {one.pid}\tsince {since}\t{busy}")
 
 
 def _stop(port: int | None, as_json: bool) -> None:
@@ -197,7 +199,7 @@ def _stop(port: int | None, as_json: bool) -> None:
 
 
 def _names(instance: Instance) -> str:
-    return ", ".join([instance.name, *instance.beside])
+    return ", ".join([instance.name, *instance.aliases, *instance.beside])
 
 
 def _row(instance: Instance) -> dict[str, Any]:

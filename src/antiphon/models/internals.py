@@ -36,7 +36,7 @@ from transformers.models.auto.modeling_auto import (
 # The auxiliary loss of a mixture of experts, the same in every model that has one: `router_loss`.
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func as load_balancing_loss_func
 
-# How Qwen3-ASR and Whisper name languages: `audio_families`, `decoder_prompt`.
+# How Qwen3-ASR and Whisper name languages: `audio_families`, `decoder_prompt`, `serve.languages`.
 from transformers.models.qwen3_asr.processing_qwen3_asr import LANGUAGE_CODE_TO_NAME as LANGUAGE_CODE_TO_NAME
 
 # Aligns a Whisper's tokens with its frames: `cross_attention`.

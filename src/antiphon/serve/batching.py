@@ -57,15 +57,9 @@ class TokenByToken:
             self._end_at_stops(job)
             if not any(row.active for row in job.rows):
                 self.jobs.remove(job)
-                self._finish(job)
+                job.complete((self.policy.completion(row) for row in job.rows), self._timer)
             elif job.streams:
                 job.notify()
-
-    def _finish(self, job: Job) -> None:
-        try:
-            job.complete([self.policy.completion(row) for row in job.rows], self._timer)
-        except Exception as error:  # It must not take the other jobs along.
-            job.end(error)
 
     def _end_at_stops(self, job: Job) -> None:
         for row in job.rows if job.stops else ():

@@ -79,7 +79,7 @@ async def _with_clip(service: Service, request: ChatRequest) -> AsyncIterator[Qu
     context = "\n".join(_text(one, audio=False) for one in messages)
     ids = tuple(_said(service, request, said)) if said else ()
     content, clips[0].input_audio.data = from_base64(clips[0].input_audio.data), ""  # Free the base64 text.
-    async with service.waveform(content, "input_audio") as waveform:
+    async with service.waveform(content, "input_audio", "messages") as waveform:
         prompt = Prompt(
             "the message",
             waveform,

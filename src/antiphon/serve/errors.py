@@ -132,7 +132,7 @@ def _invalid(faults: Sequence[Mapping[str, Any]]) -> tuple[str, str | None, str]
     named: dict[str, list[str]] = {}
     for one in faults:
         named.setdefault(_field(one["loc"]), []).append(_fault(one))
-    shown = [f"{name}: {' or '.join(dict.fromkeys(all))}".removeprefix(": ") for name, all in named.items()]
+    shown = [f"{name or 'the body'}: {' or '.join(dict.fromkeys(all))}" for name, all in named.items()]
     more = f"; and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
     first = faults[0]
     return (
@@ -147,7 +147,7 @@ def _field(location: Sequence[Any]) -> str:
     name = ""
     for part in location[1:]:
         if isinstance(part, int):
-            name += f"[{part}]"
+            name += f"[{part}]" if name else ""  # Of the body itself: where it stops being JSON.
         elif re.fullmatch(r"[a-z_]+(\[\])?", part) and part not in _TYPES and not name.endswith(f".{part}"):
             name += f".{part}" if name else part
     return short(name)
@@ -159,8 +159,10 @@ def _fault(one: Mapping[str, Any]) -> str:
             return "is required"
         case "extra_forbidden":
             return "unknown field"
+        case "model_attributes_type" | "model_type" | "dict_type":
+            return "should be an object"
         case "json_invalid":
-            return f"the body is not valid JSON ({one.get('ctx', {}).get('error', 'syntax error')})"
+            return f"is not valid JSON ({one.get('ctx', {}).get('error', 'syntax error')})"
     return str(one["msg"]).removeprefix("Value error, ")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 
 from antiphon.models.decoding import Row
@@ -56,13 +56,19 @@ class Job:
         """Positions that it occupies in the worker at maximum answer length."""
         return self.size + sum(row.sampling.max_new_tokens for row in self.rows)
 
-    def complete(self, completions: Sequence[Completion], timer: WordTimer | None) -> None:
-        """Set the answers, and end. Called by the worker's thread; `timer` runs the model."""
-        self.completions = list(completions)
-        prompt = self.question.prompt
-        if self.words and timer and prompt:
-            self.word_times = [timer(prompt, one) for one in self.completions]
-        self.end()
+    def complete(self, completions: Iterable[Completion], timer: WordTimer | None) -> None:
+        """Set the answers, and end. Called by the worker's thread; `timer` runs the model.
+
+        A failure ends this job alone: those decoded beside it are answered.
+        """
+        prompt, failure = self.question.prompt, None
+        try:
+            self.completions = list(completions)
+            if self.words and timer and prompt and not self.cancelled:
+                self.word_times = [timer(prompt, one) for one in self.completions]
+        except Exception as error:
+            failure = error
+        self.end(failure)
 
     def notify(self) -> None:
         """Report progress. Called by the worker's thread."""

@@ -58,7 +58,9 @@ def serve(
     # Uvicorn raises the signal again after shutdown, which would skip the cleanup.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with (
-        listed(Instance(models[name], name, address.host, address.port, os.getpid(), time.time(), beside)),
+        listed(
+            Instance(models[name], name, address.host, address.port, os.getpid(), time.time(), beside, list(aliases))
+        ),
         suppress(KeyboardInterrupt),
     ):
         uvicorn.Server(configured(app, address, limits.answer_s)).run()

@@ -11,8 +11,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TextIO
 
@@ -33,6 +34,8 @@ class Instance:
     """Unix time."""
     beside: list[str]
     """Names of further models."""
+    aliases: list[str] = field(default_factory=list)
+    """Further names of the first model."""
 
     @property
     def url(self) -> str:
@@ -167,10 +170,24 @@ def stop(instance: Instance, patience: Seconds) -> bool:
     return False
 
 
-def _answers(instance: Instance) -> bool:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(instance.host, instance.host)
+def requests_of(instance: Instance) -> int | None:
+    """How many requests it is answering; None if it is unhealthy, or does not answer."""
     try:
-        socket.create_connection((host, instance.port), timeout=1).close()
+        with closing(HTTPConnection(_reached_at(instance), instance.port, timeout=2)) as connection:
+            connection.request("GET", "/health")
+            models = json.loads(connection.getresponse().read())["models"]
+        return sum(one["requests"] for one in models.values())
+    except (OSError, HTTPException, ValueError, KeyError):
+        return None
+
+
+def _answers(instance: Instance) -> bool:
+    try:
+        socket.create_connection((_reached_at(instance), instance.port), timeout=1).close()
         return True
     except OSError:
         return False
+
+
+def _reached_at(instance: Instance) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(instance.host, instance.host)

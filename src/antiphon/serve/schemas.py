@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from antiphon.serve.neutral import MESSAGE, REQUEST, without_neutral
 
@@ -33,8 +33,16 @@ class AudioPart(Strict):
     input_audio: Audio = Field(description="The recording.")
 
 
+def _data_uri(url: str) -> str:
+    if not url.startswith("data:"):
+        raise ValueError("is no data URI; the server fetches nothing, so send data:audio/wav;base64,…")
+    return url
+
+
 class AudioUrl(Strict):
-    url: str = Field(pattern="^data:", description="The recording as a data URI; the server fetches nothing.")
+    url: Annotated[str, AfterValidator(_data_uri)] = Field(
+        description="The recording as a data URI; the server fetches nothing.", json_schema_extra={"pattern": "^data:"}
+    )
 
 
 class AudioUrlPart(Strict):

@@ -76,7 +76,7 @@ class Service:
         return job
 
     @asynccontextmanager
-    async def waveform(self, file: BinaryIO, name: str) -> AsyncIterator[np.ndarray]:
+    async def waveform(self, file: BinaryIO, name: str, field: str = "file") -> AsyncIterator[np.ndarray]:
         """The waveform of an upload at the model's rate, held until the block ends (see `Uploads.waveform`).
 
         Raises `RequestError` 413 or 400 for an unusable recording, and for a model without audio.
@@ -85,7 +85,7 @@ class Service:
             raise RequestError(
                 400, f"{self.name} is a text model and takes no audio; use /v1/chat/completions", "model"
             )
-        async with self.uploads.waveform(file, name, self.policy.rate) as waveform:
+        async with self.uploads.waveform(file, name, self.policy.rate, field) as waveform:
             self.metrics.audio_seconds.inc(len(waveform) / self.policy.rate)
             yield waveform
 

@@ -51,6 +51,8 @@ def accepted(policy: Policy) -> list[str]:
     silent = Prompt("silence", np.zeros(policy.rate, np.float32), policy.rate, INSTRUCTION, transcribe=True)
     given: dict[str, dict[str, Any]] = {"language": {"language": "en"}, "prompt": {"context": "Names."}}
     found = ["audio"]
+    if not getattr(getattr(policy.model, "config", None), "takes_prompts", True):
+        del given["prompt"]  # It was trained without any: one would ruin its transcripts.
     for name, more in given.items() if policy.token_level else ():
         try:
             with torch.no_grad():

@@ -19,7 +19,7 @@ from antiphon.audio.embedded import SCHEME, decode_uri
 from antiphon.audio.faults import TooLongError
 from antiphon.errors import AudioError
 from antiphon.serve.budget import Budget
-from antiphon.serve.errors import RequestError
+from antiphon.serve.errors import RequestError, short
 from antiphon.serve.limits import Limits
 from antiphon.types import Hertz
 
@@ -37,7 +37,7 @@ class Uploads:
         self._held = Budget(limits.held_seconds)
 
     @asynccontextmanager
-    async def waveform(self, file: BinaryIO, name: str, rate: Hertz) -> AsyncIterator[np.ndarray]:
+    async def waveform(self, file: BinaryIO, name: str, rate: Hertz, field: str = "file") -> AsyncIterator[np.ndarray]:
         """Mono float32 [samples] at `rate`, held until the block ends; `file` is closed after reading.
 
         Raises `RequestError` 413 or 400 for an unusable recording.
@@ -45,22 +45,22 @@ class Uploads:
         async with AsyncExitStack() as held:
             async with self._turns:
                 loop = asyncio.get_running_loop()
-                waveform = await loop.run_in_executor(self._threads, self._read, file, name, rate)
+                waveform = await loop.run_in_executor(self._threads, self._read, file, name, rate, field)
                 await held.enter_async_context(self._held.take(len(waveform) / rate))
             yield waveform
 
-    def _read(self, upload: BinaryIO, name: str, rate: Hertz) -> np.ndarray:
+    def _read(self, upload: BinaryIO, name: str, rate: Hertz, field: str) -> np.ndarray:
         with tempfile.NamedTemporaryFile(prefix="antiphon-") as file:
             with upload:
                 shutil.copyfileobj(upload, file)
             file.flush()
             if file.tell() > self._limits.bytes:
-                raise RequestError(413, self._limits.too_large, "file")
+                raise RequestError(413, self._limits.too_large, field)
             try:
                 return read_recording(Path(file.name), rate, self._limits.seconds)
             except AudioError as error:
-                message = str(error).replace(file.name, name or "the upload")
-                raise RequestError(413 if isinstance(error, TooLongError) else 400, message, "file") from error
+                message = str(error).replace(file.name, short(name) or "the upload")
+                raise RequestError(413 if isinstance(error, TooLongError) else 400, message, field) from error
 
 
 def from_base64(data: str) -> BinaryIO:
@@ -68,4 +68,4 @@ def from_base64(data: str) -> BinaryIO:
     try:
         return io.BytesIO(decode_uri(data if data.startswith(SCHEME) else f"{SCHEME}audio/wav;base64,{data}"))
     except AudioError as error:
-        raise RequestError(400, f"the recording is not base64: {error}", "input_audio.data") from error
+        raise RequestError(400, f"the recording is not base64: {error}", "messages") from error
