@@ -371,3 +371,45 @@ def test_sets_of_equal_relative_paths_mix(tmp_path: Path):
         ids.append(set(whole_set))
     assert not ids[0] & ids[1]
     assert ids[0] == ids[2], "where the set lies does not matter"
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrayrecord", "webdataset"])
+def test_text_asked_for_as_a_binary_form_is_refused_with_its_own(tmp_path: Path, form: str):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"audio": "a.wav", "text": "one"}\n')
+    with pytest.raises(DataError, match=r"holds JSON lines, .* --format jsonl"):
+        read_set(path, ReadOptions(format=form))
+
+
+@pytest.mark.parametrize(
+    ("document", "form"),
+    [
+        ({"version": 1, "data": [{"audio": "a.wav", "text": "one"}]}, "json"),
+        ({"data": [{"wav": "a.wav", "txt": "one"}], "language": "en"}, "json"),
+        ({"data": [{"prompt": "one"}]}, "json"),
+        ({"audio": "a.wav", "text": "one", "words": [{"word": "one", "start": 0.1, "end": 0.4}]}, "jsonl"),
+        ({"prompt": "one", "choices": [{"name": "a"}]}, "jsonl"),
+        ({"messages": [{"role": "user", "content": "one"}], "audios": ["a.wav"]}, "jsonl"),
+    ],
+)
+def test_a_line_is_a_document_if_it_holds_rows_and_is_none(tmp_path: Path, document: dict, form: str):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(document))
+    assert name_of(reader_of(str(path))) == form
+
+
+@pytest.mark.parametrize("name", ["d.jsonl", "d.jsonl.gz", "test.tsv"])
+def test_a_folder_that_is_no_set_names_a_list_in_it(tmp_path: Path, name: str):
+    (tmp_path / name).write_text("\n")
+    with pytest.raises(DataError, match=f"such as .*{name},"):
+        read_set(tmp_path)
+
+
+@pytest.mark.parametrize("struct", [False, True])
+def test_paths_in_parquet_may_be_of_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, struct: bool):
+    monkeypatch.chdir(tmp_path)
+    paths = [f"clips/{path.name}" for path in record(tmp_path / "clips")]
+    (tmp_path / "lists").mkdir()
+    cells = [{"bytes": None, "path": path} for path in paths] if struct else paths
+    pq.write_table(pa.table({"audio": cells, "text": TEXTS}), tmp_path / "lists" / "a.parquet")
+    assert [one.seconds for one in heard(read_set("lists/a.parquet"))] == [1, 2, 3]

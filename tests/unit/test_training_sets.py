@@ -75,6 +75,15 @@ def test_columns_rename_those_of_an_evaluation_set_that_it_has(
     assert [example.text for example in checked_set(spec, own).examples] == ["one"]
 
 
+@pytest.mark.parametrize(("ends", "cut"), [([0.9], 0), ([1.2], 1), ([1.2, 1.4, 0.5], 2)])
+def test_a_run_says_that_segments_were_cut(tmp_path: Path, ends: list[float], cut: int):
+    wav(tmp_path / "0.wav", 1)
+    rows = [{"audio": "0.wav", "text": "one", "begin_time": 0.1, "end_time": end} for end in ends]
+    notes = loaded(jsonl(tmp_path / "cut.jsonl", *rows)).notes
+    assert len(notes) == min(cut, 1)
+    assert all(f" {cut} segment" in note for note in notes)
+
+
 @pytest.mark.parametrize("deduplicate", [None, "id"])
 def test_sets_of_equal_names_in_equal_folders_are_mixed(tmp_path: Path, deduplicate: str | None):
     specs = []

@@ -14,6 +14,7 @@ import pyarrow as pa
 from pyarrow import types
 
 from antiphon.audio.encode import wav
+from antiphon.data.files import root_of
 from antiphon.errors import AudioError
 
 RATES = ("sampling_rate", "sample_rate", "sr")
@@ -60,7 +61,8 @@ def _rate_column(names: Sequence[str]) -> str | None:
 def encoded(cell: Any, rate: float | None, name: str, folder: Path) -> bytes:
     """The encoded recording in a cell: bytes, {"bytes", "path"}, {"array", "sampling_rate"}, or samples at `rate`.
 
-    Paths are relative to `folder`. Raises `AudioError` with the recording's `name` for a cell without one.
+    Paths are relative to `folder`, or else to the working folder. Raises `AudioError` with the recording's `name` for a
+    cell without one.
     """
     if isinstance(cell, dict):
         if cell.get("bytes") is not None:
@@ -71,14 +73,14 @@ def encoded(cell: Any, rate: float | None, name: str, folder: Path) -> bytes:
     if cell is None or len(cell) == 0:
         raise AudioError(f"{name}: the row has no recording; remove it, or leave it out with data.on_bad_audio: skip")
     if isinstance(cell, str):
-        return _file(folder / cell, name)
+        return _file(Path(root_of(cell, folder, Path())) / cell, name)
     return cell if isinstance(cell, bytes) else samples(cell, rate, name)
 
 
 def samples(values: Any, rate: float | None, name: str) -> bytes:
     """Samples as a WAV file. Integers are 16-bit ones. Raises `AudioError` without a rate."""
     if not rate:
-        raise AudioError(f"{name}: samples need their rate; add a column {' or '.join(RATES[:2])}")
+        raise AudioError(f"{name}: samples need their rate; add {' or '.join(RATES[:2])}")
     array = np.asarray(values)
     if array.dtype.kind not in "fiu":
         raise AudioError(f"{name}: the samples are no numbers; store floats in -1..1 or 16-bit integers")

@@ -11,6 +11,7 @@ from antiphon.data.files import head
 from antiphon.errors import DataError
 
 FORMS = {
+    "arrayrecord": "an ArrayRecord file",
     "csv": "a table with a header line",
     "json": "one JSON document",
     "jsonl": "JSON lines",
@@ -28,6 +29,8 @@ _OTHER: tuple[tuple[bytes, str, str], ...] = (
     (rb"(?i)\s*<(!doctype|html|\?xml)", "a web page or XML", "download the file itself, or convert it"),
 )
 """First bytes of what no reader reads, what it is, and what to do."""
+_BINARY = ("arrayrecord", "parquet", "webdataset")
+"""Forms that are no text."""
 DELIMITERS = "\t,;|"
 _ROLE = re.compile(r'"(role|from)"\s*:')
 _SCP = re.compile(r"\S+\s+(.*\||\S*/\S.*|\S+\.(wav|flac|mp3|ogg|opus|m4a|sph|ark)(:\d+)?)\s*")
@@ -60,6 +63,8 @@ def require(spec: str, form: str) -> None:
     for magic, what, remedy in _OTHER:
         if re.match(magic, first, re.DOTALL):
             raise DataError(f"{spec}: is {what}, not {FORMS[form]}; {remedy}")
+    if form in _BINARY:
+        return
     if b"\0" in first[:1024] and not first.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{spec}: is a binary file, not {FORMS[form]}; name the file that lists the recordings")
 
@@ -75,7 +80,7 @@ def cells(line: str, delimiter: str) -> list[str]:
 
 
 def _json_form(text: str) -> str | None:
-    """`json` for an array of objects, and for an object over several lines or with nothing but rows in it."""
+    """`json` for an array of objects, and for an object over several lines or that holds rows and is none."""
     if text.startswith("["):
         return "json" if re.match(r"\[\s*[{\]]", text) else None
     line, _, rest = text.partition("\n")
@@ -87,4 +92,7 @@ def _json_form(text: str) -> str | None:
     except (ValueError, RecursionError):
         return "json" if re.match(r'\{\s*"[^"]+"\s*:\s*\[\s*\{', line) and not _ROLE.search(line[:4096]) else "jsonl"
     lists = [one for one in row.values() if isinstance(one, list) and one and isinstance(one[0], dict)]
-    return "json" if len(row) == len(lists) == 1 and not {"role", "from"} & lists[0][0].keys() else "jsonl"
+    if len(lists) != 1 or {"role", "from"} & lists[0][0].keys():
+        return "jsonl"
+    is_row = len(row) > 1 and ("audio" in fields_of(row, {}) or "audio" not in fields_of(lists[0][0], {}))
+    return "jsonl" if is_row else "json"

@@ -18,6 +18,7 @@ from antiphon.audio.embedded import SCHEME, Embedded, from_uri
 from antiphon.errors import AudioError, DataError, MissingExtraError
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
+_LISTS = (".jsonl", ".jsonl.gz", ".csv", ".tsv")
 _GZIP = b"\x1f\x8b"
 HEAD = 1 << 16
 """Bytes that are looked at to find the form of a file."""
@@ -118,8 +119,10 @@ def opened(spec: str) -> Iterator[BinaryIO]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{spec}: the gzip file is cut off or damaged ({error}); copy it again") from error
     except IsADirectoryError as error:
+        listing = next((one for one in sorted(Path(spec).iterdir()) if one.name.endswith(_LISTS)), None)
+        such = f", such as {listing}" if listing else ""
         raise DataError(
-            f"{spec}: is a folder of no form that is known; name a file in it, or its form with --format"
+            f"{spec}: is a folder of no form that is known; name a file in it{such}, or its form with --format"
         ) from error
     except OSError as error:
         if "\\" in spec:

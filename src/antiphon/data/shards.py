@@ -55,7 +55,7 @@ def require_one_split(spec: str, files: Sequence[Path]) -> None:
         raise DataError(f"{folder} holds the splits {', '.join(splits)}; name one of them, as {pattern}")
 
 
-def inside(values: Mapping[str, Any], options: ReadOptions, line: Line, folder: Path, spec: str) -> Row:
+def inside(values: Mapping[str, Any], options: ReadOptions, line: Line, folder: Path | str, spec: str) -> Row:
     """A row of a file that holds its recordings, or paths of them. Raises `DataError` if two columns could be its text.
 
     A recording inside is told from others by the row's place, wherever the set is.

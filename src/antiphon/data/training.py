@@ -51,6 +51,7 @@ def load_training_sets(config: Config, text_required: bool, bar: Callable[[str],
     for spec in data.train:
         keep = _filter(config, found, spec)
         checked = checked_set(spec, config, data.limit, bar(spec), text_required, keep, names[spec])
+        found.notes += cut_ends(spec, checked)
         found.skipped.append((spec, checked.skipped, len(checked.examples) + len(checked.skipped)))
         found.sets.append((spec, checked))
     if data.deduplicate:
@@ -105,6 +106,12 @@ def _note(found: TrainingSets, spec: str, why: str, examples: Sequence[Example],
     first = ids(examples).take(pa.array(np.flatnonzero(mask)[:_LISTED])).to_pylist()
     rest = f" and {mask.sum() - len(first)} more" if mask.sum() > len(first) else ""
     found.listed.append(f"{spec}: {why} {', '.join(first)}{rest}")
+
+
+def cut_ends(spec: str, checked: Checked) -> list[str]:
+    """A note, if segments of a set end after their files."""
+    cut = checked.scans["note"].drop_null()
+    return [f"{spec}: {len(cut)} segment(s) are cut, the first is {cut[0]}"] if len(cut) else []
 
 
 def leaked(sets: Sequence[tuple[str, Checked]], name: str, held: Checked) -> list[str]:

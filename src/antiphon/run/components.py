@@ -15,7 +15,7 @@ from antiphon.data.indexed import asking, ids, joined
 from antiphon.data.rows import BadRow
 from antiphon.data.source import checked_set, for_evaluation, mixed
 from antiphon.data.stream import PromptStream
-from antiphon.data.training import HOLDOUT, leaked, load_training_sets
+from antiphon.data.training import HOLDOUT, cut_ends, leaked, load_training_sets
 from antiphon.data.validate import Checked, unmeasured
 from antiphon.distributed.device import resolve_device, resolve_dtype
 from antiphon.distributed.world import World
@@ -179,7 +179,7 @@ class Components:
             own, progress = unbounded(for_evaluation(config, spec)), bar(self.observers, title)
             sets[name] = checked = checked_set(spec, own, config.eval.limit, progress)
             self._note_skipped(spec, checked.skipped, len(checked.skipped) + len(checked.examples))
-            for line in leaked(self.sets, name, checked):
+            for line in [*cut_ends(spec, checked), *leaked(self.sets, name, checked)]:
                 self.observers.noted(line)
                 self.skipped.append(line)
         if held_out:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from antiphon.audio.embedded import Embedded
-from antiphon.audio.encode import wav
 from antiphon.data import example_proto
-from antiphon.data.cells import RATES
+from antiphon.data.cells import RATES, samples
+from antiphon.data.content import require
 from antiphon.data.rows import BadRow, ReadOptions, Row
 from antiphon.data.shards import inside, matching, name_of, require_one_split
 from antiphon.errors import AudioError, DataError, MissingExtraError
@@ -47,6 +47,7 @@ def read(spec: str, options: ReadOptions) -> Iterator[Row | BadRow]:
     Raises `DataError` if a file cannot be read or a folder holds several splits, `MissingExtraError` without
     `array_record`.
     """
+    require(spec, "arrayrecord")
     files = _files(spec) or [Path(spec)]
     require_one_split(spec, files)
     audio = options.columns.get(AUDIO, AUDIO)
@@ -130,20 +131,14 @@ def _encoded(audio: example_proto.Feature, features: dict[str, example_proto.Fea
             raise AudioError(f"{name}: the record has {len(audio)} recordings; a row has one")
         if _MAGIC.match(audio[0]):
             return audio[0]
-        samples = _raw(audio[0], length, name)
+        array = _raw(audio[0], length, name)
     else:
-        samples = np.asarray(audio, dtype=np.float32 if isinstance(audio[0], float) else np.int64)
-    if rate is None:
-        raise AudioError(f"{name}: the samples need their rate; add the feature {RATES[1]!r}")
-    if length is not None and length != len(samples):
-        if not 0 < length < len(samples) or np.any(samples[length:]):
-            raise AudioError(f"{name}: {LENGTH} is {length}, but there are {len(samples)} samples; correct one of them")
-        samples = samples[:length]
-    if samples.dtype.kind == "i":
-        if not -32768 <= samples.min() <= samples.max() <= 32767:
-            raise AudioError(f"{name}: integer samples are beyond 16 bits; store them as floats in -1..1")
-        samples = samples / 32768
-    return wav(samples, rate)
+        array = np.asarray(audio, dtype=np.float32 if isinstance(audio[0], float) else np.int64)
+    if length is not None and length != len(array):
+        if not 0 < length < len(array) or np.any(array[length:]):
+            raise AudioError(f"{name}: {LENGTH} is {length}, but there are {len(array)} samples; correct one of them")
+        array = array[:length]
+    return samples(array, rate, name)
 
 
 def _raw(content: bytes, length: int | None, name: str) -> np.ndarray:

@@ -17,6 +17,8 @@ from pyarrow import types
 
 from antiphon.audio.embedded import Embedded
 from antiphon.data import cells
+from antiphon.data.content import require
+from antiphon.data.readers.jsonl import Folder
 from antiphon.data.rows import ReadOptions, Row
 from antiphon.data.shards import inside, matching, name_of, require_one_split
 from antiphon.errors import AudioError, DataError
@@ -44,12 +46,14 @@ def read(spec: str, options: ReadOptions) -> Iterator[Row]:
     Row groups are read one after the other, without their recordings, which stay encoded in the file until they are
     needed. Raises `DataError` if a file cannot be read, or if a folder holds several splits.
     """
+    require(spec, "parquet")
     files = _files(spec) or [Path(spec)]
     require_one_split(spec, files)
     for file in files:
         place = "row {}" if len(files) == 1 else f"{file.name}, row {{}}"
+        folder = Folder(str(file), options)
         for number, values in enumerate(_rows(file, options)):
-            yield inside(values, options, place.format(number), file.parent, spec)
+            yield inside(values, options, place.format(number), folder.of(values), spec)
 
 
 def _files(spec: str) -> list[Path]:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from antiphon.audio.embedded import Embedded
+from antiphon.data.content import require
 from antiphon.data.rows import BadRow, ReadOptions, Row
 from antiphon.data.shards import inside, matching, name_of, require_one_split
 from antiphon.data.values import kind
@@ -40,6 +41,7 @@ def read(spec: str, options: ReadOptions) -> Iterator[Row | BadRow]:
 
     Raises `DataError` if a shard is missing, compressed or damaged, or a folder holds several splits.
     """
+    require(spec, "webdataset")
     files = _shards(spec)
     require_one_split(spec, files)
     for file in files:
