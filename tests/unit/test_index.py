@@ -121,6 +121,8 @@ def test_all_odd_rows_in_small_blocks(tmp_path: Path, monkeypatch: pytest.Monkey
     [
         {"begin_time": 1, "end_time": 2.5},
         {"offset": 0.5, "duration": 2},
+        {"offset": 0.1, "duration": 0.2, "end": 3.5},
+        {"duration": 2.25},
         {"id": "same"},
         {"utt": "same"},
         {"language": "de", "speaker_id": 12, "score": 1.5},
@@ -220,3 +222,36 @@ def test_clips_are_named_alike_by_both_ways(tmp_path: Path, monkeypatch: pytest.
     indexed, plain = both(path, ReadOptions(), monkeypatch)
     assert indexed.examples.table["clip"].to_pylist() == [reference(example.clip) for example in plain.examples]  # pyright: ignore
     assert [clip_of(one) for one in indexed.examples.table["clip"].to_pylist()] == [one.clip for one in plain.examples]  # pyright: ignore
+
+
+NEMO = [
+    {"audio_filepath": "a.wav", "duration": 3},
+    {"audio_filepath": "/b.wav", "duration": 3.1, "lang": "de"},
+    {"audio_filepath": "b.wav", "duration": None},
+    {"audio_filepath": "c.wav", "duration": -1},
+    {"audio_filepath": "d.wav", "duration": "3"},
+    {"audio_filepath": "e.wav", "duration": 1e12},
+    {"audio_filepath": "f.wav", "duration": True},
+    {"audio_filepath": "g.wav", "duration": 1e-7, "offset": 2},
+    {"audio_filepath": "h.wav", "duration": 0.2, "offset": 0.1},
+    {"audio_filepath": "i.wav", "duration": -0.2, "offset": 0.5},
+    {"audio_filepath": "j.wav", "offset": 0.5},
+    {"audio_filepath": "k.wav", "duration": 2, "end_time": 1.5},
+    {"audio": "l.wav", "duration": 2},
+    {"audio_filepath": "m.wav"},
+]
+
+
+@pytest.mark.parametrize("channel", ["mix", 1])
+@pytest.mark.parametrize("odd", range(2, len(NEMO)))
+def test_rows_of_manifests_say_how_long_their_clips_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: int, channel: Any
+):
+    path = tmp_path / "manifest.jsonl"
+    rows = [*NEMO[:2], NEMO[odd]] if odd % 2 else [NEMO[odd], {**NEMO[odd], "audio_filepath": "z.wav"}]
+    path.write_text("\n".join(json.dumps(row | {"text": "t"}) for row in rows))
+    require_same(*both(path, ReadOptions(channel=channel), monkeypatch))
+    indexed = read_set(path, ReadOptions(channel=channel)).examples
+    assert isinstance(indexed, Indexed)
+    for name, example in zip(indexed.table["clip"].to_pylist(), indexed, strict=True):
+        assert name == reference(example.clip)

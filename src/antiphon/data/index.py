@@ -57,8 +57,9 @@ class _Unfit(Exception):
     """The rows of the file depend on each other."""
 
 
-def read(spec: str, options: ReadOptions) -> Rows | None:
+def read(spec: str, options: ReadOptions, format: str) -> Rows | None:
     """The rows of a large file, from its index in the cache or from a new one; None if it is to be read row by row.
+    `format` is the name of their reader.
 
     Raises `DataError` if it cannot be read.
     """
@@ -85,7 +86,7 @@ def read(spec: str, options: ReadOptions) -> Rows | None:
                     table = kept[0]  # In the file's pages, and no longer in this process's own.
     bad = [BadRow(**row) for row in about["bad"]]
     examples = Indexed(table, _Lines(spec, options))
-    return Rows(spec, examples, _numbers(table, "line"), _numbers(table, "number"), bad, about["columns"], "jsonl")
+    return Rows(spec, examples, _numbers(table, "line"), _numbers(table, "number"), bad, about["columns"], format)
 
 
 def _is_large(path: Path) -> bool:

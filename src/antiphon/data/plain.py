@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from antiphon.data.channels import channel_of
 from antiphon.data.examples import Maker
 from antiphon.data.fields import USUAL, fields_of, has_rivals
 from antiphon.data.rows import FIELDS, ReadOptions
-from antiphon.data.scan import of_file
+from antiphon.data.scan import of_file, of_stated
 from antiphon.tasks.request import CONVERSATIONS, HOT_WORDS
 
 _BY_ROW = {"task", "context", "reward_model", CHANNEL, *CONVERSATIONS, *HOT_WORDS}
@@ -53,25 +53,28 @@ def read(
     found = {name: whole[key].combine_chunks() for name, key in keys.items() if key in present}
     if not {"audio", "text"} <= set(found) or has_rivals(whole.column_names, options.columns):
         return None
-    if "duration" in found and (keys["audio"] == "audio_filepath" or "begin_time" in found):
-        return None
-    for names, kind in ((_WORDS, pa.string()), (_TIMES, pa.float64())):
+    lasting = "duration" in found and "end_time" not in found
+    stated = lasting and keys["audio"] == "audio_filepath" and "begin_time" not in found
+    times = (*_TIMES, "duration") if stated or (lasting and "begin_time" in found) else _TIMES
+    for names, kind in ((_WORDS, pa.string()), (times, pa.float64())):
         for name in names:
             if name in found and pa.types.is_integer(found[name].type):
                 found[name] = found[name].cast(kind, safe=False)
-    if any(name in found and not pa.types.is_floating(found[name].type) for name in _TIMES) or any(
+    if any(name in found and not pa.types.is_floating(found[name].type) for name in times) or any(
         not pa.types.is_string(found[name].type) for name in ("audio", "text", *_WORDS) if name in found
     ):
         return None
+    if "duration" in times and not stated:
+        found["end_time"] = pc.add(found["begin_time"], found["duration"])
     plain = np.ones(lines, bool)
     for name in present & _BY_ROW:
         plain &= _numpy(pc.is_null(whole[name]))
     for name in present & (_NAMES | set(keys.values())) - _BY_ROW:
         plain &= _numpy(pc.is_valid(whole[name]))
-    plain &= _values_are_plain(found)
+    plain &= _values_are_plain(found, times)
     if plain.any():
         make.note(keys, present)
-    return plain, _columns(found, plain, folder, make, options)
+    return plain, _columns(found, plain, folder, make, options, stated)
 
 
 def _table(block: bytes, options: ReadOptions) -> pa.Table | None:
@@ -90,18 +93,18 @@ def _table(block: bytes, options: ReadOptions) -> pa.Table | None:
     return table
 
 
-def _values_are_plain(found: Mapping[str, pa.Array]) -> np.ndarray:
+def _values_are_plain(found: Mapping[str, pa.Array], times: Sequence[str]) -> np.ndarray:
     plain = ~_numpy(pc.match_substring_regex(found["audio"], _ODD_PATH))
     plain &= ~_numpy(pc.match_substring(found["text"], _ODD_TEXT))
     for name in {*_WORDS} & set(found):
         plain &= _numpy(pc.not_equal(found[name], ""))
-    for name in {*_TIMES} & set(found):
+    for name in {*times} & set(found):
         plain &= _numpy(pc.and_(pc.greater_equal(found[name], 0.0), pc.less(found[name], 1e9)))
     return plain
 
 
 def _columns(
-    found: Mapping[str, pa.Array], plain: np.ndarray, folder: Path, make: Maker, options: ReadOptions
+    found: Mapping[str, pa.Array], plain: np.ndarray, folder: Path, make: Maker, options: ReadOptions, stated: bool
 ) -> pa.Table:
     audio, count = found["audio"], len(plain)
     whole = pc.starts_with(audio, "/")
@@ -109,7 +112,10 @@ def _columns(
     paths = pc.if_else(whole, audio, paths)
     times = [found.get(name, pa.nulls(count, pa.float64())) for name in _TIMES]
     channel = channel_of({}, options.channel)
-    if channel != "mix" or options.end_slack != ReadOptions.end_slack:
+    if stated:
+        lasting = zip(paths.to_pylist(), found["duration"].to_pylist(), strict=True)
+        clips = pa.array([of_stated(path or "", channel, duration) for path, duration in lasting], pa.string())
+    elif channel != "mix" or options.end_slack != ReadOptions.end_slack:
         spans = zip(paths.to_pylist(), times[0].to_pylist(), times[1].to_pylist(), strict=True)
         clips = pa.array([of_file(path or "", *span, channel, options.end_slack) for path, *span in spans], pa.string())
     elif any(name in found for name in _TIMES):

@@ -90,6 +90,11 @@ def of_file(*values: Any) -> str:
     return json.dumps(values[:kept], ensure_ascii=False)
 
 
+def of_stated(path: str, channel: int | str, duration: Seconds) -> str:
+    """The `reference` of a `StatedClip` with a path that JSON does not escape, ten times faster."""
+    return f'["{path}", null, null, {json.dumps(channel)}, {_DEFAULTS[3]}, {duration}]'
+
+
 def clip_of(text: str) -> FileClip:
     """The clip of a `reference`."""
     path, *values = json.loads(text)
@@ -99,7 +104,7 @@ def clip_of(text: str) -> FileClip:
 
 def path_of(text: str) -> str:
     """The path in a `reference`."""
-    return text[2:-2] if text.endswith('"]') and "\\" not in text else json.loads(text)[0]
+    return json.loads(text)[0] if "\\" in text else text[2 : text.index('"', 2)]
 
 
 _NAMES = [one.name for one in dataclasses.fields(StatedClip)[1:]]

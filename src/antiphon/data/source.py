@@ -47,7 +47,7 @@ def read_set(spec: str | Path, options: ReadOptions | None = None) -> Rows:
     """
     options, spec = options or ReadOptions(), local(str(spec))
     reader = reader_of(spec, options.format)
-    if reader is jsonl and (rows := index.read(spec, options)):
+    if reader.read is jsonl.read and (rows := index.read(spec, options, name_of(reader))):
         return rows
     return to_examples(spec, reader.read(spec, options), options, name_of(reader))
 
