@@ -26,7 +26,7 @@ from antiphon.data.corpora.sets import builtin_set
 from antiphon.errors import ConfigError
 from antiphon.models.load import load_policy
 from antiphon.serve.address import Address
-from antiphon.serve.describe import BASE, operations
+from antiphon.serve.describe import operations
 from antiphon.serve.hosts import is_own, own_names
 from antiphon.types import Prompt
 
@@ -348,10 +348,17 @@ def test_the_examples_of_the_api_description_work_and_every_field_is_described(t
         servers = {path: stack.enter_context(served(one)) for path, one in able.items()}
         usual = stack.enter_context(served({"builtin:student": policy("student")}))
         with usual.client() as client:
-            found = operations(client.get("/openapi.json").json())
+            found = operations(client.get("/openapi.json").json(), "http://HERE")
         assert len(found) >= 10
         for one in found:
             assert [field.name for field in one.fields if not field.about] == []
-            words = shlex.split(one.example.replace(BASE, servers.get(one.path, usual).url))
+            words = shlex.split(one.example.replace("http://HERE", servers.get(one.path, usual).url))
             done = subprocess.run([*words, "-sS", "--fail-with-body"], cwd=tmp_path, capture_output=True, text=True)
             assert done.returncode == 0, (one.example, done.stdout, done.stderr)
+
+
+def test_examples_name_the_server_as_the_reader_reached_it(server):
+    for host in ("api.example.org", "127.0.0.1:4711", "localhost"):
+        with server.client() as client:
+            page = client.get("/docs", headers={"Host": host}).text
+        assert f"curl -F file=@clip.wav http://{host}/speech/asr" in page

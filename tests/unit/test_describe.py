@@ -35,7 +35,7 @@ def send(file: UploadFile, form: Annotated[Literal["a", "b"], Form()] = "a") -> 
 
 
 def test_each_operation_is_told_with_its_fields():
-    wished, sent, stated = operations(app.openapi())
+    wished, sent, stated = operations(app.openapi(), "http://127.0.0.1:8025")
     assert [(one.method, one.path) for one in (wished, sent, stated)] == [
         ("POST", "/wish"),
         ("POST", "/send"),

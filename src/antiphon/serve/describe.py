@@ -27,24 +27,23 @@ class Operation:
     """Media type of the body; "" without one."""
     fields: list[Field]
     example: str
-    """A command line; its URL begins with `BASE`."""
+    """A command line."""
 
 
-BASE = "http://127.0.0.1:8025"
-"""Of the server in examples."""
+def operations(schema: Mapping[str, Any], base: str) -> list[Operation]:
+    """The paths and fields in `schema`, an OpenAPI 3.1 description; paths with a body first.
 
-
-def operations(schema: Mapping[str, Any]) -> list[Operation]:
-    """The paths and fields in `schema`, an OpenAPI 3.1 description; paths with a body first."""
+    URLs of examples begin with `base`, that of the server.
+    """
     found = [
-        _operation(schema, method, path, what)
+        _operation(schema, method, path, what, base)
         for path, methods in schema["paths"].items()
         for method, what in methods.items()
     ]
     return sorted(found, key=lambda one: one.method != "POST")
 
 
-def _operation(schema: Mapping[str, Any], method: str, path: str, what: Mapping[str, Any]) -> Operation:
+def _operation(schema: Mapping[str, Any], method: str, path: str, what: Mapping[str, Any], base: str) -> Operation:
     fields = [
         _field(schema, one["name"], one["schema"], one.get("required", False)) for one in what.get("parameters", [])
     ]
@@ -54,7 +53,7 @@ def _operation(schema: Mapping[str, Any], method: str, path: str, what: Mapping[
         model = _resolved(schema, content[form]["schema"])
         required = model.get("required", [])
         fields += [_field(schema, name, one, name in required) for name, one in model["properties"].items()]
-    example = what.get("x-example", "curl {url}").replace("{url}", BASE + path.partition("/{")[0])
+    example = what.get("x-example", "curl {url}").replace("{url}", base + path.partition("/{")[0])
     return Operation(method.upper(), path, what.get("description", ""), form, fields, example)
 
 

@@ -43,8 +43,8 @@ async def part(name: str) -> Response:
 @router.get("/docs")
 async def docs(request: Request) -> Response:
     template = Environment(autoescape=True).from_string((_FOLDER / "docs.html").read_text(encoding="utf-8"))
-    schema = request.app.openapi()
-    return _sent(template.render(info=schema["info"], operations=operations(schema)), "docs.html")
+    schema, base = request.app.openapi(), str(request.base_url).rstrip("/")
+    return _sent(template.render(info=schema["info"], operations=operations(schema, base)), "docs.html")
 
 
 def _sent(text: str, name: str) -> Response:
