@@ -30,12 +30,14 @@ def heard(clip: Clip | None) -> dict[str, Any]:
 
 def transcribed(task: Task, example: Example, transcript: Transcript) -> dict[str, Any]:
     """An example's fields and columns but for its audio, and what was heard in it: `pred_text`, `seconds`,
-    `finish_reason`, the language that the model named where the example has none, and `segments` of a long clip."""
+    `finish_reason`, the language that the model named where the example has none, and of a long clip the
+    `segments`, each with `begin_time`, `end_time` and `text`."""
     row = fields(example)
     if not example.text:
         row.pop("text", None)
     if example.task == "asr":
         row.pop("task", None)
+    segments = [{"begin_time": one.begin, "end_time": one.end, "text": one.text} for one in transcript.segments]
     named = transcript.answer.language if isinstance(transcript.answer, Text) else None
     return (
         ({"language": named} if named else {})
@@ -45,6 +47,7 @@ def transcribed(task: Task, example: Example, transcript: Transcript) -> dict[st
             "seconds": transcript.seconds,
             "finish_reason": transcript.finish_reason,
         }
+        | ({"segments": segments} if segments else {})
     )
 
 
