@@ -319,6 +319,12 @@ def test_damaged_runs_are_shown_as_such(browser, server):
     assert "there is no run &#39;gone&#39;" in text or "there is no run 'gone'" in text
 
 
+@pytest.mark.parametrize("path", ["/run/20261101-120000-junk", "/run/20261101-110000-rubble/evals", "/?q=gone"])
+def test_pages_with_nothing_to_show_are_accessible(browser, server, path):
+    with visit(browser, server, path) as page:
+        accessible(page)
+
+
 @pytest.mark.parametrize("tab", ["", "/rollouts", "/evals", "/checkpoints", "/logs"])
 @pytest.mark.parametrize("run", ["20261101-110000-rubble", "20261101-120000-junk", "20261101-130000-torn"])
 def test_every_page_of_a_damaged_run_answers(server, run, tab):
