@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from typing import Any
 
@@ -48,8 +49,9 @@ class Connection(H11Protocol):
             self._late = None
 
 
-FORMAT = {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
+FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 """Of log lines, with their time."""
+LOGGERS = ("uvicorn", "antiphon.access", "antiphon.serve")
 
 
 def configured(app: Any, address: Address, answer_s: Seconds, log_level: str = "info") -> uvicorn.Config:
@@ -57,21 +59,12 @@ def configured(app: Any, address: Address, answer_s: Seconds, log_level: str = "
 
     `antiphon.serve.front` logs requests in place of uvicorn, with their ids.
     """
-    lines = {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"line": FORMAT},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-        "loggers": {
-            name: {"handlers": ["stderr"], "level": log_level.upper(), "propagate": False}
-            for name in ("uvicorn", "antiphon.access", "antiphon.serve")
-        },
-    }
+    _log_to_stderr(log_level)
     return uvicorn.Config(
         app,
         host=address.host,
         port=address.port,
-        log_config=lines,
+        log_config=None,
         log_level=log_level,
         access_log=False,
         timeout_keep_alive=math.ceil(address.keep_alive_s),
@@ -80,3 +73,13 @@ def configured(app: Any, address: Address, answer_s: Seconds, log_level: str = "
         h11_max_incomplete_event_size=LARGEST_HEAD,
         timeout_graceful_shutdown=int(answer_s) + 1,
     )
+
+
+def _log_to_stderr(level: str) -> None:
+    """`logging.config` would close the handlers of everything else in the process, and some close their streams."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(FORMAT))
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(level.upper())
