@@ -35,7 +35,8 @@ class Attack:
 @cache
 def clip(form: str) -> bytes:
     """A quarter of a second of noise in a container."""
-    waveform = (0.1 * np.random.default_rng(0).standard_normal(RATE // 4)).astype(np.float32)
+    swell = np.sin(np.linspace(0, 2 * np.pi, RATE // 4))  # Steady noise has no words.
+    waveform = (0.1 * swell * np.random.default_rng(0).standard_normal(RATE // 4)).astype(np.float32)
     file = io.BytesIO()
     if form in SOUNDFILE:
         soundfile.write(file, waveform, RATE, format=form)
