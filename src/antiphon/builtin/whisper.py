@@ -82,7 +82,7 @@ def build_model(processor: WhisperProcessor) -> WhisperForConditionalGeneration:
         suppress_tokens=None,
         begin_suppress_tokens=None,
         **HEARD,
-        takes_prompts=False,
+        **{"takes_prompts": False},  # It was trained without any.
         **ends,
     )
     model = WhisperForConditionalGeneration(config)
