@@ -246,8 +246,9 @@ def test_whatever_is_changed_a_file_is_read_or_refused_by_name(name, edits, kept
 @pytest.mark.parametrize("filler", [b"\x55", b"\xff\xfb", b"junk"])
 def test_a_lost_beginning_of_an_mp3_is_not_passed_over(tmp_path: Path, filler: bytes):
     content = made("xing.mp3", 2.0)
-    hurt = content[:45] + (filler * 3000)[:3000] + content[3045:]
+    tag = 10 + sum(byte << 7 * place for place, byte in enumerate(reversed(content[6:10])))  # ID3v2.4, section 3.1.
+    hurt = content[:tag] + (filler * 3000)[:3000] + content[tag + 3000 :]
     with pytest.raises(AudioError, match="truncated or damaged"):
         read_audio(written(tmp_path, "a.mp3", hurt), 16000)
-    padded = content[:45] + bytes(500) + content[45:]
+    padded = content[:tag] + bytes(500) + content[tag:]
     assert len(read_audio(written(tmp_path, "b.mp3", padded), 16000)) == 32000
