@@ -54,7 +54,7 @@ test: $(STAMP)  ## run the test suite, in JOBS processes (2) of one thread each
 	$(PYTEST) $(LANES)
 
 test-fast: $(STAMP)  ## run the tests that train nothing to speak of: tests/unit and tests/contract
-	$(PYTEST) tests/unit tests/contract
+	$(PYTEST) -m "not slow" tests/unit tests/contract
 
 # pip cannot resolve to the lowest versions, and uv does not find a torch without CUDA: so uv says which, and pip installs.
 $(OLDEST)/.installed: pyproject.toml

@@ -155,6 +155,7 @@ def test_saving_and_loading_changes_no_number(subject, tmp_path):
     assert torch.allclose(before, after, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_resumed_from_its_checkpoint_learns_the_same_bit_for_bit(subject, tmp_path):
     config = load_config(overrides=[f"rollout.prompts_per_step={len(subject.prompts)}", "rollout.max_new_tokens=4"])
     objectives = load_objectives({"name": "grpo"})
@@ -183,6 +184,7 @@ def rewarded(prompt, completions) -> Group:
     return Group(Example(prompt.id, "asr", None, ""), prompt, completions, rewards=rewards)
 
 
+@pytest.mark.slow
 def test_a_few_steps_of_grpo_raise_a_simple_reward(subject):
     """From rollouts of the policy itself, through the trainer that every family uses: tokens of an even id."""
     policy, prompts = subject.copied(), subject.prompts

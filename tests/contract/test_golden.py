@@ -15,6 +15,7 @@ def found(tmp_path_factory) -> dict[str, dict[str, list[float]]]:
 
 @pytest.mark.pinned
 @pytest.mark.parametrize("algorithm", golden.RUNS)
+@pytest.mark.slow
 def test_ten_steps_write_the_figures_that_are_committed(found, algorithm):
     """Sampling, rewards, advantages, losses, minibatches and the optimizer, each step resting on those before.
 

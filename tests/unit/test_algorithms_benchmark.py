@@ -73,6 +73,7 @@ def test_a_report_stands_between_its_marks(tmp_path):
     assert (tmp_path / "page.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_a_quick_run_reports_its_rows_and_is_not_repeated(tmp_path, capsys, monkeypatch):
     main = importlib.import_module("algorithms").main
     arguments = ["--quick", "--threads", "1", "--seeds", "1", "--out", str(tmp_path), "--json", "--rows", "sft"]

@@ -211,6 +211,7 @@ def test_a_broken_tag_is_no_reason_to_ask_another_decoder(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_hundreds_of_damaged_files_neither_crash_nor_hang_nor_pass_with_a_wrong_length():
     from fuzz_audio import fuzz
 

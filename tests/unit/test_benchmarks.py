@@ -87,6 +87,7 @@ def test_sides_take_turns_and_the_warm_up_does_not_count():
     assert [calls[i] for i in (0, 2, 4, 6)] == ["standard", "ours", "standard", "ours"]
 
 
+@pytest.mark.slow
 def test_peak_memory_is_that_of_a_fresh_process(tmp_path):
     module = script("side_by_side")
     measured = tmp_path / "measured.py"

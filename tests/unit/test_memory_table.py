@@ -27,12 +27,14 @@ def test_the_page_has_the_table(memory_table):
     assert memory_table.table() in (ROOT / "docs" / "memory.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_parameters_are_those_of_the_published_models(memory_table):
     published = {"Qwen2-Audio-7B": 8.40, "Voxtral-Mini-3B": 4.68, "Whisper-large-v3": 1.54, "wav2vec2-large": 0.315}
     for name, billions in published.items():
         assert memory_table.counted(name).parameters / 1e9 == pytest.approx(billions, rel=0.005)
 
 
+@pytest.mark.slow
 def test_activations_are_what_autograd_keeps(memory_table):
     """In bf16, as on a GPU; logits, whose chunks are made again, are left out."""
     policy: Any = load_policy("builtin:student", torch.device("cpu"), torch.bfloat16)

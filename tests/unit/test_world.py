@@ -87,6 +87,7 @@ def ranks(tmp_path_factory):
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
+@pytest.mark.slow
 def test_every_rank_gets_sums_and_objects(ranks):
     for found in ranks:
         assert found["sum"] == [3.0, 10.0]
@@ -98,11 +99,13 @@ def test_every_rank_gets_sums_and_objects(ranks):
     assert [found["at_main"] for found in ranks] == [[0, 1], None]
 
 
+@pytest.mark.slow
 def test_gradients_are_summed_and_one_that_nobody_has_stays_none(ranks):
     for found in ranks:
         assert found["gradients"] == [[3.0] * 3, None, [1.0] * 4]
 
 
+@pytest.mark.slow
 def test_a_failure_ends_every_rank_and_names_the_first(ranks):
     assert ranks[1]["failed"] == "ValueError('the clip is broken')"
     assert ranks[0]["failed"] == repr(RankError("rank 1: ValueError: the clip is broken"))
