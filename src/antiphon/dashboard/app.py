@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import pkgutil
 import webbrowser
 from collections.abc import Sequence
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pandas  # noqa: F401  PyArrow would import it at the first conversion, and delay the first page.
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse
 from nicegui import app, ui
 
 from antiphon.dashboard import frame, pages
@@ -36,7 +38,21 @@ def create_app(root: Path, host: str = "127.0.0.1", allowed: Sequence[str] = (),
         tailwind=False,
         show_welcome_message=False,
     )
+    app.add_exception_handler(404, _not_found)
     return server
+
+
+async def _not_found(request: Request, error: Exception) -> HTMLResponse:
+    """In place of NiceGUI's page, which has no heading."""
+    home = request.scope.get("root_path", "") + "/"
+    return HTMLResponse(
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Not found · antiphon</title>'
+        "<style>:root{color-scheme:light dark}body{background:light-dark(#fff,#111);color:light-dark(#111,#eee)}"
+        "a{color:light-dark(#0645ad,#9ecbff)}</style></head>"
+        "<body><main><h1>There is no such page</h1>"
+        f'<p><a href="{html.escape(home)}">All runs</a></p></main></body></html>',
+        404,
+    )
 
 
 def serve(
